@@ -1,0 +1,1 @@
+//! Format-preserving edits and typed migrations of configuration files.

@@ -1,0 +1,68 @@
+//! Asking a step to end, and why.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// Why a step is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelCause {
+    /// The step's own time is over; what it did will be undone.
+    Timeout,
+    /// SIGINT, SIGTERM or SIGHUP, by number; the run stops at a boundary it can be resumed from.
+    Signal(i32),
+}
+
+/// A cancellation that is asked for once and seen by every clone.
+///
+/// A step that sees it ends promptly, with no effect of it still running anywhere
+/// (a database statement is cancelled *and* confirmed to have ended), and returns
+/// [`StepError::interrupted`](crate::StepError::interrupted).
+#[derive(Debug, Clone)]
+pub struct Cancel {
+    sender: Arc<watch::Sender<Option<CancelCause>>>,
+}
+
+impl Default for Cancel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Cancel {
+    /// One that nobody has asked for yet.
+    pub fn new() -> Self {
+        Self {
+            sender: Arc::new(watch::Sender::new(None)),
+        }
+    }
+
+    /// Asks for the end. The first cause stays.
+    pub fn cancel(&self, cause: CancelCause) {
+        self.sender.send_if_modified(|present| {
+            let first = present.is_none();
+            if first {
+                *present = Some(cause);
+            }
+            first
+        });
+    }
+
+    /// The cause, if the end was asked for.
+    pub fn cause(&self) -> Option<CancelCause> {
+        *self.sender.borrow()
+    }
+
+    /// Waits until the end is asked for; safe to drop.
+    pub async fn cancelled(&self) -> CancelCause {
+        let mut receiver = self.sender.subscribe();
+        loop {
+            if let Some(cause) = *receiver.borrow_and_update() {
+                return cause;
+            }
+            if receiver.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}

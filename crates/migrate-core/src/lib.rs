@@ -1,0 +1,57 @@
+//! Plans, steps, the status machine and the engine of a deployment migration.
+//!
+//! This crate decides; it never touches the outside. It has no database, file,
+//! process, environment, terminal or wall clock in it: those come in through
+//! the traits in [`step`], [`ports`], [`journal`] and [`clock`].
+//!
+//! Reading order: [`version`], [`plan`] (what a user writes), [`step`] (what a
+//! kind of step promises), [`registry`], [`journal`] and [`status`] (what is
+//! durable and what it means), [`executor`] (who drives it), [`event`] (what a
+//! person sees).
+//!
+//! Invariants:
+//! - An effect happens only after its intent is durable in the journal.
+//! - [`RunState::next`] is the only place that decides a transition, live and
+//!   when a journal is read back.
+//! - Nothing here sleeps, spawns, prints or reads a clock of its own.
+
+pub mod cancel;
+pub mod clock;
+pub mod duration;
+pub mod error;
+pub mod event;
+pub mod executor;
+pub mod finding;
+pub mod journal;
+pub mod path;
+pub mod plan;
+pub mod plan_check;
+pub mod ports;
+pub mod registry;
+pub mod status;
+pub mod step;
+pub mod version;
+
+pub use cancel::{Cancel, CancelCause};
+pub use clock::Clock;
+pub use error::{MigrationError, StepError, StepErrorKind};
+pub use event::{Event, Reporter};
+pub use executor::{MigrationExecutor, MigrationResult, RollbackInfo, StepResult};
+pub use finding::{Finding, Place, Severity};
+pub use journal::{Journal, JournalError, MemoryJournal, Record, RunHeader, RunId, RunLog};
+//pub use path::{PlanEdge, VersionGraph};
+pub use plan::{
+    CheckPhase, CommandLine, DataMigration, MigrationPlan, MigrationStep, MigrationType, StepId,
+    StepType, ValidationCheck,
+};
+pub use ports::{
+    CheckRunner, DeploymentVersion, Fingerprint, Loss, Observer, RollbackPoints, RunGuard, Scripts,
+    ServiceControl,
+};
+pub use registry::{StepKind, StepRegistry, StepSite};
+pub use status::{IllegalTransition, Phase, RunState, StepStatus, Strategy};
+pub use step::{
+    Description, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject, Step, StepContext,
+    UndoReport, Undoable,
+};
+pub use version::{Version, VersionError};

@@ -1,0 +1,1 @@
+//! Reading a plan with every finding at once.

@@ -1,0 +1,176 @@
+//! What the engine needs from outside, each a trait of its own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::cancel::Cancel;
+use crate::error::{MigrationError, StepError};
+use crate::finding::Finding;
+use crate::journal::RunId;
+use crate::step::ScopeObject;
+use crate::version::Version;
+
+/// Finds scripts by the names that plans use. Synchronous: scripts are small files.
+pub trait Scripts: Send + Sync {
+    /// The script's text and the name to show for it.
+    ///
+    /// # Errors
+    /// Why there is none: a finding with the places that were looked at.
+    fn read(&self, name: &str) -> Result<Script, Finding>;
+
+    /// The names that exist, for "nearest" hints.
+    fn names(&self) -> Vec<String>;
+}
+
+/// A script that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// The name to show in errors: a path relative to the root, or `embedded:NAME`.
+    pub origin: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// What version the deployment is at, as far as it shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeploymentVersion {
+    /// A journal of ours says so.
+    Exact(Version, String),
+    /// Its shape fits this major version, for the reason given.
+    Major(u64, String),
+    /// Parts of it fit different versions: why, part by part.
+    Mixed(Vec<String>),
+    /// Nothing tells.
+    Unknown,
+}
+
+/// Hashes of everything in a scope, by object name: `table public.pipelines rows`, `file config/config.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(pub BTreeMap<String, String>);
+
+impl Fingerprint {
+    /// The names of what differs, with both sides, in order; empty when equal.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut out = Vec::new();
+        for (name, mine) in &self.0 {
+            match other.0.get(name) {
+                None => out.push(format!("{name}: gone")),
+                Some(theirs) if theirs != mine => out.push(format!("{name}: {mine} -> {theirs}")),
+                Some(_) => {}
+            }
+        }
+        for name in other.0.keys().filter(|name| !self.0.contains_key(*name)) {
+            out.push(format!("{name}: new"));
+        }
+        out
+    }
+}
+
+/// What somebody else wrote since the upgrade and a rollback would lose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// Where: a table or file.
+    pub object: String,
+    /// How many rows, where that can be counted.
+    pub rows: Option<u64>,
+    /// What is known, as people read it: `at least 3 rows inserted since the upgrade`.
+    pub detail: String,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.object, self.detail)
+    }
+}
+
+/// Looks at the deployment.
+#[async_trait]
+pub trait Observer: Send + Sync {
+    /// The version that the deployment shows.
+    async fn version(&self) -> Result<DeploymentVersion, StepError>;
+
+    /// The fingerprint of a scope. Our own objects are left out.
+    async fn fingerprint(&self, scope: &[ScopeObject]) -> Result<Fingerprint, StepError>;
+
+    /// What was written since `then` (taken when the upgrade ended) in the same scope, by others.
+    async fn losses(
+        &self,
+        then: &Fingerprint,
+        scope: &[ScopeObject],
+    ) -> Result<Vec<Loss>, StepError>;
+
+    /// Rows in objects that exist now and did not in `before`: a reverse would drop them.
+    async fn losses_of_reverse(&self, before: &Fingerprint) -> Result<Vec<Loss>, StepError>;
+}
+
+/// Runs the queries of validation checks. Read-only.
+#[async_trait]
+pub trait CheckRunner: Send + Sync {
+    /// The result: a scalar for one row of one column, an array of values for one row of
+    /// more, an array of arrays for several rows, an empty array for none.
+    async fn query(&self, sql: &str, cancel: &Cancel) -> Result<Value, StepError>;
+}
+
+/// Makes and restores rollback points.
+#[async_trait]
+pub trait RollbackPoints: Send + Sync {
+    /// Refuses before anything changed if a point could not be made (no `pg_dump`, no space).
+    async fn check(&self) -> Result<Vec<Finding>, StepError>;
+
+    /// Makes a verified point of all layers. Durable when it returns; the value is what
+    /// `restore` needs, small, without secrets.
+    async fn create(
+        &self,
+        run: &RunId,
+        from: &Version,
+        scope: &[ScopeObject],
+        cancel: &Cancel,
+    ) -> Result<Value, StepError>;
+
+    /// Restores all layers, whole or nothing per layer. Idempotent. Returns a line for the summary.
+    async fn restore(&self, point: &Value) -> Result<String, StepError>;
+
+    /// A line about a point for people: where it is, how large.
+    fn describe(&self, point: &Value) -> String;
+}
+
+/// Stops and starts the services round a run.
+#[async_trait]
+pub trait ServiceControl: Send + Sync {
+    /// Findings before anything is stopped (unknown service, no rights).
+    async fn check(&self) -> Result<Vec<Finding>, StepError>;
+
+    /// What runs now and would have to be stopped: what `start` needs. Read-only.
+    async fn running(&self) -> Result<Value, StepError>;
+
+    /// Stops what `running` named and proves that no other writer is left. Idempotent.
+    async fn stop(&self, running: &Value) -> Result<Vec<String>, StepError>;
+
+    /// Starts what ran before. Idempotent.
+    async fn start(&self, running: &Value) -> Result<Vec<String>, StepError>;
+}
+
+/// Keeps two runs apart.
+#[async_trait]
+pub trait RunGuard: Send + Sync {
+    /// Takes the locks, with a deadline.
+    ///
+    /// # Errors
+    /// [`MigrationError::Locked`] naming the holder.
+    async fn acquire(&self, run: &RunId) -> Result<(), MigrationError>;
+
+    /// Writes the fencing epoch that every transaction of this run checks. After this the
+    /// database holds objects of ours.
+    async fn arm(&self, run: &RunId) -> Result<(), StepError>;
+
+    /// Removes our objects from the database after a finished rollback, where no other run needs them.
+    async fn disarm(&self) -> Result<(), StepError>;
+
+    /// Lets go of the locks. Called on every path.
+    async fn release(&self);
+}

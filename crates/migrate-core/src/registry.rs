@@ -1,0 +1,150 @@
+//! Step kinds by name: the open set.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::finding::Finding;
+use crate::plan::{MigrationPlan, MigrationStep};
+use crate::step::Step;
+
+/// A kind of step, known to plans by its name.
+///
+/// Its constructor takes what it needs from outside (a database, a runner of commands).
+pub trait StepKind: Send + Sync {
+    /// The name that `step_type` gives.
+    fn name(&self) -> &str;
+
+    /// The names of the fields beyond the guide's own that its steps understand.
+    fn extra_fields(&self) -> &[&str] {
+        &[]
+    }
+
+    /// Builds a step, or says everything that is wrong with it. Reads scripts, nothing else.
+    /// Pointers of findings are relative to the step (`/data_migration/batch_size`).
+    ///
+    /// # Errors
+    /// All findings.
+    fn build(
+        &self,
+        spec: &MigrationStep,
+        site: &StepSite<'_>,
+    ) -> Result<Box<dyn Step>, Vec<Finding>>;
+}
+
+/// Where in which plan a step stands.
+#[derive(Debug, Clone, Copy)]
+pub struct StepSite<'a> {
+    /// The plan.
+    pub plan: &'a MigrationPlan,
+    /// The step's place in its list, from 0.
+    pub index: usize,
+}
+
+/// The kinds that a deployment tool knows.
+#[derive(Clone, Default)]
+pub struct StepRegistry {
+    kinds: BTreeMap<String, Arc<dyn StepKind>>,
+}
+
+impl StepRegistry {
+    /// A registry without kinds.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a kind; one of the same name is replaced.
+    #[must_use]
+    pub fn with(mut self, kind: impl StepKind + 'static) -> Self {
+        self.kinds.insert(kind.name().to_owned(), Arc::new(kind));
+        self
+    }
+
+    /// The kind of that name.
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn StepKind>> {
+        self.kinds.get(name)
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> Vec<&str> {
+        self.kinds.keys().map(String::as_str).collect()
+    }
+
+    /// Builds all steps of a plan's list, or reports every finding of all of them.
+    /// `list` is the field's name, `steps` or `rollback_steps`, for the pointers.
+    ///
+    /// # Errors
+    /// All findings of all steps.
+    pub fn build_all(
+        &self,
+        plan: &MigrationPlan,
+        list: &str,
+        steps: &[MigrationStep],
+    ) -> Result<Vec<Box<dyn Step>>, Vec<Finding>> {
+        let mut built = Vec::new();
+        let mut findings = Vec::new();
+        for (index, spec) in steps.iter().enumerate() {
+            let pointer = format!("/{list}/{index}");
+            match self.build_one(plan, index, spec) {
+                Ok(step) => built.push(step),
+                Err(found) => findings.extend(found.into_iter().map(|mut finding| {
+                    finding.pointer = format!("{pointer}{}", finding.pointer);
+                    if finding.place.is_none() {
+                        finding.message = format!("step {}: {}", spec.id, finding.message);
+                    }
+                    finding
+                })),
+            }
+        }
+        if findings.is_empty() {
+            Ok(built)
+        } else {
+            Err(findings)
+        }
+    }
+
+    fn build_one(
+        &self,
+        plan: &MigrationPlan,
+        index: usize,
+        spec: &MigrationStep,
+    ) -> Result<Box<dyn Step>, Vec<Finding>> {
+        let name = spec.step_type.name();
+        let Some(kind) = self.get(name) else {
+            return Err(vec![
+                Finding::error(
+                    "plan.unknown-kind",
+                    format!("no step kind is called {name:?}"),
+                )
+                .at("/step_type")
+                .hint(format!("known kinds: {}", self.names().join(", "))),
+            ]);
+        };
+        let mut findings: Vec<Finding> = spec
+            .extra
+            .keys()
+            .filter(|field| !kind.extra_fields().contains(&field.as_str()))
+            .map(|field| {
+                Finding::error(
+                    "plan.unknown-field",
+                    format!("a {name} step has no field {field:?}"),
+                )
+                .at(format!("/{field}"))
+                .hint(known_fields(kind.extra_fields()))
+            })
+            .collect();
+        match kind.build(spec, &StepSite { plan, index }) {
+            Ok(step) if findings.is_empty() => Ok(step),
+            Ok(_) => Err(findings),
+            Err(more) => {
+                findings.extend(more);
+                Err(findings)
+            }
+        }
+    }
+}
+
+fn known_fields(extra: &[&str]) -> String {
+    let mut known = crate::plan::STEP_FIELDS.to_vec();
+    known.extend(extra);
+    format!("known fields: {}", known.join(", "))
+}

@@ -1,0 +1,246 @@
+//! What a step promises to the engine, and the engine to a step.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::cancel::Cancel;
+use crate::error::StepError;
+use crate::event::{Event, Reporter};
+use crate::journal::RunId;
+use crate::plan::StepId;
+
+/// One unit of change that can be looked at, prepared, run and undone.
+///
+/// The engine calls, in this order: [`describe`](Self::describe) any time;
+/// [`check`](Self::check) before anything of the run changed and again right before
+/// `prepare` if it answered [`Readiness::After`]; [`prepare`](Self::prepare), whose
+/// receipt is made durable before [`run`](Self::run) is called; and, on failure or
+/// rollback, [`undo`](Self::undo) with the same receipt. After a crash it calls
+/// [`probe`](Self::probe) to learn whether the effect happened.
+///
+/// `run` and `undo` are idempotent and tolerate partial effects of themselves and of
+/// each other: a crash can happen at any instruction, and the engine then calls them
+/// again with the same receipt. A step whose effect is in a database writes a marker in
+/// the same transaction, so that `probe` looks instead of guessing.
+#[async_trait]
+pub trait Step: Send + Sync {
+    /// What the step is about. Pure: reads nothing.
+    fn describe(&self) -> Description;
+
+    /// What a dry run shows: config diff, row counts, estimates. Read-only, writes nothing anywhere.
+    async fn preview(&self, cx: &StepContext) -> Result<Preview, StepError>;
+
+    /// Whether the step could run now. Read-only.
+    async fn check(&self, cx: &StepContext) -> Result<Readiness, StepError>;
+
+    /// Captures what `undo` will need. May create storage of our own, changes nothing of
+    /// the user's. The receipt is small; large pre-images go into the database with `run`.
+    async fn prepare(&self, cx: &StepContext) -> Result<Receipt, StepError>;
+
+    /// Does it. On [`Cancel`](crate::Cancel) it ends promptly at a boundary, with nothing of
+    /// it still running anywhere, and returns [`StepError::interrupted`].
+    async fn run(&self, cx: &StepContext, receipt: &Receipt) -> Result<Outcome, StepError>;
+
+    /// Brings back what was there when `receipt` was made, except what others wrote since,
+    /// which it counts and leaves.
+    async fn undo(&self, cx: &StepContext, receipt: &Receipt) -> Result<UndoReport, StepError>;
+
+    /// Looks at the real state of a step that was started. Read-only.
+    async fn probe(&self, cx: &StepContext, receipt: &Receipt) -> Result<Probe, StepError>;
+
+    /// Drops what the step keeps for its undo (pre-images, ledger) after a finished rollback. Idempotent.
+    async fn forget(&self, _cx: &StepContext, _receipt: &Receipt) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+/// What a step gets from the engine for one call.
+#[derive(Clone)]
+pub struct StepContext {
+    /// The run.
+    pub run: RunId,
+    /// The step.
+    pub step: StepId,
+    /// 1 for the first try, more after a resume.
+    pub attempt: u32,
+    /// How long this call may take; the engine cancels when it is over.
+    pub timeout: Duration,
+    /// Asked for when the call shall end early.
+    pub cancel: Cancel,
+    /// Where events go.
+    pub reporter: Arc<dyn Reporter>,
+}
+
+impl StepContext {
+    /// Tells how far the step is, in its own unit (rows for a data step). Best effort.
+    pub fn progress(&self, done: u64, total: Option<u64>, unit: &str) {
+        self.reporter.event(&Event::StepProgress {
+            step: self.step.clone(),
+            done,
+            total,
+            unit: unit.to_owned(),
+        });
+    }
+
+    /// Tells something that deserves attention but stops nothing. Best effort.
+    pub fn warn(&self, message: impl Into<String>) {
+        self.reporter.event(&Event::Warning {
+            step: Some(self.step.clone()),
+            message: message.into(),
+        });
+    }
+
+    /// Ends with `interrupted` if the end was asked for; for use between batches.
+    ///
+    /// # Errors
+    /// [`StepError::interrupted`].
+    pub fn check_cancelled(&self) -> Result<(), StepError> {
+        match self.cancel.cause() {
+            None => Ok(()),
+            Some(_) => Err(StepError::interrupted("asked to stop")),
+        }
+    }
+}
+
+/// An object in the declared scope of a step.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "name", rename_all = "snake_case")]
+pub enum ScopeObject {
+    /// A file below the root, by relative path.
+    File(String),
+    /// A table: its definition and its rows.
+    Table(String),
+    /// The whole catalog of the database (a script can touch anything).
+    Catalog,
+    /// A service.
+    Service(String),
+    /// Something outside what a rollback covers, such as the files a command makes.
+    Outside(String),
+}
+
+/// Whether a step can be undone by its receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undoable {
+    /// Its undo brings everything back.
+    Yes,
+    /// It changes nothing that would need one.
+    NotNeeded,
+    /// Only the rollback point covers it.
+    No,
+}
+
+/// What a step is about, told without looking at anything.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// One line for people.
+    pub title: String,
+    /// What it touches.
+    pub scope: Vec<ScopeObject>,
+    /// Whether it can be undone.
+    pub undo: Undoable,
+    /// It runs after all checks passed, and its failure is a warning (cleanup).
+    pub deferred: bool,
+    /// It runs commands of the plan's author, which need consent.
+    pub runs_commands: bool,
+    /// The exact SQL, edits or argv, for people.
+    pub actions: Vec<String>,
+    /// The texts that decide what it does, by name (scripts): a change of one is a changed plan.
+    pub inputs: Vec<(String, String)>,
+}
+
+/// What a dry run says of one step.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Preview {
+    /// A unified diff of config files, empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub diff: String,
+    /// The exact SQL or argv, statement by statement.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<String>,
+    /// Rows that would be read, if the step moves rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// How long it may take, where that can be estimated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Duration>,
+    /// Anything else worth reading, a line each (unknown keys, rows already there).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// Whether a step can run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Readiness {
+    /// It can run now.
+    Ready,
+    /// Its effect is there already; it is not run.
+    AlreadyDone(String),
+    /// It can't run; every reason, together.
+    Blocked(Vec<crate::finding::Finding>),
+    /// It depends on what an earlier step does; it is checked again right before its run.
+    After(String),
+}
+
+/// What `prepare` captured: a small JSON document, opaque to the engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Receipt(pub Value);
+
+/// What a step did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// One line for the summary: `10,000 rows read, 9,990 inserted, 10 updated`.
+    pub message: String,
+    /// More lines for the summary: unknown keys, files written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Figures for machines, by name (`rows_read`).
+    #[serde(default)]
+    pub figures: serde_json::Map<String, Value>,
+}
+
+impl Outcome {
+    /// An outcome of one line.
+    pub fn line(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What an undo did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct UndoReport {
+    /// One line for the summary.
+    pub message: String,
+    /// What others wrote since and was therefore left, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
+}
+
+impl UndoReport {
+    /// A report of one line, with nothing left.
+    pub fn line(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            left: Vec::new(),
+        }
+    }
+}
+
+/// What looking at a started step shows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Probe {
+    /// Nothing of it happened.
+    NotApplied,
+    /// A part of it happened; `run` continues, `undo` takes it back.
+    Partial,
+    /// All of it happened.
+    Applied(Outcome),
+}

@@ -1,0 +1,1 @@
+//! Batched, parallel, resumable table copies and transforms.

@@ -1,0 +1,1 @@
+//! Rollback points, backups, restore, journal store and run lock.
