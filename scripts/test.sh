@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands, from a clean checkout, as any user.
+# Installs what the tests need where it is missing (Debian, Ubuntu).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# The tests bring their own databases; a developer's settings must not leak in.
+unset DATABASE_URL ETLRS_TEST_BIN
+for name in $(compgen -e PG || true); do unset "$name"; done
+
+title() { printf '\n== %s\n' "$*"; }
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+have_server() {
+    [ -n "${ETLRS_TEST_PG_BIN:-}" ] || command -v initdb >/dev/null ||
+        compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ||
+        [ -x "$(pg_config --bindir 2>/dev/null || true)/initdb" ]
+}
+
+have_all() {
+    have_server && command -v pg_dump >/dev/null && command -v psql >/dev/null &&
+        command -v sqlite3 >/dev/null
+}
+
+# Debian starts a server of its own on installation; nobody asked for one, so its package
+# is told not to, and its setting is put back afterwards.
+install_packages() {
+    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q)
+    local conf=/etc/postgresql-common/createcluster.conf
+    if ! command -v apt-get >/dev/null; then
+        echo "the tests need PostgreSQL 15 or later (server and client programs) and sqlite3;" >&2
+        echo "install them, or name the server's programs in ETLRS_TEST_PG_BIN" >&2
+        exit 1
+    fi
+    as_root "${apt[@]}" update
+    as_root "${apt[@]}" install -y --no-install-recommends postgresql-common postgresql-client sqlite3
+    if ! have_server; then
+        as_root cp "$conf" "$conf.etlrs-saved"
+        echo 'create_main_cluster = false' | as_root tee -a "$conf" >/dev/null
+        local status=0
+        as_root "${apt[@]}" install -y --no-install-recommends postgresql || status=$?
+        as_root mv "$conf.etlrs-saved" "$conf"
+        [ "$status" -eq 0 ] || exit "$status"
+    fi
+}
+
+if ! have_all; then
+    title "install PostgreSQL and sqlite3"
+    install_packages
+    have_all || { echo "PostgreSQL or sqlite3 is still missing after the installation" >&2; exit 1; }
+fi
+for component in fmt clippy; do
+    cargo "$component" --version >/dev/null 2>&1 || rustup component add rustfmt clippy
+done
+
+title "format"
+cargo fmt --all --check
+
+title "lints"
+cargo clippy --workspace --all-targets -- -D warnings
+
+title "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Built together with the tests, so that dependencies are compiled once; the scenarios run it.
+title "tests"
+cargo build --workspace --all-targets
+target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+ETLRS_TEST_BIN="$target/debug/etlrs-migrate" cargo test --workspace
+
+title "each crate alone"
+for crate in migrate-core migrate-config migrate-service; do
+    cargo check -q -p "$crate"
+done
+for crate in migrate-schema migrate-data migrate-rollback; do
+    for database in sqlite postgres; do
+        echo "$crate with $database only"
+        cargo check -q -p "$crate" --no-default-features --features "$database"
+    done
+done
+
+title "the demo, as a newcomer runs it"
+scripts/demo-test.sh
+
+title "all good"
