@@ -1,1 +1,22 @@
 //! Format-preserving edits and typed migrations of configuration files.
+//!
+//! Reading order: [`located`] (a document whose every value knows its place),
+//! [`key_path`] and [`edit`] (text in, text out), [`v1_to_v2`] (the typed migration of
+//! ETLRS), [`atomic`] (the only place that writes a file), [`kind`] (the step that plans use).
+//!
+//! Invariants:
+//! - An edit replaces the spans that it names and nothing else: every other byte stays,
+//!   comments, spacing, line ends and byte order mark included. Each edit is compared with
+//!   the same change made on plain values before its text is handed out.
+//! - A file is old or new, never half: it is replaced by rename, below its root.
+//! - No password leaves this crate in a finding, a diff, a note or an error.
+
+pub mod key_path;
+pub mod located;
+pub mod secret;
+mod source;
+mod syntax;
+
+pub use key_path::{KeyPath, KeyPathError, PathStep};
+pub use located::{Located, parse, parse_json, parse_toml};
+pub use syntax::Format;
