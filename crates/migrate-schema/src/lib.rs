@@ -1,1 +1,20 @@
 //! Database handle, SQL scripts, catalog, fingerprints and schema steps for PostgreSQL and SQLite.
+//!
+//! Reading order: [`db`] (one handle for both databases, with cancellation and fencing),
+//! [`quote`] (names and values in SQL), [`own`] (the objects that we keep in the user's
+//! database).
+//!
+//! Invariants:
+//! - Every transaction of a run is begun by [`db::Postgres::begin`] or [`db::Sqlite::begin`],
+//!   which check the run's fence inside the transaction.
+//! - A password of a URL is in [`db::DatabaseUrl`] and nowhere else; it is not shown by
+//!   `Debug`, `Display` or any error.
+//! - The user's journal mode and other lasting settings are never changed.
+
+#[cfg(not(any(feature = "postgres", feature = "sqlite")))]
+compile_error!("migrate-schema needs at least one of the features `postgres` and `sqlite`");
+
+pub mod db;
+pub mod own;
+pub mod quote;
+pub(crate) mod script;

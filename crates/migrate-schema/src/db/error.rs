@@ -1,0 +1,184 @@
+//! What a database said, with everything that helps.
+
+use std::fmt;
+
+use migrate_core::StepError;
+
+/// What sort of error it is, for callers that branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DbErrorKind {
+    /// No server answers, or the connection broke.
+    Unreachable,
+    /// The server does not let this user in.
+    Auth,
+    /// No such database or file.
+    Missing,
+    /// The file is not a database.
+    NotADatabase,
+    /// A lock was not to be had, or a deadlock was broken: trying again can help.
+    Lock,
+    /// The statement was cancelled.
+    Cancelled,
+    /// Another run has taken the database over.
+    FenceLost,
+    /// A constraint was violated.
+    Constraint,
+    /// Anything else.
+    Other,
+}
+
+/// An error of a database. Never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DbError {
+    /// What sort of error it is.
+    pub kind: DbErrorKind,
+    /// The database's own message.
+    pub message: String,
+    /// SQLSTATE, or the name of SQLite's result code.
+    pub code: Option<String>,
+    /// The database's own detail, and the context for errors inside functions.
+    pub detail: Option<String>,
+    /// What to do.
+    pub hint: Option<String>,
+    /// Where in the statement: characters, from 1.
+    pub position: Option<usize>,
+}
+
+impl DbError {
+    /// An error with a message only.
+    pub fn new(kind: DbErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            code: None,
+            detail: None,
+            hint: None,
+            position: None,
+        }
+    }
+
+    /// Adds the way out.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The error of a step; `what` says what failed on what, as a lowercase fragment.
+    pub fn into_step_error(self, what: impl Into<String>) -> StepError {
+        let mut error = StepError::failed(what).cause(self.to_string());
+        error.hint = self.hint;
+        error
+    }
+}
+
+impl fmt::Display for DbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(code) = &self.code {
+            write!(f, " ({code})")?;
+        }
+        if let Some(detail) = &self.detail {
+            write!(f, "; {detail}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for DbError {}
+
+impl From<sqlx::Error> for DbError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => from_database(&*error),
+            sqlx::Error::Io(error) => unreachable(format!("the connection failed: {error}")),
+            sqlx::Error::Tls(error) => unreachable(format!("no encrypted connection: {error}")),
+            sqlx::Error::PoolTimedOut => {
+                unreachable("no connection became free in time".to_owned())
+            }
+            sqlx::Error::PoolClosed => unreachable("the connections are closed".to_owned()),
+            sqlx::Error::WorkerCrashed => unreachable("the database worker ended".to_owned()),
+            other => Self::new(DbErrorKind::Other, other.to_string()),
+        }
+    }
+}
+
+fn unreachable(message: String) -> DbError {
+    DbError::new(DbErrorKind::Unreachable, message)
+}
+
+fn from_database(error: &dyn sqlx::error::DatabaseError) -> DbError {
+    #[cfg(feature = "postgres")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+        return from_postgres(error);
+    }
+    #[cfg(feature = "sqlite")]
+    if let Some(code) = error.code().and_then(|code| code.parse::<i32>().ok()) {
+        return from_sqlite(code, error.message());
+    }
+    DbError::new(DbErrorKind::Other, error.message())
+}
+
+#[cfg(feature = "postgres")]
+fn from_postgres(error: &sqlx::postgres::PgDatabaseError) -> DbError {
+    use sqlx::postgres::PgErrorPosition;
+
+    let position = match error.position() {
+        Some(PgErrorPosition::Original(at)) => Some(at),
+        _ => None,
+    };
+    let detail: Vec<&str> = [error.detail(), error.r#where()]
+        .into_iter()
+        .flatten()
+        .collect();
+    DbError {
+        kind: postgres_kind(error.code()),
+        message: error.message().to_owned(),
+        code: Some(error.code().to_owned()),
+        detail: (!detail.is_empty()).then(|| detail.join("; ")),
+        hint: error.hint().map(str::to_owned),
+        position,
+    }
+}
+
+/// Sorts a SQLSTATE.
+#[cfg(feature = "postgres")]
+fn postgres_kind(code: &str) -> DbErrorKind {
+    match code {
+        "28P01" | "28000" => DbErrorKind::Auth,
+        "3D000" => DbErrorKind::Missing,
+        "55P03" | "40P01" => DbErrorKind::Lock,
+        "57014" => DbErrorKind::Cancelled,
+        "57P01" | "57P02" | "57P03" | "53300" => DbErrorKind::Unreachable,
+        _ if code.starts_with("08") => DbErrorKind::Unreachable,
+        _ if code.starts_with("23") => DbErrorKind::Constraint,
+        _ => DbErrorKind::Other,
+    }
+}
+
+#[cfg(feature = "sqlite")]
+fn from_sqlite(code: i32, message: &str) -> DbError {
+    // The low byte is the primary result code: https://sqlite.org/rescode.html
+    let (name, kind) = match code & 0xff {
+        5 => ("SQLITE_BUSY", DbErrorKind::Lock),
+        6 => ("SQLITE_LOCKED", DbErrorKind::Lock),
+        7 => ("SQLITE_NOMEM", DbErrorKind::Other),
+        8 => ("SQLITE_READONLY", DbErrorKind::Other),
+        9 => ("SQLITE_INTERRUPT", DbErrorKind::Cancelled),
+        10 => ("SQLITE_IOERR", DbErrorKind::Other),
+        11 => ("SQLITE_CORRUPT", DbErrorKind::Other),
+        13 => ("SQLITE_FULL", DbErrorKind::Other),
+        14 => ("SQLITE_CANTOPEN", DbErrorKind::Missing),
+        19 => ("SQLITE_CONSTRAINT", DbErrorKind::Constraint),
+        26 => ("SQLITE_NOTADB", DbErrorKind::NotADatabase),
+        _ => ("SQLITE_ERROR", DbErrorKind::Other),
+    };
+    DbError {
+        code: Some(match code {
+            0..=0xff => name.to_owned(),
+            _ => format!("{name}, extended code {code}"),
+        }),
+        ..DbError::new(kind, message)
+    }
+}

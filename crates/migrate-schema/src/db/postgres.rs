@@ -1,0 +1,280 @@
+//! The PostgreSQL side of the handle.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection, PgConnection, PgPool};
+
+use super::fence::lost;
+use super::result_shape::{object_values, shape};
+use super::{ConnectOptions, DatabaseUrl, DbError, DbErrorKind, Fence, Shared};
+
+/// The oldest server that is supported, as `server_version_num` says it.
+const OLDEST: i32 = 150_000;
+
+/// How long a transaction waits for somebody who is raising the fence.
+const FENCE_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a caller waits for a free connection of the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The key of the advisory lock that holders of the fence share and its raiser takes alone.
+/// The letters `etlrsfnc`.
+pub(crate) const FENCE_KEY: i64 = 0x6574_6c72_7366_6e63;
+
+/// A PostgreSQL database.
+#[derive(Clone)]
+pub struct Postgres {
+    pool: PgPool,
+    /// The `application_name` of every connection of this handle, and of no other.
+    session: Arc<str>,
+    /// How to open a connection beside the pool.
+    beside: Arc<PgConnectOptions>,
+    shared: Arc<Shared>,
+}
+
+impl Postgres {
+    pub(super) async fn connect(
+        url: &DatabaseUrl,
+        options: &ConnectOptions,
+    ) -> Result<Self, DbError> {
+        let base: PgConnectOptions = url.secret().parse().map_err(|error| {
+            DbError::new(DbErrorKind::Other, format!("{url} can't be used: {error}"))
+                .hint("use postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+        })?;
+        let session = unique_session(&options.application_name);
+        let named = base.application_name(&session);
+        let first = tokio::time::timeout(options.connect_timeout, first_connection(&named))
+            .await
+            .unwrap_or_else(|_| {
+                Err(DbError::new(
+                    DbErrorKind::Unreachable,
+                    format!("no answer within {} s", options.connect_timeout.as_secs()),
+                ))
+            });
+        first.map_err(|error| explain(error, url))?;
+        let pool = PgPoolOptions::new()
+            .max_connections(options.max_connections.max(1))
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(named.clone());
+        Ok(Self {
+            pool,
+            session: session.into(),
+            beside: Arc::new(named),
+            shared: Shared::new(Some(url.clone())),
+        })
+    }
+
+    pub(super) fn from_pool(pool: &PgPool) -> Self {
+        let base = (*pool.connect_options()).clone();
+        let name = base.get_application_name().unwrap_or("etlrs-migrate");
+        let session = unique_session(name);
+        let named = base.application_name(&session);
+        Self {
+            pool: pool.options().clone().connect_lazy_with(named.clone()),
+            session: session.into(),
+            beside: Arc::new(named),
+            shared: Shared::new(None),
+        }
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The pool. Transactions of a run are begun by [`Postgres::begin`] instead.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// The `application_name` of every connection of this handle, and of no other.
+    pub fn session_name(&self) -> &str {
+        &self.session
+    }
+
+    /// Opens a connection that is not of the pool and that cancellation leaves alone
+    /// (for a lock held by a session, or for looking at the other sessions).
+    pub async fn connect_beside(&self) -> Result<PgConnection, DbError> {
+        let options = (*self.beside).clone();
+        let name = format!("{}+", self.session);
+        Ok(options.application_name(&name).connect().await?)
+    }
+
+    /// Begins a transaction (read committed) and checks the fence in it.
+    ///
+    /// # Errors
+    /// [`DbErrorKind::FenceLost`] if another run has taken the database over.
+    pub async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, DbError> {
+        // Read committed, whatever the server's default: the fence's row must be read with a
+        // snapshot that is younger than the shared lock.
+        let mut tx = self
+            .pool
+            .begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")
+            .await?;
+        if let Some(fence) = self.shared.fence() {
+            check_fence(&mut tx, &fence).await?;
+        }
+        Ok(tx)
+    }
+
+    pub(super) async fn identity(&self) -> Result<String, DbError> {
+        let name: String = sqlx::query_scalar("select current_database()::text")
+            .fetch_one(&self.pool)
+            .await?;
+        let options = &self.beside;
+        let host = match options.get_socket() {
+            Some(path) => path.display().to_string(),
+            None => options.get_host().to_owned(),
+        };
+        let place = format!("{host}:{}/{name}", options.get_port());
+        let system: Result<i64, sqlx::Error> =
+            sqlx::query_scalar("select system_identifier from pg_control_system()")
+                .fetch_one(&self.pool)
+                .await;
+        match system {
+            // The cluster tells itself apart; its host name can change (a failover, a socket).
+            Ok(system) => Ok(format!("{place} (system {})", system.cast_unsigned())),
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42501") => {
+                Ok(place)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn server_version(&self) -> Result<String, DbError> {
+        Ok(
+            sqlx::query_scalar("select current_setting('server_version')")
+                .fetch_one(&self.pool)
+                .await?,
+        )
+    }
+
+    pub(super) async fn query_json(&self, sql: &str) -> Result<Value, DbError> {
+        const OPEN: &str = "select row_to_json(q)::text from (";
+        let query = crate::script::one_query(crate::db::Backend::Postgres, sql)?;
+        let wrapped = format!("{OPEN}{query}\n) q");
+        let mut tx = self.pool.begin_with("BEGIN READ ONLY").await?;
+        let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(wrapped))
+            .persistent(false)
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(|error| shifted(error.into(), OPEN.len()))?;
+        tx.rollback().await?;
+        let rows = rows
+            .iter()
+            .map(|row| object_values(row))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| {
+                DbError::new(
+                    DbErrorKind::Other,
+                    format!("the result is not JSON: {error}"),
+                )
+            })?;
+        Ok(shape(rows))
+    }
+
+    pub(super) async fn execute(&self, sql: &str) -> Result<u64, DbError> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query(AssertSqlSafe(sql))
+            .persistent(false)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(done.rows_affected())
+    }
+}
+
+/// A position inside a wrapped query, as one inside the query.
+fn shifted(mut error: DbError, by: usize) -> DbError {
+    error.position = error
+        .position
+        .and_then(|at| at.checked_sub(by))
+        .filter(|at| *at > 0);
+    error
+}
+
+/// `base/0123456789abcdef`: an application name that no other handle has. PostgreSQL keeps 63 bytes.
+fn unique_session(base: &str) -> String {
+    let mut end = base.len().min(44);
+    while !base.is_char_boundary(end) {
+        end -= 1;
+    }
+    let salt = RandomState::new().hash_one(std::process::id());
+    format!("{}/{salt:016x}", &base[..end])
+}
+
+/// Connects once outside a pool, which would hide why it fails, and checks the version.
+async fn first_connection(options: &PgConnectOptions) -> Result<(), DbError> {
+    let mut connection = options.connect().await?;
+    let version: String = sqlx::query_scalar("select current_setting('server_version_num')")
+        .fetch_one(&mut connection)
+        .await?;
+    let name: String = sqlx::query_scalar("select current_setting('server_version')")
+        .fetch_one(&mut connection)
+        .await?;
+    connection.close().await?;
+    if version.parse::<i32>().is_ok_and(|number| number >= OLDEST) {
+        return Ok(());
+    }
+    Err(
+        DbError::new(DbErrorKind::Other, format!("PostgreSQL {name} is too old"))
+            .hint("PostgreSQL 15 or later is needed"),
+    )
+}
+
+/// Says for the first connection what failed and what to do.
+fn explain(mut error: DbError, url: &DatabaseUrl) -> DbError {
+    let (what, hint) = match error.kind {
+        DbErrorKind::Unreachable => (
+            "can't reach",
+            "is the server running, and are host and port right?",
+        ),
+        DbErrorKind::Auth => (
+            "was refused by",
+            "check user and password in the URL, and the server's pg_hba.conf",
+        ),
+        DbErrorKind::Missing => ("no database at", "check the database's name in the URL"),
+        _ => ("can't use", "check the URL"),
+    };
+    error.message = format!("{what} {url}: {}", error.message);
+    error.hint.get_or_insert_with(|| hint.to_owned());
+    error
+}
+
+/// Takes the fence's lock together with other holders and compares the epoch.
+async fn check_fence(connection: &mut PgConnection, fence: &Fence) -> Result<(), DbError> {
+    let deadline = tokio::time::Instant::now() + FENCE_WAIT;
+    loop {
+        let got: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock_shared($1)")
+            .bind(FENCE_KEY)
+            .fetch_one(&mut *connection)
+            .await?;
+        if got {
+            break;
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return Err(lost(format!(
+                "another process is taking over from run {}",
+                fence.run
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let found = sqlx::query_as::<_, (i64, String)>(
+        "select epoch, run from etlrs_migrate.fence where id = 1",
+    )
+    .fetch_optional(connection)
+    .await;
+    match found {
+        Ok(found) => fence.check(found),
+        Err(sqlx::Error::Database(error))
+            if matches!(error.code().as_deref(), Some("42P01" | "3F000")) =>
+        {
+            fence.check(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,298 @@
+//! Where a database is. The only place that holds a password.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::Backend;
+
+/// A database's URL: `postgres://…`, `postgresql://…`, `sqlite:PATH` or `sqlite://PATH`.
+/// `Debug` and `Display` show it without its password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl {
+    text: String,
+    place: Location,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Location {
+    Postgres,
+    Sqlite(PathBuf),
+}
+
+/// Why a text is not a database URL. Does not repeat the text, which may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlError(String);
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UrlError {}
+
+impl FromStr for DatabaseUrl {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let text = text.trim();
+        let place = match text.split_once(':') {
+            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => Location::Postgres,
+            Some(("sqlite", rest)) => Location::Sqlite(sqlite_path(rest)?),
+            Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
+                return Err(UrlError(format!(
+                    "{scheme:?} is not a database that is supported: use postgres://USER@HOST/DATABASE or sqlite:PATH"
+                )));
+            }
+            _ => {
+                return Err(UrlError(
+                    "not a database URL: use postgres://USER@HOST/DATABASE or sqlite:PATH".into(),
+                ));
+            }
+        };
+        Ok(Self {
+            text: text.to_owned(),
+            place,
+        })
+    }
+}
+
+fn sqlite_path(rest: &str) -> Result<PathBuf, UrlError> {
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    if path.is_empty() {
+        return Err(UrlError(
+            "a SQLite URL names a file: sqlite:PATH".to_owned(),
+        ));
+    }
+    Ok(PathBuf::from(percent_decoded(path)))
+}
+
+impl DatabaseUrl {
+    /// Which database it is.
+    pub fn backend(&self) -> Backend {
+        match self.place {
+            Location::Postgres => Backend::Postgres,
+            Location::Sqlite(_) => Backend::Sqlite,
+        }
+    }
+
+    /// The whole URL, password included. Never print it, never put it into argv.
+    pub fn secret(&self) -> &str {
+        &self.text
+    }
+
+    /// The password, decoded.
+    pub fn password(&self) -> Option<String> {
+        match self.place {
+            Location::Postgres => secret_spans(&self.text)
+                .first()
+                .map(|&(from, to)| percent_decoded(&self.text[from..to])),
+            Location::Sqlite(_) => None,
+        }
+    }
+
+    /// The same URL with a relative SQLite path taken from `root`.
+    #[must_use]
+    pub fn resolve(&self, root: &Path) -> Self {
+        match &self.place {
+            Location::Sqlite(path) if path.is_relative() && !is_memory(path) => {
+                Self::sqlite(root.join(path))
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// The URL of a SQLite file.
+    pub fn sqlite(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        Self {
+            text: format!("sqlite:{}", percent_encoded(&path.to_string_lossy())),
+            place: Location::Sqlite(path),
+        }
+    }
+
+    /// The path of a SQLite file; none for PostgreSQL and for `:memory:`.
+    pub fn sqlite_path(&self) -> Option<PathBuf> {
+        match &self.place {
+            Location::Sqlite(path) if !is_memory(path) => Some(path.clone()),
+            _ => None,
+        }
+    }
+
+    /// The name of the database on its server, or of the file without its folder.
+    pub fn database_name(&self) -> String {
+        match &self.place {
+            Location::Sqlite(path) => path
+                .file_name()
+                .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            Location::Postgres => postgres_database(&self.text),
+        }
+    }
+}
+
+fn is_memory(path: &Path) -> bool {
+    path == Path::new(":memory:")
+}
+
+/// libpq's rule: `dbname` of the query, else the path, else the user's name.
+fn postgres_database(text: &str) -> String {
+    let rest = text.split_once("//").map_or(text, |(_, rest)| rest);
+    let (front, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let parameter = |name: &str| {
+        query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| percent_decoded(value))
+    };
+    let (authority, path) = front.split_once('/').unwrap_or((front, ""));
+    let user = authority
+        .rsplit_once('@')
+        .map(|(user, _)| percent_decoded(user.split(':').next().unwrap_or(user)));
+    parameter("dbname")
+        .or_else(|| (!path.is_empty()).then(|| percent_decoded(path)))
+        .or_else(|| parameter("user"))
+        .or(user)
+        .unwrap_or_default()
+}
+
+/// Where secrets stand in a PostgreSQL URL, in bytes. A password with a raw `/` or `@` in it
+/// is covered too: everything up to the last `@` before the query counts.
+fn secret_spans(text: &str) -> Vec<(usize, usize)> {
+    let mut spans = Vec::new();
+    let start = text.find("//").map_or(0, |at| at + 2);
+    let query = text[start..].find('?').map_or(text.len(), |at| start + at);
+    if let Some(at) = text[start..query].rfind('@')
+        && let Some(colon) = text[start..start + at].find(':')
+    {
+        spans.push((start + colon + 1, start + at));
+    }
+    let mut from = query + 1;
+    while from < text.len() {
+        let to = text[from..].find('&').map_or(text.len(), |at| from + at);
+        if let Some((key, _)) = text[from..to].split_once('=')
+            && percent_decoded(key)
+                .to_ascii_lowercase()
+                .contains("password")
+        {
+            spans.push((from + key.len() + 1, to));
+        }
+        from = to + 1;
+    }
+    spans
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let spans = match self.place {
+            Location::Postgres => secret_spans(&self.text),
+            Location::Sqlite(_) => Vec::new(),
+        };
+        let mut done = 0;
+        for (from, to) in spans {
+            write!(f, "{}***", &self.text[done..from])?;
+            done = to;
+        }
+        f.write_str(&self.text[done..])
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseUrl({self})")
+    }
+}
+
+fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = (bytes[at] == b'%')
+            .then(|| bytes.get(at + 1..at + 3))
+            .flatten()
+            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        out.push(hex.unwrap_or(bytes[at]));
+        at += if hex.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8(out)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// Encodes what would be read as something else in a SQLite URL.
+fn percent_encoded(path: &str) -> String {
+    path.replace('%', "%25")
+        .replace('?', "%3F")
+        .replace('#', "%23")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> DatabaseUrl {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for text in [
+            "postgres://u:s3cret@h/db",
+            "postgresql://u:s3c/ret@h/db",
+            "postgres://u:s3cret@x@h:5432/db?sslmode=require",
+            "postgres://u@h/db?password=s3cret",
+            "postgres://u:s3cret@h/db?sslmode=prefer&sslpassword=s3cret&x=1",
+            "postgres://u@h/db?PassWord=s3cret",
+        ] {
+            let shown = format!("{} {:?}", url(text), url(text));
+            assert!(!shown.contains("cret"), "{shown}");
+            assert!(shown.contains("***"), "{shown}");
+            assert_eq!(url(text).secret(), text);
+        }
+    }
+
+    #[test]
+    fn parts_are_found() {
+        let full = url("postgres://u:p%40ss@h:5433/my%20db?sslmode=disable");
+        assert_eq!(full.password().as_deref(), Some("p@ss"));
+        assert_eq!(full.database_name(), "my db");
+        assert_eq!(url("postgres://u@h").database_name(), "u");
+        assert_eq!(url("postgres:///x?host=/tmp&dbname=y").database_name(), "y");
+        assert_eq!(url("postgres://u@h/db").password(), None);
+        assert_eq!(url("sqlite:a:b@c.db").to_string(), "sqlite:a:b@c.db");
+    }
+
+    #[test]
+    fn a_relative_path_is_taken_from_the_root() {
+        for text in ["sqlite:data/x.db", "sqlite://data/x.db?mode=rwc"] {
+            let there = url(text).resolve(Path::new("/srv/a?b"));
+            assert_eq!(there.sqlite_path(), Some("/srv/a?b/data/x.db".into()));
+            assert_eq!(url(there.secret()), there);
+            assert_eq!(there.database_name(), "x.db");
+        }
+        let absolute = url("sqlite:///srv/x.db");
+        assert_eq!(absolute.resolve(Path::new("/y")), absolute);
+        assert_eq!(absolute.sqlite_path(), Some("/srv/x.db".into()));
+        assert_eq!(url("sqlite::memory:").sqlite_path(), None);
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_without_repeating_it() {
+        for text in [
+            "",
+            "x",
+            "mysql://u:s3cret@h/db",
+            "sqlite:",
+            "u:s3cret@h",
+            "postgres:x",
+        ] {
+            let error = text.parse::<DatabaseUrl>().unwrap_err().to_string();
+            assert!(!error.contains("s3cret"), "{error}");
+            assert!(error.contains("sqlite:PATH"), "{error}");
+        }
+    }
+}

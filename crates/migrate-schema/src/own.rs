@@ -1,0 +1,310 @@
+//! The objects that we keep in the user's database: schema `etlrs_migrate` on PostgreSQL,
+//! tables named `_etlrs_…` on SQLite. They are outside fingerprints and restores.
+
+use std::time::Duration;
+
+use crate::db::{Backend, Database, DbError, DbErrorKind, Fence};
+use crate::quote::{ident, literal};
+
+/// The schema that holds our objects on PostgreSQL.
+pub const SCHEMA: &str = "etlrs_migrate";
+
+/// What the names of our tables begin with on SQLite.
+pub const SQLITE_PREFIX: &str = "_etlrs_";
+
+/// How long the raiser of a fence waits for the transactions of the holder before it.
+const RAISE_WAIT: Duration = Duration::from_secs(30);
+
+/// One of our tables as SQL, quoted and qualified.
+pub fn name(backend: Backend, table: &str) -> String {
+    match backend {
+        Backend::Postgres => format!("{SCHEMA}.{}", ident(table)),
+        Backend::Sqlite => ident(&format!("{SQLITE_PREFIX}{table}")),
+    }
+}
+
+/// Creates the fence and the markers where they are missing.
+pub async fn ensure(db: &Database) -> Result<(), DbError> {
+    let (backend, now, moment) = match db.backend() {
+        Backend::Postgres => (Backend::Postgres, "now()", "timestamptz"),
+        Backend::Sqlite => (Backend::Sqlite, "current_timestamp", "text"),
+    };
+    let tables = [
+        format!(
+            "create table if not exists {} (id integer primary key check (id = 1), \
+             epoch bigint not null, run text not null)",
+            name(backend, "fence")
+        ),
+        format!(
+            "create table if not exists {} (run text not null, step text not null, \
+             at {moment} not null default {now}, payload text not null, primary key (run, step))",
+            name(backend, "markers")
+        ),
+    ];
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => {
+            let mut tx = pg.begin().await?;
+            sqlx::raw_sql("create schema if not exists etlrs_migrate")
+                .execute(&mut *tx)
+                .await?;
+            for table in tables {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(table))
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            Ok(tx.commit().await?)
+        }
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => {
+            let mut tx = lite.begin().await?;
+            for table in tables {
+                sqlx::query(sqlx::AssertSqlSafe(table))
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            Ok(tx.commit().await?)
+        }
+    }
+}
+
+/// Whether the database holds objects of ours.
+pub async fn exists(db: &Database) -> Result<bool, DbError> {
+    Ok(!tables(db).await?.is_empty())
+}
+
+/// The names of our tables, without schema or prefix.
+pub async fn tables(db: &Database) -> Result<Vec<String>, DbError> {
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => Ok(sqlx::query_scalar(
+            "select c.relname::text from pg_class c \
+             where c.relnamespace = to_regnamespace($1) and c.relkind in ('r', 'p') order by 1",
+        )
+        .bind(SCHEMA)
+        .fetch_all(pg.pool())
+        .await?),
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => {
+            let mut connection = lite.acquire().await?;
+            Ok(sqlx::query_scalar(
+                "select substr(name, length(?1) + 1) from sqlite_master \
+                 where type = 'table' and substr(name, 1, length(?1)) = ?1 order by 1",
+            )
+            .bind(SQLITE_PREFIX)
+            .fetch_all(&mut *connection)
+            .await?)
+        }
+    }
+}
+
+/// Drops all our objects, in one transaction that checks the fence; the handle has no fence
+/// afterwards. An object of the user's that depends on ours is an error, not a loss.
+pub async fn drop_all(db: &Database) -> Result<(), DbError> {
+    let drops: Vec<String> = tables(db)
+        .await?
+        .iter()
+        .map(|table| format!("drop table {}", name(db.backend(), table)))
+        .collect();
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => {
+            if !drops.is_empty() {
+                let mut tx = pg.begin().await?;
+                for sql in drops {
+                    sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+                        .execute(&mut *tx)
+                        .await?;
+                }
+                tx.commit().await?;
+            }
+            sqlx::raw_sql("drop schema if exists etlrs_migrate")
+                .execute(pg.pool())
+                .await?;
+        }
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => {
+            if !drops.is_empty() {
+                let mut tx = lite.begin().await?;
+                for sql in drops {
+                    sqlx::query(sqlx::AssertSqlSafe(sql))
+                        .execute(&mut *tx)
+                        .await?;
+                }
+                tx.commit().await?;
+            }
+        }
+    }
+    db.set_fence(None);
+    Ok(())
+}
+
+/// Raises the epoch for a run and returns what its transactions must check
+/// ([`Database::set_fence`]). Transactions of the holder before it end first; it waits for
+/// them by polling, with a deadline.
+pub async fn raise_fence(db: &Database, run: &str) -> Result<Fence, DbError> {
+    let sql = format!(
+        "insert into {fence} (id, epoch, run) values (1, 1, {run}) \
+         on conflict (id) do update set epoch = {fence}.epoch + 1, run = excluded.run \
+         returning epoch",
+        fence = name(db.backend(), "fence"),
+        run = literal(run),
+    );
+    let epoch = match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => raise_postgres(pg, sql).await?,
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => {
+            let connection = lite.acquire().await?;
+            let begin = sqlx::SqlSafeStr::into_sql_str("BEGIN IMMEDIATE");
+            let mut tx = sqlx::Transaction::begin(connection, Some(begin)).await?;
+            let epoch: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+                .fetch_one(&mut *tx)
+                .await?;
+            tx.commit().await?;
+            epoch
+        }
+    };
+    Ok(Fence {
+        run: run.to_owned(),
+        epoch,
+    })
+}
+
+#[cfg(feature = "postgres")]
+async fn raise_postgres(pg: &crate::db::Postgres, sql: String) -> Result<i64, DbError> {
+    let deadline = tokio::time::Instant::now() + RAISE_WAIT;
+    loop {
+        let mut tx = pg.pool().begin().await?;
+        let alone: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
+            .bind(crate::db::FENCE_KEY)
+            .fetch_one(&mut *tx)
+            .await?;
+        if alone {
+            let epoch: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+                .fetch_one(&mut *tx)
+                .await?;
+            tx.commit().await?;
+            return Ok(epoch);
+        }
+        tx.rollback().await?;
+        if tokio::time::Instant::now() >= deadline {
+            return Err(DbError::new(
+                DbErrorKind::Lock,
+                "a transaction of an earlier run is still open in the database",
+            )
+            .hint("end the other etlrs-migrate, or its sessions (see pg_stat_activity)"));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The payload of a step's marker, if its transaction was committed. Read-only.
+pub async fn marker(db: &Database, run: &str, step: &str) -> Result<Option<String>, DbError> {
+    if !tables(db).await?.iter().any(|table| table == "markers") {
+        return Ok(None);
+    }
+    let sql = format!(
+        "select payload from {} where run = {} and step = {}",
+        name(db.backend(), "markers"),
+        literal(run),
+        literal(step)
+    );
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .persistent(false)
+            .fetch_optional(pg.pool())
+            .await?),
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => {
+            let mut connection = lite.acquire().await?;
+            Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+                .persistent(false)
+                .fetch_optional(&mut *connection)
+                .await?)
+        }
+    }
+}
+
+/// Markers within an open transaction on PostgreSQL.
+#[cfg(feature = "postgres")]
+pub mod postgres {
+    use sqlx::PgConnection;
+
+    use crate::db::DbError;
+
+    /// Writes (or overwrites) a step's marker.
+    pub async fn set_marker(
+        tx: &mut PgConnection,
+        run: &str,
+        step: &str,
+        payload: &str,
+    ) -> Result<(), DbError> {
+        sqlx::query(
+            "insert into etlrs_migrate.markers (run, step, payload) values ($1, $2, $3) \
+             on conflict (run, step) do update set payload = excluded.payload, at = now()",
+        )
+        .bind(run)
+        .bind(step)
+        .bind(payload)
+        .execute(tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Removes a step's marker; returns whether it was there.
+    pub async fn clear_marker(
+        tx: &mut PgConnection,
+        run: &str,
+        step: &str,
+    ) -> Result<bool, DbError> {
+        let done = sqlx::query("delete from etlrs_migrate.markers where run = $1 and step = $2")
+            .bind(run)
+            .bind(step)
+            .execute(tx)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+}
+
+/// Markers within an open transaction on SQLite.
+#[cfg(feature = "sqlite")]
+pub mod sqlite {
+    use sqlx::SqliteConnection;
+
+    use crate::db::DbError;
+
+    /// Writes (or overwrites) a step's marker.
+    pub async fn set_marker(
+        tx: &mut SqliteConnection,
+        run: &str,
+        step: &str,
+        payload: &str,
+    ) -> Result<(), DbError> {
+        sqlx::query(
+            "insert into _etlrs_markers (run, step, payload) values (?1, ?2, ?3) \
+             on conflict (run, step) do update set payload = excluded.payload, at = current_timestamp",
+        )
+        .bind(run)
+        .bind(step)
+        .bind(payload)
+        .execute(tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Removes a step's marker; returns whether it was there.
+    pub async fn clear_marker(
+        tx: &mut SqliteConnection,
+        run: &str,
+        step: &str,
+    ) -> Result<bool, DbError> {
+        let done = sqlx::query("delete from _etlrs_markers where run = ?1 and step = ?2")
+            .bind(run)
+            .bind(step)
+            .execute(tx)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+}
