@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::error::StepError;
 use crate::plan::{MigrationPlan, StepId};
-use crate::ports::Fingerprint;
+use crate::ports::{Fingerprint, Script};
 use crate::status::Strategy;
 use crate::step::{Outcome, Receipt, ScopeObject, UndoReport};
 
@@ -52,6 +52,9 @@ pub struct RunHeader {
     pub plan: MigrationPlan,
     /// SHA-256 of every text that decides what the run does, by name: the plan, each script.
     pub inputs: BTreeMap<String, String>,
+    /// The scripts as they were read, by the name asked for: a resume or rollback uses these.
+    #[serde(default)]
+    pub scripts: BTreeMap<String, Script>,
     /// The version of the tool.
     pub tool_version: String,
     /// The host it began on.

@@ -16,6 +16,7 @@
 //! - Nothing here sleeps, spawns, prints or reads a clock of its own.
 
 pub mod cancel;
+pub mod check_value;
 pub mod clock;
 pub mod duration;
 pub mod error;
@@ -36,20 +37,23 @@ pub use cancel::{Cancel, CancelCause};
 pub use clock::Clock;
 pub use error::{MigrationError, StepError, StepErrorKind};
 pub use event::{Event, Reporter};
-pub use executor::{MigrationExecutor, MigrationResult, RollbackInfo, StepResult};
+pub use executor::{
+    Backup, CheckOutcome, Consent, Identity, MigrationExecutor, MigrationResult, RollbackInfo,
+    RollbackPreview, RollbackRequest, RunEnd, RunOptions, StepPreview, StepResult, StrategyChoice,
+};
 pub use finding::{Finding, Place, Severity};
 pub use journal::{Journal, JournalError, MemoryJournal, Record, RunHeader, RunId, RunLog};
-//pub use path::{PlanEdge, VersionGraph};
+pub use path::{PlanEdge, VersionGraph};
 pub use plan::{
     CheckPhase, CommandLine, DataMigration, MigrationPlan, MigrationStep, MigrationType, StepId,
     StepType, ValidationCheck,
 };
 pub use ports::{
-    CheckRunner, DeploymentVersion, Fingerprint, Loss, Observer, RollbackPoints, RunGuard, Scripts,
-    ServiceControl,
+    CheckRunner, DeploymentVersion, Fingerprint, Loss, Observer, RollbackPoints, RunGuard, Script,
+    Scripts, ServiceControl,
 };
 pub use registry::{StepKind, StepRegistry, StepSite};
-pub use status::{IllegalTransition, Phase, RunState, StepStatus, Strategy};
+pub use status::{IllegalTransition, NextAction, Phase, RunState, StepState, StepStatus, Strategy};
 pub use step::{
     Description, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject, Step, StepContext,
     UndoReport, Undoable,

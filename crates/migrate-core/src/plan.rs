@@ -142,7 +142,7 @@ pub struct MigrationStep {
 }
 
 fn default_timeout() -> Duration {
-    Duration::from_secs(300)
+    Duration::from_mins(5)
 }
 
 /// A command: a shell string or an argv.

@@ -27,7 +27,7 @@ pub trait Scripts: Send + Sync {
 }
 
 /// A script that was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Script {
     /// The name to show in errors: a path relative to the root, or `embedded:NAME`.
     pub origin: String,

@@ -106,6 +106,19 @@ impl fmt::Display for IllegalTransition {
 
 impl std::error::Error for IllegalTransition {}
 
+/// What an operator does next with a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextAction {
+    /// It is done.
+    Nothing,
+    /// Go on with it.
+    Resume,
+    /// Take it back, by the strategy given if one must be chosen.
+    RollBack(Option<Strategy>),
+    /// Mend what the failure names by hand, then roll back.
+    Manual,
+}
+
 /// What is known of one step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepState {
@@ -185,6 +198,17 @@ impl RunState {
         self.steps.iter().find(|step| &step.id == id)
     }
 
+    /// What an operator does next.
+    pub fn next_action(&self) -> NextAction {
+        match self.phase {
+            Phase::Completed | Phase::RolledBack => NextAction::Nothing,
+            Phase::Unhealthy => NextAction::RollBack(None),
+            Phase::Stuck if self.point.is_some() => NextAction::RollBack(Some(Strategy::Restore)),
+            Phase::Stuck => NextAction::Manual,
+            _ => NextAction::Resume,
+        }
+    }
+
     /// The state after `record`. Pure; used live and when a log is read back.
     ///
     /// # Errors
@@ -215,7 +239,9 @@ impl RunState {
                 P::Executing
             }
             (P::ServicesDown, Record::PointSkipped) => P::Executing,
-            (P::Executing | P::Serving, Record::StepStarted { step, receipt }) => {
+            (P::Executing | P::Serving, Record::StepStarted { step, receipt })
+                if self.none_in_flight() =>
+            {
                 let state = self.step_mut(step, &[StepStatus::Pending], &illegal)?;
                 state.status = StepStatus::Started;
                 state.receipt = Some(receipt.clone());
@@ -268,7 +294,7 @@ impl RunState {
                 state.outcome = Some(Outcome::line(format!("failed: {error}")));
                 P::Serving
             }
-            (P::Executing, Record::Validated) => P::Validated,
+            (P::Executing, Record::Validated) if self.none_in_flight() => P::Validated,
             (
                 P::Opened
                 | P::StoppingServices
@@ -297,19 +323,16 @@ impl RunState {
                     strategy,
                     requested,
                 },
-            ) if self.may_roll_back(phase, *strategy, *requested) => {
-                let up = matches!(
-                    phase,
-                    P::Completed | P::Committing | P::Serving | P::Unhealthy
-                );
-                if *requested {
-                    self.requested = true;
-                }
-                if up {
-                    self.down = false;
-                    self.running = None;
-                } else {
-                    self.down = self.down || !matches!(phase, P::Opened | P::StoppingServices);
+            ) if may_roll_back(phase, *strategy, *requested) => {
+                self.requested |= *requested;
+                match phase {
+                    P::Completed | P::Committing | P::Serving | P::Unhealthy => {
+                        self.down = false;
+                        self.running = None;
+                    }
+                    P::RollingBack(_) | P::Stuck => {}
+                    // Before the commit point nothing has started services again.
+                    _ => self.down = true,
                 }
                 P::RollingBack(*strategy)
             }
@@ -360,10 +383,6 @@ impl RunState {
                 state.outcome = Some(outcome.clone());
                 self.phase
             }
-            (P::RollingBack(Strategy::Steps), Record::RollbackStepFailed { error, .. }) => {
-                self.failure = Some(error.clone());
-                P::Stuck
-            }
             (P::RollingBack(Strategy::Restore), Record::RestoreStarted) => self.phase,
             (P::RollingBack(Strategy::Restore), Record::Restored { .. }) => {
                 for step in &mut self.steps {
@@ -373,19 +392,13 @@ impl RunState {
                 }
                 self.phase
             }
-            (P::RollingBack(_), Record::RestoreFailed { error }) => {
-                self.failure = Some(error.clone());
-                P::Stuck
-            }
             (P::RollingBack(_), Record::Reverted { left }) => {
                 self.left.clone_from(left);
                 P::Reverted
             }
-            (P::RollingBack(_), Record::RevertedDifferent { error }) => {
-                self.failure = Some(error.clone());
-                P::Stuck
-            }
-            (P::Reverted, Record::RestoreFailed { error }) => {
+            (P::RollingBack(Strategy::Steps), Record::RollbackStepFailed { error, .. })
+            | (P::RollingBack(_), Record::RevertedDifferent { error })
+            | (P::RollingBack(_) | P::Reverted, Record::RestoreFailed { error }) => {
                 self.failure = Some(error.clone());
                 P::Stuck
             }
@@ -396,32 +409,10 @@ impl RunState {
         Ok(self)
     }
 
-    fn may_roll_back(&self, phase: Phase, strategy: Strategy, requested: bool) -> bool {
-        let by_itself = matches!(
-            phase,
-            Phase::Opened
-                | Phase::StoppingServices
-                | Phase::ServicesDown
-                | Phase::MakingPoint
-                | Phase::Executing
-                | Phase::Failed
-                | Phase::Validated
-        );
-        let when_asked = matches!(
-            phase,
-            Phase::Completed
-                | Phase::Committing
-                | Phase::Serving
-                | Phase::Unhealthy
-                | Phase::Stuck
-                | Phase::RollingBack(_)
-        );
-        let steps_only_after_completion = strategy != Strategy::Steps
-            || matches!(
-                phase,
-                Phase::Completed | Phase::Stuck | Phase::RollingBack(_)
-            );
-        steps_only_after_completion && (by_itself || (requested && when_asked))
+    fn none_in_flight(&self) -> bool {
+        self.steps
+            .iter()
+            .all(|step| step.status != StepStatus::Started)
     }
 
     fn step_mut(
@@ -435,6 +426,34 @@ impl RunState {
             .find(|step| &step.id == id && may.contains(&step.status))
             .ok_or_else(|| illegal.clone())
     }
+}
+
+fn may_roll_back(phase: Phase, strategy: Strategy, requested: bool) -> bool {
+    let by_itself = matches!(
+        phase,
+        Phase::Opened
+            | Phase::StoppingServices
+            | Phase::ServicesDown
+            | Phase::MakingPoint
+            | Phase::Executing
+            | Phase::Failed
+            | Phase::Validated
+    );
+    let when_asked = matches!(
+        phase,
+        Phase::Completed
+            | Phase::Committing
+            | Phase::Serving
+            | Phase::Unhealthy
+            | Phase::Stuck
+            | Phase::RollingBack(_)
+    );
+    let steps_only_after_completion = strategy != Strategy::Steps
+        || matches!(
+            phase,
+            Phase::Completed | Phase::Stuck | Phase::RollingBack(_)
+        );
+    steps_only_after_completion && (by_itself || (requested && when_asked))
 }
 
 fn pending(id: StepId) -> StepState {

@@ -1,0 +1,222 @@
+//! The way back, one thing at a time.
+
+use std::time::Duration;
+
+use super::MigrationExecutor;
+use super::bounded::{Ended, bounded};
+use super::run::{Run, Stop};
+use crate::error::StepError;
+use crate::event::Event;
+use crate::journal::Record;
+use crate::status::{RunState, StepStatus, Strategy};
+use crate::step::Undoable;
+
+/// An undo gets four times its step's timeout, and never less than this.
+const LEAST_UNDO_TIME: Duration = Duration::from_mins(10);
+
+impl MigrationExecutor {
+    /// Does the next thing on the way back.
+    pub(super) async fn one_back(&self, run: &mut Run, strategy: Strategy) -> Result<(), Stop> {
+        if !run.state.down {
+            return self.stop_services(run).await;
+        }
+        match strategy {
+            Strategy::Reverse => match run.touched().last() {
+                Some(index) => self.undo(run, *index).await,
+                None => self.compare(run, strategy).await,
+            },
+            Strategy::Steps => self.one_rollback_step(run).await,
+            Strategy::Restore => self.restore(run).await,
+        }
+    }
+
+    async fn undo(&self, run: &mut Run, index: usize) -> Result<(), Stop> {
+        let spec = run.spec(index).clone();
+        let step = spec.id.clone();
+        let timeout = spec.timeout.saturating_mul(4).max(LEAST_UNDO_TIME);
+        let cx = self.context(run, &spec, timeout);
+        if run.step_state(index).status != StepStatus::Undoing {
+            self.phase("undo");
+        }
+        self.record(run, Record::UndoStarted { step: step.clone() })
+            .await?;
+        let receipt = run.step_state(index).receipt.clone();
+        let ended = match (run.undo_of(index), receipt) {
+            (Undoable::No, _) => Ended::Failed(
+                StepError::failed("it can't be undone, and there is no rollback point")
+                    .hint("restore a backup of your own"),
+            ),
+            (_, None) => Ended::Failed(StepError::failed("its receipt is missing")),
+            (_, Some(receipt)) => {
+                let call = run.steps[index].undo(&cx, &receipt);
+                bounded(timeout, &self.cancel, &cx.cancel, call).await
+            }
+        };
+        match ended {
+            Ended::Well(report) => {
+                self.reporter.event(&Event::StepUndone {
+                    step: step.clone(),
+                    message: report.message.clone(),
+                    left: report.left.clone(),
+                });
+                Ok(self.record(run, Record::Undone { step, report }).await?)
+            }
+            Ended::Failed(error) => {
+                let error = StepError {
+                    message: format!("undo of step {step}: {}", error.message),
+                    ..error
+                };
+                Ok(self.record(run, Record::UndoFailed { step, error }).await?)
+            }
+            Ended::Interrupted(signal) => Err(Stop::Signal(signal)),
+            Ended::Hung(error) => Err(Stop::Hung(error)),
+        }
+    }
+
+    async fn restore(&self, run: &mut Run) -> Result<(), Stop> {
+        self.phase("restore");
+        self.record(run, Record::RestoreStarted).await?;
+        let Some(point) = run.state.point.clone() else {
+            let error = StepError::failed("there is no rollback point to restore");
+            return Ok(self.record(run, Record::RestoreFailed { error }).await?);
+        };
+        match self.points.restore(&point).await {
+            Ok(message) => {
+                self.record(run, Record::Restored { message }).await?;
+                self.compare(run, Strategy::Restore).await
+            }
+            Err(error) => Ok(self.record(run, Record::RestoreFailed { error }).await?),
+        }
+    }
+
+    async fn one_rollback_step(&self, run: &mut Run) -> Result<(), Stop> {
+        let done = |state: &RunState, id| {
+            state
+                .rollback_steps
+                .get(id)
+                .is_some_and(|step| step.status == StepStatus::Completed)
+        };
+        let specs = run.header.plan.rollback_steps.clone();
+        let next = specs.iter().position(|spec| !done(&run.state, &spec.id));
+        let Some(index) = next else {
+            return self.compare(run, Strategy::Steps).await;
+        };
+        let spec = &specs[index];
+        let step = spec.id.clone();
+        let cx = self.context(run, spec, spec.timeout);
+        self.reporter.event(&Event::StepStarted {
+            step: step.clone(),
+            index: index + 1,
+            total: specs.len(),
+            title: run.rollback_steps[index].describe().title,
+            attempt: cx.attempt,
+        });
+        let known = run.state.rollback_steps.get(&step);
+        let receipt = match known.and_then(|state| state.receipt.clone()) {
+            Some(receipt) => Ok(receipt),
+            None => run.rollback_steps[index].prepare(&cx).await,
+        };
+        let receipt = match receipt {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                return Ok(self
+                    .record(run, Record::RollbackStepFailed { step, error })
+                    .await?);
+            }
+        };
+        let record = Record::RollbackStepStarted {
+            step: step.clone(),
+            receipt: receipt.clone(),
+        };
+        self.record(run, record).await?;
+        let call = run.rollback_steps[index].run(&cx, &receipt);
+        match bounded(spec.timeout, &self.cancel, &cx.cancel, call).await {
+            Ended::Well(outcome) => {
+                let record = Record::RollbackStepCompleted { step, outcome };
+                Ok(self.record(run, record).await?)
+            }
+            Ended::Failed(error) => Ok(self
+                .record(run, Record::RollbackStepFailed { step, error })
+                .await?),
+            Ended::Interrupted(signal) => Err(Stop::Signal(signal)),
+            Ended::Hung(error) => Err(Stop::Hung(error)),
+        }
+    }
+
+    /// "Rolled back" means equal to the fingerprint before, except what others wrote, which is listed.
+    async fn compare(&self, run: &mut Run, strategy: Strategy) -> Result<(), Stop> {
+        self.phase("verify");
+        let now = match self.observer.fingerprint(&run.header.scope).await {
+            Ok(now) => now,
+            Err(error) => {
+                return Ok(self.record(run, Record::RestoreFailed { error }).await?);
+            }
+        };
+        let differences = run.header.before.differences(&now);
+        let others_wrote = run.state.after.is_some() || !run.state.left.is_empty();
+        let explained = match strategy {
+            Strategy::Reverse => others_wrote,
+            Strategy::Steps => true,
+            Strategy::Restore => false,
+        };
+        let mut left = run.state.left.clone();
+        if !differences.is_empty() && !explained {
+            let mut error =
+                StepError::failed("what is there now differs from what was there before");
+            error.causes = differences;
+            return Ok(self
+                .record(run, Record::RevertedDifferent { error })
+                .await?);
+        }
+        left.extend(
+            differences
+                .into_iter()
+                .map(|one| format!("differs from before: {one}")),
+        );
+        Ok(self.record(run, Record::Reverted { left }).await?)
+    }
+
+    pub(super) async fn finish_rollback(&self, run: &mut Run) -> Result<(), Stop> {
+        for index in 0..run.steps.len() {
+            let Some(receipt) = run.step_state(index).receipt.clone() else {
+                continue;
+            };
+            let spec = run.spec(index).clone();
+            let cx = self.context(run, &spec, LEAST_UNDO_TIME);
+            if let Err(error) = run.steps[index].forget(&cx, &receipt).await {
+                self.warn(format!(
+                    "step {}: its storage was not removed: {error}",
+                    spec.id
+                ));
+            }
+        }
+        self.phase("services-start");
+        let running = run.state.running.clone().unwrap_or_default();
+        if !running.is_null() {
+            match self.services.start(&running).await {
+                Ok(messages) => self.tell_services(messages),
+                Err(error) => {
+                    return Ok(self.record(run, Record::RestoreFailed { error }).await?);
+                }
+            }
+        }
+        if self.nobody_else_needs_our_objects(run).await
+            && let Err(error) = self.guard.disarm().await
+        {
+            self.warn(format!("our own tables were not removed: {error}"));
+        }
+        Ok(self.record(run, Record::RolledBack).await?)
+    }
+
+    /// Other runs that can still be rolled back keep their pre-images in our schema.
+    async fn nobody_else_needs_our_objects(&self, run: &Run) -> bool {
+        let Ok(logs) = self.journal.runs().await else {
+            return false;
+        };
+        logs.iter()
+            .filter(|log| log.header.run != run.header.run)
+            .all(|log| {
+                RunState::replay(log).is_ok_and(|state| state.phase == crate::Phase::RolledBack)
+            })
+    }
+}

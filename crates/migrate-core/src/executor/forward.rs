@@ -1,0 +1,349 @@
+//! The way forward, one phase at a time.
+
+use tokio::time::Instant;
+
+use super::MigrationExecutor;
+use super::bounded::{Ended, bounded};
+use super::run::{Run, Stop, millis};
+use super::start::wants_point;
+use crate::error::{StepError, StepErrorKind};
+use crate::event::Event;
+use crate::journal::{JournalError, Record};
+use crate::status::{Phase, StepStatus, Strategy};
+use crate::step::{Outcome, Probe, Readiness, Receipt, StepContext};
+
+impl MigrationExecutor {
+    /// Does the one thing that the phase asks for.
+    pub(super) async fn one_forward(&self, run: &mut Run) -> Result<(), Stop> {
+        match run.state.phase {
+            Phase::Opened | Phase::StoppingServices => self.stop_services(run).await,
+            Phase::ServicesDown | Phase::MakingPoint => self.make_point(run).await,
+            Phase::Executing => self.execute(run).await,
+            Phase::Failed => Ok(self.turn_back(run).await?),
+            Phase::Validated => self.commit(run).await,
+            Phase::Committing => self.start_services(run).await,
+            Phase::Serving => self.finish(run).await,
+            phase => unreachable!("phase {phase:?} is at rest or on the way back"),
+        }
+    }
+
+    pub(super) async fn stop_services(&self, run: &mut Run) -> Result<(), Stop> {
+        self.phase("services-stop");
+        let stopped = async {
+            let running = match &run.state.running {
+                Some(running) => running.clone(),
+                None if run.header.plan.downtime_required => self.services.running().await?,
+                None => serde_json::Value::Null,
+            };
+            Ok(running)
+        };
+        let running = match stopped.await {
+            Ok(running) => running,
+            Err(error) => return Ok(self.fail(run, error).await?),
+        };
+        let record = Record::ServicesStopping {
+            running: running.clone(),
+        };
+        self.record(run, record).await?;
+        if !running.is_null() {
+            match self.services.stop(&running).await {
+                Ok(messages) => self.tell_services(messages),
+                Err(error) => return Ok(self.fail(run, error).await?),
+            }
+        }
+        Ok(self.record(run, Record::ServicesStopped).await?)
+    }
+
+    pub(super) fn tell_services(&self, messages: Vec<String>) {
+        for message in messages {
+            self.reporter.event(&Event::Service { message });
+        }
+    }
+
+    /// Notes a failure outside any step. On the way back it leaves the run stuck instead.
+    async fn fail(&self, run: &mut Run, error: StepError) -> Result<(), JournalError> {
+        let record = match run.state.phase {
+            Phase::RollingBack(_) => Record::RestoreFailed { error },
+            _ => Record::ValidationFailed { error },
+        };
+        self.record(run, record).await
+    }
+
+    async fn make_point(&self, run: &mut Run) -> Result<(), Stop> {
+        if !wants_point(self.options.backup) || run.header.flags.iter().any(|f| f == "--no-backup")
+        {
+            return Ok(self.record(run, Record::PointSkipped).await?);
+        }
+        self.phase("rollback-point");
+        self.record(run, Record::PointStarted).await?;
+        let from = run.header.plan.from_version.clone();
+        let made = self
+            .points
+            .create(&run.header.run, &from, &run.header.scope, &self.cancel)
+            .await;
+        match made {
+            Ok(point) => {
+                let message = self.points.describe(&point);
+                self.record(run, Record::PointCreated { point }).await?;
+                self.reporter.event(&Event::RollbackPoint { message });
+                Ok(())
+            }
+            Err(error) if error.kind == StepErrorKind::Interrupted => self.signalled(error),
+            Err(error) => Ok(self.fail(run, error).await?),
+        }
+    }
+
+    fn signalled(&self, error: StepError) -> Result<(), Stop> {
+        match self.cancel.cause() {
+            Some(crate::CancelCause::Signal(signal)) => Err(Stop::Signal(signal)),
+            _ => Err(Stop::Hung(error)),
+        }
+    }
+
+    async fn execute(&self, run: &mut Run) -> Result<(), Stop> {
+        let open = (0..run.steps.len()).find(|index| {
+            let status = run.step_state(*index).status;
+            matches!(status, StepStatus::Pending | StepStatus::Started)
+                && !run.steps[*index].describe().deferred
+        });
+        if let Some(index) = open {
+            return self.one_step(run, index).await;
+        }
+        match self.post_checks(run).await {
+            None => Ok(self.record(run, Record::Validated).await?),
+            Some(error) => Ok(self.fail(run, error).await?),
+        }
+    }
+
+    async fn one_step(&self, run: &mut Run, index: usize) -> Result<(), Stop> {
+        let spec = run.spec(index).clone();
+        let cx = self.context(run, &spec, spec.timeout);
+        let began = Instant::now();
+        let total = run.steps.len();
+        self.reporter.event(&Event::StepStarted {
+            step: spec.id.clone(),
+            index: index + 1,
+            total,
+            title: run.steps[index].describe().title,
+            attempt: cx.attempt,
+        });
+        let call = self.attempt(run, index, &cx);
+        let ended = call.await?;
+        match ended {
+            Ended::Well(Did::Skipped(reason)) => {
+                let record = Record::StepSkipped {
+                    step: spec.id.clone(),
+                    reason: reason.clone(),
+                };
+                self.record(run, record).await?;
+                self.finished(&spec.id, reason, Vec::new(), began, true);
+                Ok(())
+            }
+            Ended::Well(Did::Done(outcome)) => {
+                if let Some(error) = self.step_check(&run.header.plan, &spec).await {
+                    return Ok(self.step_failed(run, index, error).await?);
+                }
+                let record = Record::StepCompleted {
+                    step: spec.id.clone(),
+                    outcome: outcome.clone(),
+                    duration_ms: millis(began.elapsed()),
+                };
+                self.record(run, record).await?;
+                self.finished(&spec.id, outcome.message, outcome.notes, began, false);
+                Ok(())
+            }
+            Ended::Failed(error) => Ok(self.step_failed(run, index, error).await?),
+            Ended::Interrupted(signal) => Err(Stop::Signal(signal)),
+            Ended::Hung(error) => Err(Stop::Hung(error)),
+        }
+    }
+
+    fn finished(
+        &self,
+        step: &crate::StepId,
+        message: String,
+        notes: Vec<String>,
+        began: Instant,
+        skipped: bool,
+    ) {
+        self.reporter.event(&Event::StepFinished {
+            step: step.clone(),
+            message,
+            notes,
+            duration_ms: millis(began.elapsed()),
+            skipped,
+        });
+    }
+
+    /// Check, intent, effect; or, after an interruption, look and go on.
+    async fn attempt(
+        &self,
+        run: &mut Run,
+        index: usize,
+        cx: &StepContext,
+    ) -> Result<Ended<Did>, Stop> {
+        let receipt = match run.step_state(index).receipt.clone() {
+            Some(receipt) => match self.look_again(run, index, cx, &receipt).await? {
+                Some(ended) => return Ok(ended),
+                None => receipt,
+            },
+            None => match self.intend(run, index, cx).await? {
+                Ended::Well(Intent::Run(receipt)) => receipt,
+                Ended::Well(Intent::Skip(reason)) => {
+                    return Ok(Ended::Well(Did::Skipped(reason)));
+                }
+                Ended::Failed(error) => return Ok(Ended::Failed(error)),
+                Ended::Interrupted(signal) => return Ok(Ended::Interrupted(signal)),
+                Ended::Hung(error) => return Ok(Ended::Hung(error)),
+            },
+        };
+        let step = &run.steps[index];
+        let call = step.run(cx, &receipt);
+        let ended = bounded(cx.timeout, &self.cancel, &cx.cancel, call).await;
+        Ok(match ended {
+            Ended::Well(outcome) => Ended::Well(Did::Done(outcome)),
+            Ended::Failed(error) => Ended::Failed(error),
+            Ended::Interrupted(signal) => Ended::Interrupted(signal),
+            Ended::Hung(error) => Ended::Hung(error),
+        })
+    }
+
+    /// A step that was started before: what does the real state say?
+    async fn look_again(
+        &self,
+        run: &mut Run,
+        index: usize,
+        cx: &StepContext,
+        receipt: &Receipt,
+    ) -> Result<Option<Ended<Did>>, Stop> {
+        match run.steps[index].probe(cx, receipt).await {
+            Ok(Probe::Applied(outcome)) => Ok(Some(Ended::Well(Did::Done(outcome)))),
+            Ok(Probe::NotApplied | Probe::Partial) => {
+                let step = cx.step.clone();
+                self.record(run, Record::StepResumed { step }).await?;
+                Ok(None)
+            }
+            Err(error) => Ok(Some(Ended::Hung(error))),
+        }
+    }
+
+    async fn intend(
+        &self,
+        run: &mut Run,
+        index: usize,
+        cx: &StepContext,
+    ) -> Result<Ended<Intent>, Stop> {
+        let step = &run.steps[index];
+        let look = async {
+            match step.check(cx).await? {
+                Readiness::Ready => step.prepare(cx).await.map(Intent::Run),
+                Readiness::AlreadyDone(reason) => Ok(Intent::Skip(reason)),
+                Readiness::After(what) => {
+                    Err(StepError::failed(format!("it still waits for {what}")))
+                }
+                Readiness::Blocked(findings) => Err(findings
+                    .iter()
+                    .fold(StepError::failed("it can't run"), |error, finding| {
+                        error.cause(finding.to_string())
+                    })),
+            }
+        };
+        let ended = bounded(cx.timeout, &self.cancel, &cx.cancel, look).await;
+        if let Ended::Well(Intent::Run(receipt)) = &ended {
+            let record = Record::StepStarted {
+                step: cx.step.clone(),
+                receipt: receipt.clone(),
+            };
+            self.record(run, record).await?;
+        }
+        Ok(ended)
+    }
+
+    async fn step_failed(
+        &self,
+        run: &mut Run,
+        index: usize,
+        error: StepError,
+    ) -> Result<(), JournalError> {
+        let step = run.spec(index).id.clone();
+        self.reporter.event(&Event::StepFailed {
+            step: step.clone(),
+            error: error.clone(),
+        });
+        let error = StepError {
+            message: format!("step {step}: {}", error.message),
+            ..error
+        };
+        let record = if run.state.phase == Phase::Serving {
+            Record::DeferredFailed { step, error }
+        } else {
+            Record::StepFailed { step, error }
+        };
+        self.record(run, record).await
+    }
+
+    /// After a failure: by receipts if all can be undone, else by the rollback point.
+    async fn turn_back(&self, run: &mut Run) -> Result<(), JournalError> {
+        let strategy = if run.reversible() || run.state.point.is_none() {
+            Strategy::Reverse
+        } else {
+            Strategy::Restore
+        };
+        let record = Record::RollbackStarted {
+            strategy,
+            requested: false,
+        };
+        self.record(run, record).await
+    }
+
+    async fn commit(&self, run: &mut Run) -> Result<(), Stop> {
+        match self.observer.fingerprint(&run.header.scope).await {
+            Ok(after) => Ok(self.record(run, Record::Committing { after }).await?),
+            Err(error) => Ok(self.fail(run, error).await?),
+        }
+    }
+
+    async fn start_services(&self, run: &mut Run) -> Result<(), Stop> {
+        self.phase("services-start");
+        let running = run.state.running.clone().unwrap_or_default();
+        if !running.is_null() {
+            match self.services.start(&running).await {
+                Ok(messages) => self.tell_services(messages),
+                Err(error) => {
+                    return Ok(self
+                        .record(run, Record::CommittedUnhealthy { error })
+                        .await?);
+                }
+            }
+        }
+        self.record(run, Record::ServicesStarted).await?;
+        if running.is_null() {
+            return Ok(());
+        }
+        match self.post_checks(run).await {
+            None => Ok(()),
+            Some(error) => Ok(self
+                .record(run, Record::CommittedUnhealthy { error })
+                .await?),
+        }
+    }
+
+    async fn finish(&self, run: &mut Run) -> Result<(), Stop> {
+        if let Some(index) = Self::deferred(run) {
+            self.phase("cleanup");
+            return self.one_step(run, index).await;
+        }
+        Ok(self.record(run, Record::Completed).await?)
+    }
+}
+
+/// What a step did when it ended well.
+enum Did {
+    Done(Outcome),
+    Skipped(String),
+}
+
+enum Intent {
+    Run(Receipt),
+    Skip(String),
+}
