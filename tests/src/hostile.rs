@@ -38,7 +38,7 @@ const NAMES: &[&str] = &[
     "Žluťoučký kůň příšerně úpěl ďábelské ódy",
     "e\u{301}a\u{308} \u{fb01} ß İ ı",
     "עברית العربية 中文 日本語 한국어",
-    "🚀👩‍👩‍👧‍👦🏳️‍🌈 \u{10ffff}",
+    "🚀👩‍👩‍👧‍👦🏳️‍🌈 \u{10fffd}",
     "\u{feff}bom and \u{200b}zero width \u{202e}right to left",
     "NULL",
     "null",
