@@ -1,0 +1,89 @@
+//! How a head and an entry are written as text, and what is refused when read back.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use migrate_core::journal::FORMAT;
+use migrate_core::{JournalError, Record, RunHeader};
+use sha2::{Digest, Sha256};
+
+/// An entry as it stands in its table.
+pub(super) struct Stored {
+    pub(super) seq: i64,
+    pub(super) at: String,
+    pub(super) record: String,
+    pub(super) digest: String,
+}
+
+impl Stored {
+    pub(super) fn write(
+        run: &str,
+        seq: i64,
+        at: DateTime<Utc>,
+        record: &Record,
+    ) -> Result<Self, JournalError> {
+        let at = at.to_rfc3339_opts(SecondsFormat::Nanos, true);
+        let record = serde_json::to_string(record)
+            .map_err(|error| JournalError::Unavailable(format!("an entry: {error}")))?;
+        let digest = digest(run, seq, &at, &record);
+        Ok(Self {
+            seq,
+            at,
+            record,
+            digest,
+        })
+    }
+
+    /// The entry, if it is the one that must stand at `index` (from 0) and is unchanged.
+    pub(super) fn read(
+        &self,
+        run: &str,
+        index: usize,
+    ) -> Result<(DateTime<Utc>, Record), JournalError> {
+        let seq = self.seq;
+        let expected = i64::try_from(index).map_or(i64::MAX, |index| index + 1);
+        if seq != expected {
+            return Err(JournalError::Unreadable(format!(
+                "run {run}: entry {expected} is missing (the next one is {seq})"
+            )));
+        }
+        if digest(run, seq, &self.at, &self.record) != self.digest {
+            return Err(JournalError::Unreadable(format!(
+                "run {run}: entry {seq} was changed after it was written"
+            )));
+        }
+        let broken = |error: String| {
+            JournalError::Unreadable(format!("run {run}: entry {seq} makes no sense: {error}"))
+        };
+        let at = DateTime::parse_from_rfc3339(&self.at)
+            .map_err(|error| broken(error.to_string()))?
+            .with_timezone(&Utc);
+        let record =
+            serde_json::from_str(&self.record).map_err(|error| broken(error.to_string()))?;
+        Ok((at, record))
+    }
+}
+
+/// The head of a run; its format is looked at before anything else of it.
+pub(super) fn read_header(run: &str, format: i64, text: &str) -> Result<RunHeader, JournalError> {
+    if format > i64::from(FORMAT) {
+        return Err(newer(run, format));
+    }
+    serde_json::from_str(text).map_err(|error| {
+        JournalError::Unreadable(format!("the head of run {run} makes no sense: {error}"))
+    })
+}
+
+pub(super) fn newer(run: &str, format: i64) -> JournalError {
+    JournalError::Unreadable(format!(
+        "run {run} was written in format {format}, and this version reads formats up to {FORMAT}; \
+         use the newer etlrs-migrate that wrote it"
+    ))
+}
+
+fn digest(run: &str, seq: i64, at: &str, record: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [run, &seq.to_string(), at, record] {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    crate::checksum::hex(&hash.finalize())
+}

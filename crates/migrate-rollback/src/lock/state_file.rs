@@ -1,0 +1,97 @@
+//! The lock file of a deployment: `.etlrs-migrate/lock`.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use migrate_core::{MigrationError, StepError};
+use tokio::time::Instant;
+
+use super::{Holder, POLL};
+
+const LOCK_FILE: &str = "lock";
+
+/// The held lock. Dropping it empties the file and lets go.
+#[derive(Debug)]
+pub(super) struct StateLock {
+    file: File,
+}
+
+impl StateLock {
+    pub(super) async fn acquire(
+        dir: &Path,
+        me: &Holder,
+        until: Instant,
+    ) -> Result<Self, MigrationError> {
+        let path = dir.join(LOCK_FILE);
+        loop {
+            match try_take(&path, me) {
+                Ok(Some(lock)) => return Ok(lock),
+                Ok(None) if Instant::now() < until => tokio::time::sleep(POLL).await,
+                Ok(None) => {
+                    let who = read_holder(&path).map_or_else(
+                        || format!("a process that holds {}", path.display()),
+                        |holder| holder.to_string(),
+                    );
+                    return Err(MigrationError::Locked(who));
+                }
+                Err(error) => {
+                    let what = format!("can't lock {}", path.display());
+                    return Err(MigrationError::Unchanged(StepError::caused(what, &error)));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for StateLock {
+    fn drop(&mut self) {
+        // Content informs only; a failure to empty it harms nobody.
+        let _ = self.file.set_len(0);
+        let _ = self.file.unlock();
+    }
+}
+
+fn try_take(path: &Path, me: &Holder) -> io::Result<Option<StateLock>> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    // Somebody may have deleted the file after it was opened: then the lock is on nothing.
+    let named = fs::metadata(path);
+    let opened = file.metadata()?;
+    if !named.is_ok_and(|named| (named.dev(), named.ino()) == (opened.dev(), opened.ino())) {
+        return Ok(None);
+    }
+    let text = serde_json::to_string_pretty(me).map_err(io::Error::other)?;
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(text.as_bytes())?;
+    file.write_all(b"\n")?;
+    Ok(Some(StateLock { file }))
+}
+
+/// Who holds the lock in `dir`; `None` if nobody does.
+pub(super) fn holder(dir: &Path) -> Option<Holder> {
+    let path = dir.join(LOCK_FILE);
+    let file = File::open(&path).ok()?;
+    match file.try_lock_shared() {
+        Ok(()) => None,
+        Err(_) => read_holder(&path),
+    }
+}
+
+fn read_holder(path: &PathBuf) -> Option<Holder> {
+    let mut text = String::new();
+    File::open(path).ok()?.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
