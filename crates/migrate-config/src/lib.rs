@@ -11,12 +11,14 @@
 //! - A file is old or new, never half: it is replaced by rename, below its root.
 //! - No password leaves this crate in a finding, a diff, a note or an error.
 
+pub mod atomic;
 pub mod key_path;
 pub mod located;
 pub mod secret;
 mod source;
 mod syntax;
 
+pub use atomic::Root;
 pub use key_path::{KeyPath, KeyPathError, PathStep};
 pub use located::{Located, parse, parse_json, parse_toml};
 pub use syntax::Format;
