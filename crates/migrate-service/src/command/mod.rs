@@ -1,0 +1,16 @@
+//! The one runner of processes.
+
+mod error;
+mod group;
+mod line;
+mod output;
+mod redact;
+mod runner;
+
+pub use error::{CommandEnd, CommandError};
+pub use line::show;
+pub use redact::{Secrets, holds_url_password, redact};
+pub use runner::{Call, CommandOutput, CommandRunner, Leftovers};
+
+pub(crate) use group::Group;
+pub(crate) use line::{missing_program, problem};
