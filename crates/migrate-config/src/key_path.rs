@@ -58,6 +58,11 @@ impl KeyPath {
         Some((Self(parent.to_vec()), last))
     }
 
+    /// The first steps of a path.
+    pub(crate) fn root_of(path: &Self, steps: usize) -> Self {
+        Self(path.0[..steps].to_vec())
+    }
+
     /// Whether `self` is `other` or lies inside of it.
     pub fn starts_with(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0)

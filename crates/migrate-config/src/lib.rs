@@ -12,6 +12,7 @@
 //! - No password leaves this crate in a finding, a diff, a note or an error.
 
 pub mod atomic;
+pub mod edit;
 pub mod key_path;
 pub mod located;
 pub mod secret;
@@ -19,6 +20,7 @@ mod source;
 mod syntax;
 
 pub use atomic::Root;
+pub use edit::{Edit, edit_text};
 pub use key_path::{KeyPath, KeyPathError, PathStep};
 pub use located::{Located, parse, parse_json, parse_toml};
 pub use syntax::Format;

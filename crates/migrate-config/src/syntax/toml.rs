@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use toml_parser::Source;
 use toml_parser::parser::{Event, EventKind, parse_document};
 
-use super::{KeySpan, Node, NodeKind, Property, Span};
+use super::{KeySpan, Node, NodeKind, Property, Span, bom_length};
 use crate::key_path::{KeyPath, PathStep};
 
-/// The lines of a TOML document, in order, without a gap.
+/// The lines of a TOML document, in order, without a gap; a byte order mark is before the first.
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) lines: Vec<Line>,
@@ -74,7 +74,7 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn lines(&mut self) -> Layout {
         let mut lines = Vec::new();
-        let mut start = 0;
+        let mut start = bom_length(self.text);
         while self.next < self.events.len() {
             let kind = self.line();
             let end = self
