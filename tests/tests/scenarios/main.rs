@@ -1,0 +1,38 @@
+//! What a user does with the real binary, on both databases: written from the promises of
+//! the documentation, not from the code.
+#![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
+mod shipped;
+
+mod backups;
+mod crash;
+mod demo;
+mod dry_run;
+mod failing;
+mod forward;
+mod locking;
+mod losses;
+mod plans;
+mod rollback;
+mod rows;
+mod secrets;
+mod wrong_config;
+mod wrong_database;
+mod wrong_plan;
+
+/// Turns functions of a [`Store`](migrate_tests::deployment::Store) into a test on each.
+macro_rules! on_both {
+    ($($(#[$meta:meta])* $name:ident),+ $(,)?) => {
+        mod sqlite {
+            $($(#[$meta])* #[test] fn $name() {
+                super::$name(migrate_tests::deployment::Store::Sqlite);
+            })+
+        }
+        mod postgres {
+            $($(#[$meta])* #[test] fn $name() {
+                super::$name(migrate_tests::deployment::Store::Postgres);
+            })+
+        }
+    };
+}
+pub(crate) use on_both;
