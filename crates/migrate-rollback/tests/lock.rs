@@ -185,7 +185,9 @@ async fn our_objects_go_when_no_other_run_needs_them() {
         guard.arm(&mine).await.unwrap();
         assert_eq!(database.fence().unwrap().run, mine.as_str());
         let markers = own::name(database.backend(), "markers");
-        let add = |run: &str| format!("INSERT INTO {markers} (run, step, payload) VALUES ('{run}', 's', '')");
+        let add = |run: &str| {
+            format!("INSERT INTO {markers} (run, step, payload) VALUES ('{run}', 's', '')")
+        };
         database.execute(&add(mine.as_str())).await.unwrap();
         database.execute(&add("another")).await.unwrap();
         guard.disarm().await.unwrap();

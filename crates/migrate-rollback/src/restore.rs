@@ -1,0 +1,10 @@
+//! Putting a copy of a database back, whole or nothing.
+//!
+//! Crash behaviour: each database is restored in one transaction. Killed before its commit,
+//! the database is as it was before the restore; after it, the restore is done. Restoring
+//! twice gives the same. Objects of ours are left alone.
+
+//PG #[cfg(feature = "postgres")]
+//PG pub(crate) mod postgres;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;

@@ -1,0 +1,149 @@
+//! Restoring SQLite: one exclusive transaction that reads the attached copy.
+//!
+//! The file itself is never replaced: other processes may have it open, and a rename under
+//! them would leave them writing into a file without a name. Tables, indexes, views and
+//! triggers are made by their own text; virtual tables come back as their shadow tables
+//! with a row in the schema, so that no module has to rebuild its index.
+
+mod rebuild;
+mod rows;
+mod schema;
+mod verify;
+
+use std::path::Path;
+use std::time::Duration;
+
+use migrate_core::StepError;
+use migrate_schema::db::{Backend, DbError, DbErrorKind, Fence, Sqlite};
+use migrate_schema::{own, quote};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+/// The name under which the copy is attached.
+const POINT: &str = "etlrs_point";
+
+/// How long other processes may keep the database locked before the restore gives up.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// Makes the database what the copy is, except for our own objects.
+pub(crate) async fn restore(
+    database: &Sqlite,
+    fence: Option<Fence>,
+    copy: &Path,
+) -> Result<(), StepError> {
+    let options = database.pool().connect_options();
+    let fail = |error: sqlx::Error| explain(DbError::from(error));
+    let mut connection = connect(&options).await.map_err(fail)?;
+    attach(&mut connection, copy).await.map_err(fail)?;
+    let mut transaction = connection
+        .begin_with("BEGIN EXCLUSIVE")
+        .await
+        .map_err(fail)?;
+    check_fence(&mut transaction, fence).await?;
+    rebuild::rebuild(&mut transaction).await.map_err(fail)?;
+    verify::verify(&mut transaction).await?;
+    transaction.commit().await.map_err(fail)?;
+    // Closing can't take the commit back.
+    let _ = connection.close().await;
+    Ok(())
+}
+
+/// A connection of its own: its settings must not reach the pool.
+async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
+    let mut connection = options
+        .clone()
+        .create_if_missing(false)
+        .foreign_keys(false)
+        .busy_timeout(BUSY)
+        .connect()
+        .await?;
+    // Rows are put back as they were, also those that a CHECK would refuse today.
+    let settings = "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; \
+                    PRAGMA recursive_triggers = OFF; PRAGMA legacy_alter_table = ON; \
+                    PRAGMA writable_schema = ON";
+    sqlx::raw_sql(settings).execute(&mut connection).await?;
+    Ok(connection)
+}
+
+async fn attach(connection: &mut SqliteConnection, copy: &Path) -> Result<(), sqlx::Error> {
+    let uri = read_only_uri(copy);
+    let sql = format!("ATTACH DATABASE {} AS {POINT}", quote::literal(&uri));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// `file:` with everything encoded that a URI would read as something else.
+fn read_only_uri(path: &Path) -> String {
+    let mut uri = String::from("file:");
+    for byte in path.to_string_lossy().bytes() {
+        match byte {
+            b'/' | b'-' | b'_' | b'.' => uri.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => uri.push(char::from(byte)),
+            _ => {
+                use std::fmt::Write;
+                write!(uri, "%{byte:02X}").expect("writing to a String never fails");
+            }
+        }
+    }
+    uri + "?mode=ro"
+}
+
+async fn check_fence(
+    connection: &mut SqliteConnection,
+    fence: Option<Fence>,
+) -> Result<(), StepError> {
+    let Some(fence) = fence else { return Ok(()) };
+    let sql = format!(
+        "SELECT count(*) FROM {} WHERE id = 1 AND epoch = ? AND run = ?",
+        own::name(Backend::Sqlite, "fence")
+    );
+    let found: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+        .bind(fence.epoch)
+        .bind(&fence.run)
+        .fetch_one(connection)
+        .await
+        .map_err(|error| explain(DbError::from(error)))?;
+    if found == 1 {
+        return Ok(());
+    }
+    Err(StepError::failed(format!(
+        "run {} no longer holds the database; nothing was restored",
+        fence.run
+    )))
+}
+
+fn explain(error: DbError) -> StepError {
+    let locked = error.kind == DbErrorKind::Lock;
+    let error = error.into_step_error("can't restore the database; it is as it was before");
+    if locked {
+        error.hint("another process works on the database: stop it, then restore again")
+    } else {
+        error
+    }
+}
+
+async fn run(connection: &mut SqliteConnection, sql: String) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod uri_tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_no_part_of_the_uri_syntax() {
+        let path = Path::new("/a b/c?mode=rwc#x%41ü.db");
+        assert_eq!(
+            read_only_uri(path),
+            "file:/a%20b/c%3Fmode%3Drwc%23x%2541%C3%BC.db?mode=ro"
+        );
+    }
+}
