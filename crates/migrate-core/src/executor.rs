@@ -29,6 +29,7 @@ use crate::registry::StepRegistry;
 use crate::step::{Description, Preview};
 
 pub use rollback::{Consent, RollbackPreview, RollbackRequest, StrategyChoice};
+pub use start::phase_name;
 
 /// Whether a rollback point is made before the first step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -250,7 +250,7 @@ pub(super) fn scope_of(steps: &[Box<dyn Step>]) -> Vec<ScopeObject> {
 }
 
 /// A phase's name as people and `status` read it.
-pub(super) fn phase_name(phase: Phase) -> String {
+pub fn phase_name(phase: Phase) -> String {
     serde_json::to_value(phase)
         .ok()
         .and_then(|value| match value {
