@@ -17,4 +17,4 @@ compile_error!("migrate-schema needs at least one of the features `postgres` and
 pub mod db;
 pub mod own;
 pub mod quote;
-pub(crate) mod script;
+pub mod script;
