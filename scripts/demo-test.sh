@@ -28,7 +28,7 @@ database=$(sed -n 's/^url *= *"sqlite:\(\/\/\)\{0,1\}\([^"?]*\).*/\2/p' "$demo/c
 dump "$backup" >"$work/before"
 if dump "$demo/$database" | cmp -s - "$work/before"; then fail "the migration changed nothing"; fi
 
-tool -C "$demo" --rollback --to 1.5.0 --yes
+tool -C "$demo" --rollback --to 1.5.0
 dump "$demo/$database" | cmp - "$work/before" || fail "the database is not as it was"
 cmp "$demo/config/config.toml" "$demo/backups/config_1.5.0.toml" || fail "the config is not as it was"
 tool -C "$demo" status --format json | grep -q '1\.5\.0' || fail "the demo is not back at 1.5.0"

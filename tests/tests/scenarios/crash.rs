@@ -50,8 +50,7 @@ fn follow(deployment: &Deployment, status: &Value) -> Run {
         .split_whitespace()
         .map(|word| word.trim_matches('\'').to_owned())
         .collect();
-    let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    arguments.push("--yes");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     if arguments.contains(&"-C") {
         binary::Tool::new(&arguments).run()
     } else {

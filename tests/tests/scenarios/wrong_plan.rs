@@ -160,16 +160,18 @@ fn no_rollback_point(store: Store) {
     refused(&deployment, &restore, &[1], &["1.0.0"]);
 }
 
-fn no_consent_without_a_terminal(store: Store) {
+fn a_step_without_undo_needs_consent(store: Store) {
     let deployment = Deployment::v1().on(store);
-    refused(&deployment, &MIGRATE[..4], &[1, 2, 7], &["--yes"]);
+    let mut plan = shipped::plan();
+    plan["steps"][0]["can_rollback"] = json!(false);
+    shipped::overlay(&deployment, &plan);
+    refused(&deployment, &MIGRATE[..4], &[2, 7], &["--yes"]);
+    let before = deployment.snapshot();
     deployment.migrate().expect(0);
-    refused(
-        &deployment,
-        &["--rollback", "--to", "1.5.0"],
-        &[1, 2, 7],
-        &["--yes"],
-    );
+    deployment.must_be_v2();
+    // What has no undo comes back with the rollback point.
+    deployment.rollback("auto").expect(0);
+    before.must_equal(&deployment.snapshot(), "after a rollback");
 }
 
 fn commands_need_their_own_consent(store: Store) {
@@ -217,7 +219,7 @@ on_both!(
     not_a_version,
     the_wrong_from,
     no_rollback_point,
-    no_consent_without_a_terminal,
+    a_step_without_undo_needs_consent,
     commands_need_their_own_consent,
     wrong_usage,
 );
