@@ -23,5 +23,5 @@ pub use command::{
 };
 pub use kinds::{CleanupKind, CommandKind, PlanCommands, ServiceRestartKind};
 pub use service::{
-    HealthConfig, ManagerKind, ServiceConfig, Services, SystemdScope, Tools, WriterProbe,
+    HealthConfig, ManagerKind, Rights, ServiceConfig, Services, SystemdScope, Tools, WriterProbe,
 };

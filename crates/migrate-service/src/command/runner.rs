@@ -1,8 +1,6 @@
 //! Runs one command to its end.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
@@ -13,6 +11,7 @@ use tokio::process::{Child, Command};
 
 use super::error::{CommandEnd, CommandError};
 use super::group::{EndOnDrop, Group, StillThere};
+use super::leftovers::{Leftovers, Log};
 use super::line::{problem, show};
 use super::output::{Tail, last_lines, read_all};
 use super::redact::{Secrets, redact};
@@ -131,7 +130,7 @@ impl CommandRunner {
         guard.done();
         let mut transcript = take(all).text(&self.secrets);
         if let Some(log) = log {
-            transcript = read_log(log).text(&self.secrets);
+            transcript = log.read().text(&self.secrets);
         }
         let lines = || last_lines(&transcript);
         match stop {
@@ -324,55 +323,6 @@ fn push(tail: &Mutex<Tail>, chunk: &[u8]) {
 
 fn take(tail: Mutex<Tail>) -> Tail {
     tail.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A file that takes the output of a command whose processes stay.
-struct Log {
-    file: File,
-    start: u64,
-}
-
-impl Log {
-    fn open(path: &Path) -> io::Result<(Self, File, File)> {
-        if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir)?;
-        }
-        let mut options = OpenOptions::new();
-        let file = options
-            .append(true)
-            .read(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)?;
-        let start = file.metadata()?.len();
-        let (out, err) = (file.try_clone()?, file.try_clone()?);
-        Ok((Self { file, start }, out, err))
-    }
-}
-
-fn read_log(mut log: Log) -> Tail {
-    let mut tail = Tail::default();
-    let mut buffer = vec![0; 8 * 1024];
-    // The log is for the error text only; what can't be read is not shown.
-    if log.file.seek(SeekFrom::Start(log.start)).is_ok() {
-        while let Ok(count @ 1..) = log.file.read(&mut buffer) {
-            tail.push(&buffer[..count]);
-        }
-    }
-    tail
-}
-
-/// What becomes of processes that a command leaves behind when it exits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Leftovers {
-    /// They are ended: nothing of the command goes on once it is over.
-    End,
-    /// They stay: the command starts a service. Output goes to this file (taken from the
-    /// root, appended, mode 0600), since a pipe of ours would not outlive us.
-    Keep {
-        /// The file.
-        log: PathBuf,
-    },
 }
 
 /// One command to be run.

@@ -1,5 +1,7 @@
 //! `Command`: runs a command of the plan's author.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use migrate_core::{
     CommandLine, Description, Finding, MigrationStep, Outcome, Preview, Probe, Readiness, Receipt,
@@ -16,8 +18,8 @@ use crate::command::{Call, CommandEnd, CommandOutput, CommandRunner, Group, miss
 /// Fields: `command` (needed); `undo`, a command that takes it back, without which only
 /// the rollback point stands behind the step; `check`, a command that changes nothing
 /// and exits with 0 if the effect is there already. That `command` and `undo` may run
-/// again after a crash is up to their author; they find the run and the step in
-/// `ETLRS_MIGRATE_RUN` and `ETLRS_MIGRATE_STEP`.
+/// again after a crash is up to their author; they find the root, the run and the step in
+/// `ETLRS_MIGRATE_ROOT`, `ETLRS_MIGRATE_RUN` and `ETLRS_MIGRATE_STEP`.
 #[derive(Debug, Clone)]
 pub struct CommandKind {
     runner: CommandRunner,
@@ -85,8 +87,8 @@ impl Author {
     ) -> Result<CommandOutput, StepError> {
         let shown = self.runner.shown(line);
         self.allowed.agreed(&shown)?;
-        end_earlier(cx).await?;
-        let call = Call::new(line, cx.timeout, &cx.cancel).env(&marks(cx));
+        end_earlier(self.runner.root(), cx).await?;
+        let call = Call::new(line, cx.timeout, &cx.cancel).env(&marks(self.runner.root(), cx));
         self.runner
             .run(call)
             .await
@@ -124,7 +126,7 @@ impl Author {
             match missing_program(line, self.runner.root()) {
                 None => {}
                 Some(file) if file.contains('/') => {
-                    return Readiness::After(format!("{file} is no executable file yet"));
+                    return Readiness::After(format!("an executable file {file}"));
                 }
                 Some(program) => blocked.push(
                     Finding::error(
@@ -143,17 +145,18 @@ impl Author {
     }
 }
 
-/// What tells the processes of one step of one run from all others.
-fn marks(cx: &StepContext) -> [(String, String); 2] {
+/// What tells the processes of one step of one run of one deployment from all others.
+fn marks(root: &Path, cx: &StepContext) -> [(String, String); 3] {
     [
+        ("ETLRS_MIGRATE_ROOT".to_owned(), root.display().to_string()),
         ("ETLRS_MIGRATE_RUN".to_owned(), cx.run.to_string()),
         ("ETLRS_MIGRATE_STEP".to_owned(), cx.step.to_string()),
     ]
 }
 
 /// Ends what an attempt whose tool was killed left running: two of a command never run at once.
-async fn end_earlier(cx: &StepContext) -> Result<(), StepError> {
-    for group in Group::marked(&marks(cx)) {
+async fn end_earlier(root: &Path, cx: &StepContext) -> Result<(), StepError> {
+    for group in Group::marked(&marks(root, cx)) {
         group
             .end(std::time::Duration::from_secs(5))
             .await

@@ -106,6 +106,13 @@ struct Seen {
     present: bool,
 }
 
+impl Seen {
+    fn read(receipt: &Receipt) -> Result<Self, StepError> {
+        serde_json::from_value(receipt.0.clone())
+            .map_err(|error| StepError::caused("the receipt can't be read", &error))
+    }
+}
+
 impl RestartStep {
     fn fits(&self) -> impl Fn(&str) -> bool {
         |name| self.service.as_deref().is_none_or(|wanted| wanted == name)
@@ -215,8 +222,7 @@ impl Step for RestartStep {
     }
 
     async fn run(&self, cx: &StepContext, receipt: &Receipt) -> Result<Outcome, StepError> {
-        let seen: Seen = serde_json::from_value(receipt.0.clone())
-            .map_err(|error| StepError::caused("the receipt can't be read", &error))?;
+        let seen = Seen::read(receipt)?;
         let running = Running::read(&seen.running)?;
         // A command could start what the engine stopped: another writer in the middle of the run.
         let stopped_on_purpose = running.services.is_empty() && seen.present;
@@ -245,8 +251,15 @@ impl Step for RestartStep {
         })
     }
 
-    async fn undo(&self, _cx: &StepContext, _receipt: &Receipt) -> Result<UndoReport, StepError> {
-        Ok(UndoReport::line("a restart needs no undo"))
+    /// A restart needs no undo, but one that was killed between stop and start has left
+    /// a service down.
+    async fn undo(&self, cx: &StepContext, receipt: &Receipt) -> Result<UndoReport, StepError> {
+        let running = Running::read(&Seen::read(receipt)?.running)?;
+        let lines = self.services.start_all(&running, &cx.cancel).await?;
+        Ok(UndoReport::line(match lines.as_slice() {
+            [] => "no service ran before it".to_owned(),
+            lines => lines.join("; "),
+        }))
     }
 
     async fn probe(&self, _cx: &StepContext, _receipt: &Receipt) -> Result<Probe, StepError> {

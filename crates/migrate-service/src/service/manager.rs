@@ -23,13 +23,16 @@ pub struct Tools {
     pub docker: String,
     /// `docker-compose`, version 1.
     pub docker_compose: String,
-    rights: Rights,
+    /// Whether system units need `sudo`; told from the effective user without this.
+    pub rights: Rights,
 }
 
 /// Who we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rights {
+pub enum Rights {
+    /// root: commands run as they are.
     Root,
+    /// Anybody else: system units go through `sudo -n`.
     User,
 }
 
@@ -52,12 +55,6 @@ impl Default for Tools {
 impl Tools {
     pub(super) fn is_root(&self) -> bool {
         self.rights == Rights::Root
-    }
-
-    #[cfg(test)]
-    pub(super) fn with_rights(mut self, rights: Rights) -> Self {
-        self.rights = rights;
-        self
     }
 }
 

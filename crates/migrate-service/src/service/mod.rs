@@ -13,7 +13,7 @@ mod entry;
 
 pub use config::{HealthConfig, ManagerKind, ServiceConfig, SystemdScope};
 pub use control::Services;
-pub use manager::Tools;
+pub use manager::{Rights, Tools};
 pub use writers::WriterProbe;
 
 pub(crate) use control::Running;

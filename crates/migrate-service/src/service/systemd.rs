@@ -187,8 +187,14 @@ mod tests {
             unit: "etlrs.service".into(),
             scope: SystemdScope::User,
         };
-        let root = Tools::default().with_rights(Rights::Root);
-        let plain = Tools::default().with_rights(Rights::User);
+        let root = Tools {
+            rights: Rights::Root,
+            ..Tools::default()
+        };
+        let plain = Tools {
+            rights: Rights::User,
+            ..Tools::default()
+        };
         for (found, expected) in [
             (
                 system.show_argv(&plain),
