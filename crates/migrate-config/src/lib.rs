@@ -18,9 +18,14 @@ pub mod located;
 pub mod secret;
 mod source;
 mod syntax;
+pub mod v1_to_v2;
 
 pub use atomic::Root;
 pub use edit::{Edit, edit_text};
 pub use key_path::{KeyPath, KeyPathError, PathStep};
 pub use located::{Located, parse, parse_json, parse_toml};
 pub use syntax::Format;
+pub use v1_to_v2::{
+    ConfigError, ConfigMigrator, ConfigV1, ConfigV2, DatabaseConfig, LogLevel, Migrated,
+    ObservabilityConfig, PipelineConfig, Shape, detect, migrate_config_file, migrate_text_v1_to_v2,
+};

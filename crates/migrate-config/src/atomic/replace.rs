@@ -14,6 +14,8 @@ pub enum NewFile {
     Private,
     /// As the process's umask says.
     Shared,
+    /// Exactly this mode.
+    Mode(u32),
 }
 
 /// Replaces or makes a file below the root; a new one as [`NewFile::Shared`].
@@ -82,8 +84,10 @@ fn replace(
         .permissions(permissions(new))
         .tempfile_in(directory)?;
     temporary.write_all(bytes)?;
-    if let Some(old) = old {
-        keep_owner_and_mode(temporary.as_file(), old)?;
+    match (old, new) {
+        (Some(old), _) => keep_owner_and_mode(temporary.as_file(), old)?,
+        (None, NewFile::Mode(mode)) => set_mode(temporary.as_file(), mode)?,
+        (None, _) => {}
     }
     temporary.as_file().sync_all()?;
     temporary.persist(target).map_err(|error| error.error)?;
@@ -148,7 +152,7 @@ fn permissions(new: NewFile) -> fs::Permissions {
     use std::os::unix::fs::PermissionsExt as _;
 
     fs::Permissions::from_mode(match new {
-        NewFile::Private => 0o600,
+        NewFile::Private | NewFile::Mode(_) => 0o600,
         NewFile::Shared => 0o666,
     })
 }
@@ -170,6 +174,13 @@ fn keep_owner_and_mode(file: &File, old: &Metadata) -> io::Result<()> {
         fchown(file, Some(old.uid()), Some(old.gid()))?;
     }
     file.set_permissions(old.permissions())
+}
+
+#[cfg(unix)]
+fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
 #[cfg(unix)]

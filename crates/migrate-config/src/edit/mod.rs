@@ -14,6 +14,8 @@ mod toml_insert;
 mod toml_place;
 mod toml_rename;
 
+pub(crate) use model::{get as value_at, kind_of};
+
 use migrate_core::Finding;
 use serde_json::Value;
 
