@@ -126,7 +126,7 @@ impl Compose {
         let client = match self.client(ask).await {
             Ok(client) => client,
             Err(why) => {
-                return Ok(State::Absent(format!(
+                return Ok(State::Unreachable(format!(
                     "no compose client works with {file}: {why}"
                 )));
             }

@@ -125,11 +125,13 @@ impl Services {
         let ask = self.asker(cancel);
         let mut running = Running::default();
         for entry in self.entries.iter().filter(|entry| fits(&entry.name)) {
-            if let State::Running(parts) = entry.state(&ask).await? {
-                running.services.push(RunningService {
+            match (entry.state(&ask).await?, entry.presence) {
+                (State::Running(parts), _) => running.services.push(RunningService {
                     name: entry.name.clone(),
                     parts,
-                });
+                }),
+                (State::Unreachable(why), Presence::Needed) => return Err(entry.unreachable(&why)),
+                (State::Stopped | State::Absent(_) | State::Unreachable(_), _) => {}
             }
         }
         Ok(running)
@@ -196,7 +198,7 @@ impl Services {
     ) -> Result<bool, StepError> {
         let ask = self.asker(cancel);
         for entry in self.entries.iter().filter(|entry| fits(&entry.name)) {
-            if !matches!(entry.state(&ask).await?, State::Absent(_)) {
+            if matches!(entry.state(&ask).await?, State::Running(_) | State::Stopped) {
                 return Ok(true);
             }
         }
@@ -240,20 +242,20 @@ impl Services {
         };
         match (state, entry.presence, &entry.manager) {
             (State::Running(_), _, _) => entry.manager.findings(ask).await,
-            (State::Absent(why), Presence::Needed, _) => {
+            (State::Absent(why) | State::Unreachable(why), Presence::Needed, _) => {
                 let message = format!("service {} is not there: {why}", entry.name);
                 Ok(vec![
                     Finding::error("service.missing", message)
                         .hint("correct or remove it in etlrs-migrate.toml"),
                 ])
             }
-            (State::Absent(why), Presence::IfThere, Manager::Compose(_))
-                if super::compose::Compose::found_in(self.runner.root()).is_some() =>
-            {
+            // Its file is in the root, so somebody may well run it.
+            (State::Unreachable(why), Presence::IfThere, Manager::Compose(_)) => {
                 let message = format!("services of docker compose are not looked at: {why}");
                 Ok(vec![Finding::warning("service.no-client", message)])
             }
-            (State::Stopped, _, _) | (State::Absent(_), Presence::IfThere, _) => Ok(Vec::new()),
+            (State::Stopped, _, _)
+            | (State::Absent(_) | State::Unreachable(_), Presence::IfThere, _) => Ok(Vec::new()),
         }
     }
 }

@@ -104,18 +104,33 @@ impl Entry {
         })
     }
 
+    /// Whether it runs, where that must be known.
+    async fn surely_runs(&self, ask: &Asker<'_>) -> Result<bool, StepError> {
+        match self.state(ask).await? {
+            State::Running(_) => Ok(true),
+            State::Stopped | State::Absent(_) => Ok(false),
+            State::Unreachable(why) => Err(self.unreachable(&why)),
+        }
+    }
+
+    /// The error of a service whose manager can't be asked.
+    pub(super) fn unreachable(&self, why: &str) -> StepError {
+        let message = format!("whether service {} runs can't be told", self.name);
+        StepError::failed(message).cause(why)
+    }
+
     /// Stops it if it runs, and waits until it is seen not to run. `false`: it didn't run.
     pub(super) async fn stop(&self, ask: &Asker<'_>, parts: &[String]) -> Result<bool, StepError> {
-        let State::Running(_) = self.state(ask).await? else {
+        if !self.surely_runs(ask).await? {
             return Ok(false);
-        };
+        }
         let until = Instant::now() + self.stop_timeout;
         let what = format!("service {} was not stopped", self.name);
         self.manager
             .stop(ask, parts, self.stop_timeout)
             .await
             .map_err(|error| error.into_step_error(what))?;
-        while let State::Running(_) = self.state(ask).await? {
+        while self.surely_runs(ask).await? {
             if Instant::now() >= until {
                 let human = migrate_core::duration::human(self.stop_timeout);
                 let by_hand = ask.runner.shown(&self.manager.stop_line(ask.tools));
@@ -136,7 +151,7 @@ impl Entry {
     pub(super) async fn start(&self, ask: &Asker<'_>, parts: &[String]) -> Result<bool, StepError> {
         let runs = |state: &State| match state {
             State::Running(now) => parts.iter().all(|part| now.contains(part)),
-            State::Stopped | State::Absent(_) => false,
+            State::Stopped | State::Absent(_) | State::Unreachable(_) => false,
         };
         let already = runs(&self.state(ask).await?);
         if !already {

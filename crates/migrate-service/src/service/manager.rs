@@ -65,8 +65,10 @@ pub(super) enum State {
     Running(Vec<String>),
     /// It doesn't.
     Stopped,
-    /// There is none, for the reason given.
+    /// Its manager says that there is none, for the reason given.
     Absent(String),
+    /// Its manager can't be asked, for the reason given: whether it runs is not known.
+    Unreachable(String),
 }
 
 /// Runs a manager's commands.

@@ -90,7 +90,7 @@ impl Systemd {
     pub(super) async fn state(&self, ask: &Asker<'_>) -> Result<State, StepError> {
         let shown = match self.show(ask).await? {
             Ok(shown) => shown,
-            Err(why) => return Ok(State::Absent(why)),
+            Err(why) => return Ok(State::Unreachable(why)),
         };
         match shown.active.as_str() {
             "inactive" | "failed" if shown.load == "not-found" => Ok(State::Absent(format!(

@@ -148,3 +148,36 @@ esac"#,
         .unwrap();
     assert_eq!(found[0].code, "service.no-client");
 }
+
+#[tokio::test]
+async fn a_manager_that_stops_answering_is_never_taken_for_a_stopped_service() {
+    let at = Deployment::new();
+    let systemctl = at.script(
+        "systemctl",
+        r#"test -e broken && { echo "no bus" >&2; exit 1; }
+test "$1" = stop && touch broken
+echo LoadState=loaded; echo ActiveState=active"#,
+    );
+    let tools = Tools {
+        systemctl,
+        rights: Rights::Root,
+        ..Tools::default()
+    };
+    let services = at
+        .services("[web]\nmanager = \"systemd\"\n")
+        .unwrap()
+        .with_tools(tools);
+    let running = services.running().await.unwrap();
+    assert_eq!(names(&running), ["web"]);
+    for error in [
+        services.stop(&running).await.unwrap_err(),
+        services.stop(&running).await.unwrap_err(),
+        services.running().await.unwrap_err(),
+    ] {
+        let error = error.to_string();
+        assert!(
+            error.contains("service web") && error.contains("no bus"),
+            "{error}"
+        );
+    }
+}

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, names};
 
-fn restart(services: Services, step: Value) -> Result<Box<dyn Step>, Vec<Finding>> {
+fn restart(services: Services, step: &Value) -> Result<Box<dyn Step>, Vec<Finding>> {
     let kind = ServiceRestartKind::new(Arc::new(services), PlanCommands::Allowed);
     let plan: MigrationPlan = serde_json::from_value(json!({
         "from_version": "1.5.0", "to_version": "2.0.0", "migration_type": "MinorUpgrade",
@@ -56,7 +56,7 @@ async fn a_restart_step_restarts_what_runs_and_leaves_what_does_not() {
     let first = at.pid("web");
     let step = restart(
         services.clone(),
-        json!({"id": "restart", "step_type": "ServiceRestart"}),
+        &json!({"id": "restart", "step_type": "ServiceRestart"}),
     )
     .unwrap_or_else(|found| panic!("{found:?}"));
     assert!(!step.describe().runs_commands);
@@ -89,7 +89,7 @@ async fn a_restart_command_does_not_start_what_the_run_has_stopped() {
     let services = at.services(&Deployment::own("web", "")).unwrap();
     let spec = json!({"id": "restart", "step_type": "ServiceRestart", "service": "web",
                       "command": "echo x >> restarted"});
-    let step = restart(services.clone(), spec).unwrap_or_else(|found| panic!("{found:?}"));
+    let step = restart(services.clone(), &spec).unwrap_or_else(|found| panic!("{found:?}"));
     assert!(step.describe().runs_commands);
     prepared_and_run(step.as_ref()).await;
     assert!(!at.path().join("restarted").exists());
@@ -112,7 +112,7 @@ async fn a_restart_step_fails_if_its_own_health_probe_does() {
         .unwrap();
     let health = json!({"tcp": "127.0.0.1:1", "deadline": "200ms", "interval": "50ms"});
     let spec = json!({"id": "restart", "step_type": "ServiceRestart", "health": health});
-    let step = restart(services, spec).unwrap_or_else(|found| panic!("{found:?}"));
+    let step = restart(services, &spec).unwrap_or_else(|found| panic!("{found:?}"));
     let cx = context();
     let receipt = step.prepare(&cx).await.unwrap();
     let error = step.run(&cx, &receipt).await.unwrap_err();
@@ -124,7 +124,7 @@ fn a_restart_of_an_unknown_service_is_a_finding() {
     let at = Deployment::new();
     let services = at.services(&Deployment::own("web", "")).unwrap();
     let spec = json!({"id": "restart", "step_type": "ServiceRestart", "service": "wen", "health": {"tcp": "x"}});
-    let found = restart(services, spec).err().unwrap();
+    let found = restart(services, &spec).err().unwrap();
     let pointers: Vec<&str> = found
         .iter()
         .map(|finding| finding.pointer.as_str())
