@@ -5,8 +5,8 @@
 
 pub(crate) mod directory;
 pub(crate) mod files;
-//PG #[cfg(feature = "postgres")]
-//PG pub(crate) mod postgres;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
 pub(crate) mod space;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;

@@ -5,6 +5,9 @@ pub mod checksum;
 pub mod history;
 pub mod journal;
 pub mod lock;
+pub mod manager;
+#[cfg(feature = "postgres")]
+mod pg;
 pub mod point;
 mod restore;
 pub mod state_dir;
@@ -12,4 +15,5 @@ pub mod state_dir;
 pub use history::RollbackHistory;
 pub use journal::SqliteJournal;
 pub use lock::DeploymentGuard;
+pub use manager::{RollbackManager, TargetDatabase};
 pub use point::{FileCopy, RollbackPoint, Snapshot};

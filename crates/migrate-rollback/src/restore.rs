@@ -4,7 +4,7 @@
 //! the database is as it was before the restore; after it, the restore is done. Restoring
 //! twice gives the same. Objects of ours are left alone.
 
-//PG #[cfg(feature = "postgres")]
-//PG pub(crate) mod postgres;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;

@@ -1,0 +1,149 @@
+//! A copy of a PostgreSQL database: `pg_dump` in its custom format, checked by `pg_restore`.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+use migrate_core::{Cancel, StepError};
+use migrate_schema::db::{DbError, Postgres};
+use migrate_schema::own;
+use sqlx::Row;
+use tempfile::NamedTempFile;
+use tokio::io::AsyncReadExt;
+use tokio::process::ChildStdout;
+
+use super::directory;
+use crate::pg::archive::Contents;
+use crate::pg::child::{Group, tail};
+use crate::pg::programs::Programs;
+use crate::pg::target::Target;
+
+/// Everything but our own schema. Subscriptions belong to the server's replication, not to
+/// the database's content, and can't be replaced in a transaction.
+fn arguments() -> Vec<String> {
+    [
+        "--format=custom",
+        "--compress=1",
+        "--no-password",
+        "--no-subscriptions",
+        "--lock-wait-timeout=30s",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain([format!("--exclude-schema={}", own::SCHEMA)])
+    .collect()
+}
+
+/// Dumps the database into a temporary file below `dir` and checks the archive. The
+/// archive passes through a pipe, so that `pg_dump` ends when this process is gone.
+/// When asked to stop, `pg_dump` is killed; the server sees the closed connection.
+pub(crate) async fn copy(
+    database: &Postgres,
+    programs: &Programs,
+    target: &Target,
+    dir: &Path,
+    cancel: &Cancel,
+) -> Result<NamedTempFile, StepError> {
+    let mut file = directory::temporary(dir, "etlrs_backup")
+        .map_err(|error| StepError::caused(format!("can't write in {}", dir.display()), &error))?;
+    let dump = dump(programs, target, &mut file);
+    tokio::select! {
+        biased;
+        done = dump => done?,
+        _ = cancel.cancelled() => return Err(StepError::interrupted("asked to stop the backup")),
+    }
+    let contents = Contents::read(programs, file.path()).await?;
+    check_contents(database, &contents).await?;
+    Ok(file)
+}
+
+async fn dump(
+    programs: &Programs,
+    target: &Target,
+    file: &mut NamedTempFile,
+) -> Result<(), StepError> {
+    let arguments = arguments();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let command = target.command(&programs.pg_dump(), &arguments);
+    let mut child = Group::start(command, Stdio::null(), Stdio::piped())
+        .map_err(|error| StepError::caused("can't run pg_dump", &error))?;
+    let (stdout, stderr) = (child.stdout(), child.stderr());
+    let (saved, said) = tokio::join!(save(stdout, file), tail(stderr));
+    saved.map_err(|error| StepError::caused("can't write the backup", &error))?;
+    let status = child
+        .wait()
+        .await
+        .map_err(|error| StepError::caused("can't wait for pg_dump", &error))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(StepError::failed(format!("pg_dump failed ({status})")).cause(target.redact(&said)))
+}
+
+async fn save(mut from: ChildStdout, to: &mut NamedTempFile) -> std::io::Result<()> {
+    let mut piece = vec![0; 1 << 18];
+    loop {
+        let read = from.read(&mut piece).await?;
+        if read == 0 {
+            return to.flush();
+        }
+        to.write_all(&piece[..read])?;
+    }
+}
+
+/// Whether the archive names every table and view that the catalog has.
+async fn check_contents(database: &Postgres, contents: &Contents) -> Result<(), StepError> {
+    let rows = sqlx::query(
+        "SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind \
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'p', 'v', 'm') AND n.nspname !~ '^pg_' \
+           AND n.nspname NOT IN ('information_schema', $1) \
+           AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass \
+                           AND d.objid = c.oid AND d.deptype = 'e') \
+         ORDER BY 1, 2",
+    )
+    .bind(own::SCHEMA)
+    .fetch_all(database.pool())
+    .await
+    .map_err(|error| DbError::from(error).into_step_error("can't compare backup and catalog"))?;
+    let mut missing = Vec::new();
+    for row in &rows {
+        let text = |column: &str| row.try_get::<String, _>(column).unwrap_or_default();
+        let (schema, name) = (text("schema"), text("name"));
+        let kinds: &[&str] = match text("kind").as_str() {
+            "r" => &["TABLE", "TABLE DATA"],
+            "v" => &["VIEW"],
+            "m" => &["MATERIALIZED VIEW"],
+            _ => &["TABLE"],
+        };
+        for kind in kinds
+            .iter()
+            .filter(|kind| !contents.has(kind, &schema, &name))
+        {
+            missing.push(format!("{kind} {schema}.{name}"));
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut error = StepError::failed("the backup does not hold everything that the database has");
+    error.causes = missing;
+    Err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_has_no_place_and_no_secret() {
+        for argument in arguments() {
+            assert!(
+                !argument.contains("://") && !argument.contains("dbname"),
+                "{argument}"
+            );
+        }
+        assert!(arguments().contains(&"--no-password".to_owned()));
+        assert!(arguments().contains(&"--exclude-schema=etlrs_migrate".to_owned()));
+    }
+}

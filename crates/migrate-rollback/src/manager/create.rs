@@ -1,0 +1,196 @@
+//! Making a point: look, copy, look again, name it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use migrate_config::atomic::{self, FileError, NewFile, Root};
+use migrate_core::{Cancel, Fingerprint, RunId, StepError, Version};
+use migrate_schema::db::Database;
+use migrate_schema::fingerprint;
+use tempfile::{NamedTempFile, TempPath};
+
+use super::{RollbackManager, facts, now};
+use crate::backup::directory::{self, BACKUPS};
+use crate::backup::files::{self, CONFIG_FILE};
+use crate::backup::space;
+use crate::history::RollbackHistory;
+use crate::point::{RollbackPoint, Snapshot};
+use crate::{checksum, state_dir};
+
+impl RollbackManager {
+    /// Makes the point and names it in the history. On any error, and when asked to stop,
+    /// nothing of it is left but copies of files, which a later point uses again.
+    pub(super) async fn make(
+        &self,
+        version: &Version,
+        paths: &[String],
+        run: Option<&RunId>,
+        cancel: &Cancel,
+    ) -> Result<RollbackPoint, StepError> {
+        let root = self.open_root()?;
+        let dir = directory::ensure(root.path())?;
+        directory::remove_leftovers(&dir, "etlrs_backup");
+        self.refuse_without_space(&dir).await?;
+
+        let before = self.fingerprint(cancel).await?;
+        let copy = self.copy_database(root.path(), &dir, cancel).await?;
+        let after = self.fingerprint(cancel).await?;
+        refuse_writers(&before, &after)?;
+
+        let files = files::copy_all(&root, version, paths)?;
+        let (id, snapshot) = self.keep(&root, &dir, copy, &after).await?;
+        let config = files.iter().find(|file| file.path == CONFIG_FILE);
+        let point = RollbackPoint {
+            id,
+            version: version.clone(),
+            timestamp: now(),
+            config_backup: config.and_then(|file| file.copy.clone()),
+            schema_version: facts::schema_version(&self.database)
+                .await
+                .map_err(|error| error.into_step_error("can't read the schema's version"))?,
+            data_snapshot: snapshot,
+            files,
+            run: run.map(ToString::to_string),
+        };
+        RollbackHistory::add(&root, &point)?;
+        Ok(point)
+    }
+
+    async fn refuse_without_space(&self, dir: &Path) -> Result<(), StepError> {
+        let bytes = space::database_bytes(&self.database)
+            .await
+            .map_err(|error| error.into_step_error("can't tell the size of the database"))?;
+        match space::shortage(dir, bytes) {
+            None => Ok(()),
+            Some(finding) => {
+                let error = StepError::failed(finding.message);
+                Err(finding.hint.into_iter().fold(error, StepError::hint))
+            }
+        }
+    }
+
+    async fn fingerprint(&self, cancel: &Cancel) -> Result<Fingerprint, StepError> {
+        let look = async {
+            fingerprint::database(&self.database)
+                .await
+                .map_err(|error| error.into_step_error("can't take the database's fingerprint"))
+        };
+        self.database.cancellable(cancel, look).await
+    }
+
+    async fn copy_database(
+        &self,
+        root: &Path,
+        dir: &Path,
+        cancel: &Cancel,
+    ) -> Result<Copy, StepError> {
+        match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(database) => {
+                crate::backup::sqlite::copy(&self.database, database, dir, cancel)
+                    .await
+                    .map(Copy::Path)
+            }
+            #[cfg(feature = "postgres")]
+            Database::Postgres(database) => {
+                let programs = self.find_programs(database).await?;
+                let state = state_dir::ensure(root)
+                    .map_err(|error| StepError::caused("can't make the state directory", &error))?;
+                let target = crate::pg::target::Target::new(database, self.database.url(), &state)?;
+                crate::backup::postgres::copy(database, &programs, &target, dir, cancel)
+                    .await
+                    .map(Copy::File)
+            }
+        }
+    }
+
+    /// Gives the verified copy its name, with its fingerprint beside it.
+    async fn keep(
+        &self,
+        root: &Root,
+        dir: &Path,
+        copy: Copy,
+        fingerprint: &Fingerprint,
+    ) -> Result<(String, Snapshot), StepError> {
+        let database = self
+            .database
+            .identity()
+            .await
+            .map_err(|error| error.into_step_error("can't tell which database it is"))?;
+        let (kind, backend) = match copy {
+            Copy::Path(_) => ("db", "sqlite"),
+            Copy::File(_) => ("dump", "postgres"),
+        };
+        let path = copy.path();
+        let sha256 = tokio::task::spawn_blocking(move || checksum::of_file(&path))
+            .await
+            .map_err(|error| StepError::caused("can't read the backup", &error))?
+            .map_err(|error| StepError::caused("can't read the backup", &error))?;
+        let id = directory::free_id(dir, now());
+        let target = dir.join(directory::file_name(&id, kind));
+        let failed = |error: std::io::Error| {
+            StepError::caused(format!("can't write {}", target.display()), &error)
+        };
+        copy.keep(&target).map_err(failed)?;
+        let bytes = fs::metadata(&target).map_err(failed)?.len();
+        let name = |kind: &str| format!("{BACKUPS}/{}", directory::file_name(&id, kind));
+        let mut text = serde_json::to_vec_pretty(fingerprint)
+            .map_err(|error| StepError::caused("can't write the fingerprint", &error))?;
+        text.push(b'\n');
+        let beside = name("fingerprint.json");
+        atomic::write_atomic_as(root, Path::new(&beside), &text, NewFile::Private)
+            .map_err(FileError::into_step_error)?;
+        let snapshot = Snapshot {
+            file: name(kind),
+            backend: backend.to_owned(),
+            database,
+            sha256,
+            bytes,
+            fingerprint: beside,
+            fingerprint_sha256: atomic::sha256(&text),
+        };
+        Ok((id, snapshot))
+    }
+}
+
+/// A verified copy without a name; gone when dropped.
+enum Copy {
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "for SQLite only"))]
+    Path(TempPath),
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "for PostgreSQL only")
+    )]
+    File(NamedTempFile),
+}
+
+impl Copy {
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Path(path) => path.to_path_buf(),
+            Self::File(file) => file.path().to_owned(),
+        }
+    }
+
+    fn keep(self, target: &Path) -> std::io::Result<()> {
+        match self {
+            Self::File(file) => directory::keep(file, target),
+            Self::Path(path) => {
+                let file = fs::File::open(&path)?;
+                directory::keep(NamedTempFile::from_parts(file, path), target)
+            }
+        }
+    }
+}
+
+/// A copy can only be compared with what was there if nothing moved meanwhile.
+fn refuse_writers(before: &Fingerprint, after: &Fingerprint) -> Result<(), StepError> {
+    let changed = before.differences(after);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let mut error = StepError::failed("somebody wrote to the database while it was copied")
+        .hint("stop every program that writes to it, then try again");
+    error.causes = changed.into_iter().take(5).collect();
+    Err(error)
+}

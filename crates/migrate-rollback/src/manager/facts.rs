@@ -1,0 +1,68 @@
+//! What has to be known of the database round a backup.
+
+use migrate_core::Finding;
+use migrate_schema::db::{Database, DbError};
+use serde_json::Value;
+
+/// What the guide's `schema_versions` says: its highest version, 0 without the table.
+pub(super) async fn schema_version(database: &Database) -> Result<i64, DbError> {
+    let exists = match database {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(_) => "SELECT to_regclass('schema_versions') IS NOT NULL",
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(_) => {
+            "SELECT count(*) > 0 FROM sqlite_master WHERE type = 'table' AND name = 'schema_versions'"
+        }
+    };
+    let found = database.query_json(exists).await?;
+    if found == Value::Bool(false) || found == Value::from(0) {
+        return Ok(0);
+    }
+    let highest = database
+        .query_json("SELECT coalesce(max(version), 0) FROM schema_versions")
+        .await?;
+    Ok(highest.as_i64().unwrap_or(0))
+}
+
+/// `15` of `15.6`.
+#[cfg(feature = "postgres")]
+pub(super) async fn server_major(database: &migrate_schema::db::Postgres) -> Result<u32, DbError> {
+    let number: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
+        .fetch_one(database.pool())
+        .await?;
+    Ok(u32::try_from(number / 10_000).unwrap_or(0))
+}
+
+/// A warning if there are objects that this role may not drop, and so not restore.
+#[cfg(feature = "postgres")]
+pub(super) async fn foreign_objects(
+    database: &migrate_schema::db::Postgres,
+) -> Result<Option<Finding>, DbError> {
+    let names: Vec<String> = sqlx::query_scalar(
+        "WITH mine AS (SELECT oid FROM pg_namespace WHERE nspname !~ '^pg_' \
+                       AND nspname NOT IN ('information_schema', 'etlrs_migrate')) \
+         SELECT name FROM ( \
+             SELECT c.oid, 'pg_class'::regclass AS class, c.oid::regclass::text AS name, relowner AS owner \
+             FROM pg_class c WHERE relnamespace IN (SELECT oid FROM mine) AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f') \
+             UNION ALL SELECT p.oid, 'pg_proc', p.oid::regprocedure::text, proowner \
+             FROM pg_proc p WHERE pronamespace IN (SELECT oid FROM mine) \
+         ) o WHERE NOT pg_has_role(owner, 'USAGE') \
+           AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e') \
+         ORDER BY name",
+    )
+    .fetch_all(database.pool())
+    .await?;
+    let Some(first) = names.first() else {
+        return Ok(None);
+    };
+    let message = format!(
+        "{} objects belong to roles that this one is no member of ({first}{}): \
+         a rollback point could not be restored",
+        names.len(),
+        if names.len() > 1 { ", ..." } else { "" }
+    );
+    Ok(Some(
+        Finding::warning("backup.foreign-owner", message)
+            .hint("connect as their owner, or make this role a member of it"),
+    ))
+}

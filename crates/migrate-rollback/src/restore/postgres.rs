@@ -1,0 +1,275 @@
+//! Restoring PostgreSQL: one transaction, driven through `psql`.
+//!
+//! `psql` is fed our statements that drop what is there, then what `pg_restore` prints, and
+//! `COMMIT` only after `pg_restore` has ended well. If anything on the way dies, `psql`
+//! sees its input end without a commit, and the server rolls back.
+//!
+//! Outside of it: roles, tablespaces, settings of the database, default privileges,
+//! subscriptions, and our own schema.
+
+mod blockers;
+mod head;
+mod preamble;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use migrate_core::StepError;
+use migrate_schema::db::{DbError, Fence, Postgres};
+use sqlx::Row;
+use tempfile::NamedTempFile;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::time::Instant;
+
+use crate::backup::directory;
+use crate::pg::archive::Contents;
+use crate::pg::child::{Group, tail};
+use crate::pg::programs::Programs;
+use crate::pg::target::Target;
+
+/// How long other sessions may keep locks on the tables before the restore gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the server says when `lock_timeout` is over.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// Makes the database what the archive is, except for our own schema.
+pub(crate) async fn restore(
+    database: &Postgres,
+    fence: Option<Fence>,
+    programs: &Programs,
+    target: &Target,
+    archive: &Path,
+    dir: &Path,
+) -> Result<(), StepError> {
+    let contents = Contents::read(programs, archive).await?;
+    let stay = Stay::read(database, &contents)
+        .await
+        .map_err(|error| error.into_step_error("can't look at the database before its restore"))?;
+    let mut list = directory::temporary(dir, "toc")
+        .map_err(|error| StepError::caused("can't write the list for pg_restore", &error))?;
+    list.write_all(contents.without(&stay.left_out()).as_bytes())
+        .and_then(|()| list.flush())
+        .map_err(|error| StepError::caused("can't write the list for pg_restore", &error))?;
+    let before = preamble::text(fence.as_ref(), &stay);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let attempt = Attempt {
+            programs,
+            target,
+            archive,
+            list: &list,
+            settings: &stay.settings,
+        };
+        let said = match attempt.run(&before).await? {
+            Ended::Committed => return Ok(()),
+            Ended::Refused(said) => said,
+        };
+        if !said.contains(LOCK_NOT_AVAILABLE) || Instant::now() >= until {
+            return Err(refused(database, target, &said).await);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn refused(database: &Postgres, target: &Target, said: &str) -> StepError {
+    let error = StepError::failed("can't restore the database; it is as it was before")
+        .cause(target.redact(said));
+    if !said.contains(LOCK_NOT_AVAILABLE) {
+        return error;
+    }
+    let who = blockers::read(database).await.unwrap_or_default();
+    let error = who.into_iter().fold(error, StepError::cause);
+    error.hint("other sessions work on its tables: end them, then restore again")
+}
+
+/// What is in the database and is not replaced.
+struct Stay {
+    /// Extensions that the archive has too: their members are theirs.
+    extensions: Vec<String>,
+    /// Schemas that hold members of those extensions.
+    schemas: Vec<String>,
+    /// Event triggers need a superuser; for another role they stay.
+    superuser: bool,
+    /// The settings that the server knows.
+    settings: Vec<String>,
+}
+
+impl Stay {
+    async fn read(database: &Postgres, contents: &Contents) -> Result<Self, DbError> {
+        let rows = sqlx::query(
+            "SELECT e.extname::text AS name, n.nspname::text AS schema \
+             FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace \
+             WHERE e.oid >= 16384 ORDER BY 1",
+        )
+        .fetch_all(database.pool())
+        .await?;
+        let (mut extensions, mut schemas) = (Vec::new(), Vec::new());
+        for row in rows {
+            let name: String = row.try_get("name")?;
+            if contents.has("EXTENSION", "-", &name) {
+                schemas.push(row.try_get("schema")?);
+                extensions.push(name);
+            }
+        }
+        schemas.sort();
+        schemas.dedup();
+        let superuser =
+            sqlx::query_scalar("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+                .fetch_one(database.pool())
+                .await?;
+        let settings = sqlx::query_scalar("SELECT name::text FROM pg_settings")
+            .fetch_all(database.pool())
+            .await?;
+        Ok(Self {
+            extensions,
+            schemas,
+            superuser,
+            settings,
+        })
+    }
+
+    /// The entries of the archive that must not be made again.
+    fn left_out(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        for name in &self.extensions {
+            out.push(format!("EXTENSION - {name} "));
+            out.push(format!("COMMENT - EXTENSION {name} "));
+        }
+        for name in &self.schemas {
+            out.push(format!("SCHEMA - {name} "));
+        }
+        if !self.superuser {
+            out.push("EVENT TRIGGER - ".to_owned());
+            out.push("COMMENT - EVENT TRIGGER ".to_owned());
+        }
+        out
+    }
+}
+
+enum Ended {
+    Committed,
+    /// The server took nothing, for the reason that `psql` printed.
+    Refused(String),
+}
+
+struct Attempt<'a> {
+    programs: &'a Programs,
+    target: &'a Target,
+    archive: &'a Path,
+    list: &'a NamedTempFile,
+    settings: &'a [String],
+}
+
+impl Attempt<'_> {
+    async fn run(&self, before: &str) -> Result<Ended, StepError> {
+        let mut psql = self.start_psql()?;
+        let (mut to_psql, psql_said) = (psql.stdin(), psql.stderr());
+        let (fed, said) = tokio::join!(
+            async {
+                let fed = self.feed(&mut to_psql, before).await;
+                // The end of its input is what lets psql end.
+                drop(to_psql);
+                fed
+            },
+            tail(psql_said)
+        );
+        let status = psql
+            .wait()
+            .await
+            .map_err(|error| StepError::caused("can't wait for psql", &error))?;
+        match fed {
+            // Then psql ended before it had read all: what it said is the reason.
+            Err(Feed::PsqlGone) => Ok(Ended::Refused(said)),
+            Err(Feed::Failed(error)) => Err(error),
+            Ok(()) if status.success() => Ok(Ended::Committed),
+            Ok(()) => Ok(Ended::Refused(said)),
+        }
+    }
+
+    fn start_psql(&self) -> Result<Group, StepError> {
+        let arguments = [
+            "--no-psqlrc",
+            "--quiet",
+            "--no-password",
+            "--set=ON_ERROR_STOP=1",
+            "--set=VERBOSITY=verbose",
+            "--file=-",
+        ];
+        let command = self.target.command(&self.programs.psql(), &arguments);
+        Group::start(command, Stdio::piped(), Stdio::null())
+            .map_err(|error| StepError::caused("can't run psql", &error))
+    }
+
+    async fn feed(&self, to: &mut ChildStdin, before: &str) -> Result<(), Feed> {
+        write(to, before.as_bytes()).await?;
+        let mut child = self.start_pg_restore()?;
+        let (stdout, stderr) = (child.stdout(), child.stderr());
+        let (piped, said) = tokio::join!(pipe(stdout, to, self.settings), tail(stderr));
+        piped?;
+        let status = child.wait().await.map_err(|error| {
+            Feed::Failed(StepError::caused("can't wait for pg_restore", &error))
+        })?;
+        if !status.success() {
+            let error = StepError::failed(format!(
+                "pg_restore failed ({status}); the database is as it was before"
+            ));
+            return Err(Feed::Failed(error.cause(said)));
+        }
+        write(to, b"\nCOMMIT;\n").await
+    }
+
+    fn start_pg_restore(&self) -> Result<Group, Feed> {
+        let mut command = self.target.command(&self.programs.pg_restore(), &[]);
+        command
+            .arg("--file=-")
+            .arg("--use-list")
+            .arg(self.list.path())
+            .arg("--")
+            .arg(self.archive);
+        Group::start(command, Stdio::null(), Stdio::piped())
+            .map_err(|error| Feed::Failed(StepError::caused("can't run pg_restore", &error)))
+    }
+}
+
+enum Feed {
+    PsqlGone,
+    Failed(StepError),
+}
+
+async fn write(to: &mut ChildStdin, bytes: &[u8]) -> Result<(), Feed> {
+    let written = async {
+        to.write_all(bytes).await?;
+        to.flush().await
+    };
+    written.await.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Feed::PsqlGone,
+        _ => Feed::Failed(StepError::caused("can't write to psql", &error)),
+    })
+}
+
+async fn pipe(from: ChildStdout, to: &mut ChildStdin, settings: &[String]) -> Result<(), Feed> {
+    let fail = |error| Feed::Failed(StepError::caused("can't read from pg_restore", &error));
+    let mut from = BufReader::with_capacity(1 << 17, from);
+    let mut line = Vec::new();
+    while head::is_open(&line) {
+        line.clear();
+        if from.read_until(b'\n', &mut line).await.map_err(fail)? == 0 {
+            return Ok(());
+        }
+        if head::is_known(&line, settings) {
+            write(to, &line).await?;
+        }
+    }
+    let mut piece = vec![0; 1 << 17];
+    loop {
+        let read = from.read(&mut piece).await.map_err(fail)?;
+        if read == 0 {
+            return Ok(());
+        }
+        write(to, &piece[..read]).await?;
+    }
+}

@@ -1,0 +1,435 @@
+//! A rollback point brings everything back, on both databases, or changes nothing.
+
+mod hostile;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use chrono::Utc;
+use migrate_core::{
+    Cancel, CancelCause, RollbackPoints, RunId, ScopeObject, StepErrorKind, Version,
+};
+use migrate_rollback::{RollbackManager, TargetDatabase};
+use migrate_schema::db::{ConnectOptions, CreateMode, Database, DatabaseUrl};
+use migrate_schema::{fingerprint, own};
+use migrate_tests::postgres::TestDatabase;
+
+const CONFIG: &[u8] = b"batch_size = 1\r\n# caf\xc3\xa9\n";
+
+fn version() -> Version {
+    "1.5.0".parse().unwrap()
+}
+
+async fn connect(url: &str) -> Database {
+    let url: DatabaseUrl = url.parse().unwrap();
+    let options = ConnectOptions {
+        create: CreateMode::Create,
+        ..ConnectOptions::default()
+    };
+    Database::connect(&url, &options).await.unwrap()
+}
+
+struct Deployment {
+    dir: tempfile::TempDir,
+    server: Option<TestDatabase<'static>>,
+    database: Database,
+}
+
+impl Deployment {
+    async fn sqlite() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("x.db").display());
+        Self::with(dir, None, connect(&url).await).await
+    }
+
+    async fn postgres() -> Self {
+        let server = TestDatabase::create();
+        let database = connect(&server.url()).await;
+        Self::with(tempfile::tempdir().unwrap(), Some(server), database).await
+    }
+
+    async fn with(
+        dir: tempfile::TempDir,
+        server: Option<TestDatabase<'static>>,
+        database: Database,
+    ) -> Self {
+        fs::create_dir(dir.path().join("config")).unwrap();
+        fs::write(dir.path().join("config/config.toml"), CONFIG).unwrap();
+        Self {
+            dir,
+            server,
+            database,
+        }
+    }
+
+    fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn manager(&self) -> RollbackManager {
+        RollbackManager::new(self.root(), self.database.clone())
+    }
+
+    async fn execute(&self, statements: &[&str]) {
+        for statement in statements {
+            self.database.execute(statement).await.unwrap();
+        }
+    }
+
+    async fn simple(&self) {
+        self.execute(&[
+            "CREATE TABLE pipelines (id integer PRIMARY KEY, name text NOT NULL)",
+            "INSERT INTO pipelines VALUES (1, 'a'), (2, 'it''s')",
+            "CREATE TABLE schema_versions (version integer PRIMARY KEY, applied_at timestamp)",
+            "INSERT INTO schema_versions (version) VALUES (1)",
+        ])
+        .await;
+    }
+
+    async fn sum(&self) -> migrate_core::Fingerprint {
+        fingerprint::database(&self.database).await.unwrap()
+    }
+}
+
+async fn both() -> [Deployment; 2] {
+    [Deployment::sqlite().await, Deployment::postgres().await]
+}
+
+#[tokio::test]
+async fn a_point_is_complete_named_and_private() {
+    for case in both().await {
+        case.simple().await;
+        let manager = case.manager();
+        assert_eq!(manager.check().await.unwrap(), []);
+        let point = manager.create_rollback_point(&version()).await.unwrap();
+        assert_eq!(point.schema_version, 1);
+        assert_eq!(
+            point.config_backup.as_deref(),
+            Some("backups/config_1.5.0.toml")
+        );
+        let file = case.root().join(&point.data_snapshot.file);
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert!(
+            name.starts_with("etlrs_backup_2") && name.len() <= 34,
+            "{name}"
+        );
+        for file in fs::read_dir(case.root().join("backups")).unwrap() {
+            let file = file.unwrap();
+            let name = file.file_name().into_string().unwrap();
+            assert_eq!(
+                file.metadata().unwrap().permissions().mode() & 0o777,
+                0o600,
+                "{name}"
+            );
+            assert!(!name.starts_with('.'), "{name} was left");
+        }
+        let history = manager.history().unwrap();
+        assert_eq!(history.newest(&version()), Some(&point));
+        let second = manager.create_rollback_point(&version()).await.unwrap();
+        assert_ne!(second.id, point.id);
+        assert_eq!(manager.history().unwrap().0[&version()].len(), 2);
+        let text = fs::read_to_string(case.root().join("backups/rollback_history.json")).unwrap();
+        assert!(!text.contains(migrate_tests::postgres::PASSWORD));
+    }
+}
+
+#[tokio::test]
+async fn rollback_brings_database_and_config_back() {
+    for case in both().await {
+        case.simple().await;
+        let manager = case.manager();
+        let before = case.sum().await;
+        manager.create_rollback_point(&version()).await.unwrap();
+        case.execute(&[
+            "UPDATE pipelines SET name = 'changed'",
+            "ALTER TABLE pipelines ADD COLUMN extra text",
+            "CREATE TABLE new_one (id integer PRIMARY KEY)",
+            "DROP TABLE schema_versions",
+        ])
+        .await;
+        fs::write(case.root().join("config/config.toml"), "changed").unwrap();
+        for _ in 0..2 {
+            let said = manager.rollback_to(&version()).await.unwrap();
+            assert!(said.contains("compared"), "{said}");
+            assert_eq!(case.sum().await, before);
+            assert_eq!(
+                fs::read(case.root().join("config/config.toml")).unwrap(),
+                CONFIG
+            );
+        }
+        let other = manager
+            .rollback_to(&"1.4.0".parse().unwrap())
+            .await
+            .unwrap_err();
+        assert!(
+            other.message.contains("1.4.0") && other.message.contains("1.5.0"),
+            "{other}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_engines_port_covers_every_file_of_the_scope() {
+    for case in both().await {
+        case.simple().await;
+        let points: &dyn RollbackPoints = &case.manager();
+        fs::write(case.root().join("config/more.json"), "{}").unwrap();
+        let scope = [
+            ScopeObject::File("config/more.json".into()),
+            ScopeObject::File("config/made.json".into()),
+            ScopeObject::Catalog,
+        ];
+        let run = RunId::new(Utc::now(), 1);
+        let point = points
+            .create(&run, &version(), &scope, &Cancel::new())
+            .await
+            .unwrap();
+        assert!(points.describe(&point).contains("backups/etlrs_backup_"));
+        fs::write(case.root().join("config/more.json"), "[]").unwrap();
+        fs::write(case.root().join("config/made.json"), "[]").unwrap();
+        points.restore(&point).await.unwrap();
+        assert_eq!(
+            fs::read(case.root().join("config/more.json")).unwrap(),
+            b"{}"
+        );
+        assert!(!case.root().join("config/made.json").exists());
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_or_foreign_backup_is_refused_before_anything_changes() {
+    for case in both().await {
+        case.simple().await;
+        let manager = case.manager();
+        let point = manager.create_rollback_point(&version()).await.unwrap();
+        case.execute(&["UPDATE pipelines SET name = 'changed'"])
+            .await;
+        fs::write(case.root().join("config/config.toml"), "changed").unwrap();
+        let now = case.sum().await;
+
+        let mut other = point.clone();
+        other.data_snapshot.database = "another".into();
+        let refused = manager.restore_point(&other).await.unwrap_err();
+        assert!(
+            refused.message.contains("is a copy of another"),
+            "{refused}"
+        );
+
+        for name in [
+            &point.data_snapshot.file,
+            &point.data_snapshot.fingerprint,
+            point.config_backup.as_ref().unwrap(),
+        ] {
+            let file = case.root().join(name);
+            let good = fs::read(&file).unwrap();
+            let mut bad = good.clone();
+            let middle = bad.len() / 2;
+            bad[middle] ^= 1;
+            for bytes in [Some(bad), Some(good[..good.len() - 1].to_vec()), None] {
+                match bytes {
+                    Some(bytes) => fs::write(&file, bytes).unwrap(),
+                    None => fs::remove_file(&file).unwrap(),
+                }
+                manager.restore_point(&point).await.unwrap_err();
+                assert_eq!(case.sum().await, now, "{name}");
+                assert_eq!(
+                    fs::read(case.root().join("config/config.toml")).unwrap(),
+                    b"changed"
+                );
+            }
+            fs::write(&file, good).unwrap();
+        }
+        manager.restore_point(&point).await.unwrap();
+        let any = manager.restoring_into(TargetDatabase::Any);
+        any.restore_point(&other).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn hostile_databases_come_back_whatever_happened() {
+    for case in both().await {
+        hostile::make(&case.database, case.server.as_ref()).await;
+        let manager = case.manager();
+        let before = (
+            case.sum().await,
+            hostile::dump(&case.database, case.server.as_ref()),
+        );
+        manager.create_rollback_point(&version()).await.unwrap();
+        for damage in hostile::damages(&case.database) {
+            case.execute(damage).await;
+            for _ in 0..2 {
+                manager.rollback_to(&version()).await.unwrap();
+                let after = (
+                    case.sum().await,
+                    hostile::dump(&case.database, case.server.as_ref()),
+                );
+                assert_eq!(before.0.differences(&after.0), [""; 0]);
+                migrate_tests_equal(&before.1, &after.1);
+            }
+        }
+    }
+}
+
+/// As `assert_eq`, with the lines that differ instead of two long texts.
+fn migrate_tests_equal(before: &str, after: &str) {
+    let gone: Vec<_> = before
+        .lines()
+        .filter(|l| !after.lines().any(|a| a == *l))
+        .collect();
+    let new: Vec<_> = after
+        .lines()
+        .filter(|l| !before.lines().any(|b| b == *l))
+        .collect();
+    assert!(before == after, "gone: {gone:#?}\nnew: {new:#?}");
+}
+
+#[tokio::test]
+async fn our_own_objects_are_neither_copied_back_nor_dropped() {
+    for case in both().await {
+        case.simple().await;
+        own::ensure(&case.database).await.unwrap();
+        let markers = own::name(case.database.backend(), "markers");
+        let add = |run: &str| {
+            format!("INSERT INTO {markers} (run, step, payload) VALUES ('{run}', 's', '')")
+        };
+        let manager = case.manager();
+        case.execute(&[&add("before")]).await;
+        manager.create_rollback_point(&version()).await.unwrap();
+        case.execute(&[&add("after"), "DELETE FROM pipelines"])
+            .await;
+        let fence = own::raise_fence(&case.database, "r1").await.unwrap();
+        case.database.set_fence(Some(fence));
+        manager.rollback_to(&version()).await.unwrap();
+        let left = format!("SELECT count(*) FROM {markers}");
+        assert_eq!(case.database.query_json(&left).await.unwrap(), 2);
+        own::raise_fence(&connect(case.database.url().unwrap().secret()).await, "r2")
+            .await
+            .unwrap();
+        let lost = manager.rollback_to(&version()).await.unwrap_err();
+        assert!(
+            lost.to_string().contains("no longer holds the database"),
+            "{lost}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_session_in_the_way_is_named_and_nothing_changes() {
+    let case = Deployment::postgres().await;
+    case.simple().await;
+    let manager = case.manager();
+    manager.create_rollback_point(&version()).await.unwrap();
+    case.execute(&["DELETE FROM pipelines"]).await;
+    let now = case.sum().await;
+    let Database::Postgres(postgres) = &case.database else {
+        unreachable!("a PostgreSQL deployment")
+    };
+    let mut other = postgres.pool().begin().await.unwrap();
+    sqlx::raw_sql("SET application_name = 'reporting'; SELECT * FROM pipelines")
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    let error = manager
+        .rollback_to(&version())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("reporting") && error.contains("pipelines"),
+        "{error}"
+    );
+    other.rollback().await.unwrap();
+    assert_eq!(case.sum().await, now);
+    manager.rollback_to(&version()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_or_old_pg_dump_is_told_before_anything_is_done() {
+    let case = Deployment::postgres().await;
+    case.simple().await;
+    let bin = tempfile::tempdir().unwrap();
+    let manager = case
+        .manager()
+        .with_postgres_programs(vec![bin.path().to_owned()]);
+    let findings = manager.check().await.unwrap();
+    assert_eq!(findings[0].code, "backup.no-pg-dump");
+    for name in ["pg_dump", "pg_restore", "psql"] {
+        let file = bin.path().join(name);
+        fs::write(&file, "#!/bin/sh\necho 'x (PostgreSQL) 13.1'\n").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let findings = manager.check().await.unwrap();
+    assert_eq!(findings[0].code, "backup.pg-dump-too-old");
+    assert!(
+        findings[0]
+            .hint
+            .as_ref()
+            .unwrap()
+            .contains("postgresql-client-")
+    );
+    let refused = manager.create_rollback_point(&version()).await.unwrap_err();
+    assert!(refused.message.contains("13"), "{refused}");
+    assert!(manager.history().unwrap().0.is_empty());
+}
+
+#[tokio::test]
+async fn the_password_is_in_no_argument_and_no_file_is_left() {
+    let case = Deployment::postgres().await;
+    case.simple().await;
+    // Programs that note how they were called, and then do what the real ones do.
+    let bin = tempfile::tempdir().unwrap();
+    let log = bin.path().join("log");
+    let real = std::process::Command::new("pg_config")
+        .arg("--bindir")
+        .output()
+        .unwrap();
+    let real = String::from_utf8(real.stdout).unwrap();
+    for name in ["pg_dump", "pg_restore", "psql"] {
+        let file = bin.path().join(name);
+        let text = format!(
+            "#!/bin/sh\nprintf '%s ' {name} \"$@\" >>'{log}'\nenv >>'{log}'\nexec {real}/{name} \"$@\"\n",
+            log = log.display(),
+            real = real.trim()
+        );
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let manager = case
+        .manager()
+        .with_postgres_programs(vec![bin.path().to_owned()]);
+    manager.create_rollback_point(&version()).await.unwrap();
+    manager.rollback_to(&version()).await.unwrap();
+    let log = fs::read_to_string(log).unwrap();
+    assert!(
+        log.contains("pg_dump --format=custom") && log.contains("psql --no-psqlrc"),
+        "{log}"
+    );
+    assert!(log.contains("PGPASSFILE="), "{log}");
+    assert!(!log.contains(migrate_tests::postgres::PASSWORD));
+    let left: Vec<_> = fs::read_dir(case.root().join(".etlrs-migrate"))
+        .unwrap()
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_backup_that_is_stopped_leaves_nothing() {
+    for case in both().await {
+        case.simple().await;
+        let cancel = Cancel::new();
+        cancel.cancel(CancelCause::Signal(15));
+        let run = RunId::new(Utc::now(), 1);
+        let stopped = case
+            .manager()
+            .create(&run, &version(), &[], &cancel)
+            .await
+            .unwrap_err();
+        assert_eq!(stopped.kind, StepErrorKind::Interrupted);
+        assert_eq!(
+            fs::read_dir(case.root().join("backups")).unwrap().count(),
+            0
+        );
+        assert!(case.manager().history().unwrap().0.is_empty());
+    }
+}
