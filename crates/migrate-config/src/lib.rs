@@ -12,18 +12,24 @@
 //! - No password leaves this crate in a finding, a diff, a note or an error.
 
 pub mod atomic;
+mod diff;
 pub mod edit;
 pub mod key_path;
+pub mod kind;
 pub mod located;
+pub mod migration;
 pub mod secret;
 mod source;
 mod syntax;
 pub mod v1_to_v2;
 
 pub use atomic::Root;
+pub use diff::redacted_diff;
 pub use edit::{Edit, edit_text};
 pub use key_path::{KeyPath, KeyPathError, PathStep};
+pub use kind::{ConfigUpdateKind, DEFAULT_FILE};
 pub use located::{Located, parse, parse_json, parse_toml};
+pub use migration::{ConfigMigration, ConfigMigrations, EtlrsV1ToV2};
 pub use syntax::Format;
 pub use v1_to_v2::{
     ConfigError, ConfigMigrator, ConfigV1, ConfigV2, DatabaseConfig, LogLevel, Migrated,

@@ -57,6 +57,11 @@ impl Located {
         }
     }
 
+    /// The document's text with its secrets masked.
+    pub fn shown(&self) -> String {
+        self.source.shown()
+    }
+
     /// Gives findings with a pointer into this document their place, where they have none.
     #[must_use]
     pub fn locate(&self, findings: Vec<Finding>) -> Vec<Finding> {

@@ -24,8 +24,9 @@ impl Source {
         }
     }
 
-    pub(crate) fn text(&self) -> &str {
-        &self.text
+    /// All of the text, with secrets masked.
+    pub(crate) fn shown(&self) -> String {
+        self.shown.join("\n")
     }
 
     /// The place of a byte position; one beyond the end is the end.

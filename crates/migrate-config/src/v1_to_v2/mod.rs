@@ -14,3 +14,4 @@ pub use shapes::{
     PipelineConfig,
 };
 pub use text::{Migrated, Shape, detect, migrate_text_v1_to_v2};
+pub(crate) use text::{has_v1_key, is_v2};

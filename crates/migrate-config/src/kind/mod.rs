@@ -1,0 +1,86 @@
+//! The step kind `ConfigUpdate`: changes one configuration file below the root.
+
+mod backup;
+mod operations;
+mod step;
+
+use std::sync::Arc;
+
+use migrate_core::{Finding, MigrationStep, Step, StepKind, StepSite};
+
+use crate::atomic::Root;
+use crate::migration::{ConfigMigration, ConfigMigrations};
+
+use operations::Operations;
+use step::ConfigStep;
+
+/// The file that a step changes if it names none.
+pub const DEFAULT_FILE: &str = "config/config.toml";
+
+/// The kind `ConfigUpdate`.
+///
+/// A step names a `file` (default [`DEFAULT_FILE`]) and what is done to it, in this order
+/// whatever the order in the plan: `migration` (a [`ConfigMigration`] by name), `rename`
+/// (an object of old path to new), `remove` (a list of paths), `config_changes` (an object of
+/// path to value). The file is backed up to `backups/` first.
+pub struct ConfigUpdateKind {
+    root: Arc<Root>,
+    migrations: ConfigMigrations,
+}
+
+impl ConfigUpdateKind {
+    /// The kind for the files below a root, with our own migrations.
+    pub fn new(root: Arc<Root>) -> Self {
+        Self {
+            root,
+            migrations: ConfigMigrations::default(),
+        }
+    }
+
+    /// Adds a named migration.
+    #[must_use]
+    pub fn with_migration(mut self, migration: impl ConfigMigration + 'static) -> Self {
+        self.migrations = self.migrations.with(migration);
+        self
+    }
+}
+
+impl StepKind for ConfigUpdateKind {
+    fn name(&self) -> &'static str {
+        "ConfigUpdate"
+    }
+
+    fn extra_fields(&self) -> &[&str] {
+        &["file", "rename", "remove", "migration"]
+    }
+
+    fn build(
+        &self,
+        spec: &MigrationStep,
+        site: &StepSite<'_>,
+    ) -> Result<Box<dyn Step>, Vec<Finding>> {
+        let operations = Operations::read(spec, &self.migrations)?;
+        let forward = site.plan.steps.get(site.index) == Some(spec);
+        let (list, version) = if forward {
+            (&site.plan.steps, &site.plan.from_version)
+        } else {
+            (&site.plan.rollback_steps, &site.plan.to_version)
+        };
+        let before = list.iter().take(site.index);
+        let earlier = before
+            .filter(|step| step.step_type.name() == self.name())
+            .filter_map(|step| {
+                let operations = Operations::read(step, &self.migrations).ok()?;
+                Some((step.id.clone(), operations))
+            })
+            .filter(|(_, other)| other.file == operations.file)
+            .collect();
+        Ok(Box::new(ConfigStep {
+            root: Arc::clone(&self.root),
+            operations,
+            earlier,
+            version: version.to_string(),
+            can_rollback: spec.can_rollback,
+        }))
+    }
+}

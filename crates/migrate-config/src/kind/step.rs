@@ -1,0 +1,263 @@
+//! One change of one file: decided by the hashes of its bytes, so that it can be repeated.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use migrate_core::{
+    Description, Finding, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject, Step,
+    StepContext, StepError, StepId, UndoReport, Undoable,
+};
+use serde::{Deserialize, Serialize};
+
+use super::backup;
+use super::operations::{Changed, Operations};
+use crate::atomic::{FileErrorKind, Root, mode_of, read, read_text, sha256, write_atomic};
+use crate::diff::redacted_diff;
+
+pub(super) struct ConfigStep {
+    pub(super) root: Arc<Root>,
+    pub(super) operations: Operations,
+    /// Earlier steps of the same plan on the same file.
+    pub(super) earlier: Vec<(StepId, Operations)>,
+    /// The version that the file is at before.
+    pub(super) version: String,
+    pub(super) can_rollback: bool,
+}
+
+/// What undo and a look after a crash need. Holds no value of the file.
+#[derive(Debug, Serialize, Deserialize)]
+struct ConfigReceipt {
+    file: String,
+    before_sha256: String,
+    after_sha256: String,
+    backup: String,
+    mode: u32,
+}
+
+/// What a file's bytes are, seen from a receipt.
+enum State {
+    Before,
+    After,
+    Other,
+    Missing,
+}
+
+impl ConfigStep {
+    fn file(&self) -> &Path {
+        Path::new(&self.operations.file)
+    }
+
+    fn text(&self) -> Result<String, StepError> {
+        Ok(read_text(&self.root, self.file())?)
+    }
+
+    /// The text as the earlier steps of the plan leave it. They change nothing once they ran.
+    fn as_it_will_be(&self, text: &str) -> Result<String, Vec<Finding>> {
+        self.earlier
+            .iter()
+            .try_fold(text.to_owned(), |text, (_, earlier)| {
+                earlier.apply(&text).map(|changed| changed.text)
+            })
+    }
+
+    fn readiness(&self, text: &str) -> Readiness {
+        let planned = self
+            .as_it_will_be(text)
+            .and_then(|text| self.operations.apply(&text));
+        if let Err(findings) = planned {
+            return Readiness::Blocked(findings);
+        }
+        match self.operations.apply(text) {
+            Ok(changed) if changed.text == text => {
+                let file = &self.operations.file;
+                Readiness::AlreadyDone(format!("{file} has these changes already"))
+            }
+            Ok(_) => Readiness::Ready,
+            Err(_) => {
+                let ids: Vec<_> = self.earlier.iter().map(|(id, _)| id.as_str()).collect();
+                Readiness::After(format!(
+                    "{} as {} leaves it",
+                    self.operations.file,
+                    ids.join(", ")
+                ))
+            }
+        }
+    }
+
+    fn changed(&self, text: &str) -> Result<Changed, StepError> {
+        self.operations.apply(text).map_err(|findings| {
+            let file = &self.operations.file;
+            let mut error = StepError::failed(format!("{file} can't be changed as planned"));
+            if let [finding] = findings.as_slice() {
+                error.place.clone_from(&finding.place);
+                error.hint.clone_from(&finding.hint);
+                return error.cause(&finding.message);
+            }
+            for finding in &findings {
+                error = error.cause(finding.to_string());
+            }
+            error
+        })
+    }
+
+    fn state(&self, receipt: &ConfigReceipt) -> Result<State, StepError> {
+        let bytes = match read(&self.root, Path::new(&receipt.file)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind == FileErrorKind::Missing => return Ok(State::Missing),
+            Err(error) => return Err(error.into()),
+        };
+        let hash = sha256(&bytes);
+        Ok(if hash == receipt.after_sha256 {
+            State::After
+        } else if hash == receipt.before_sha256 {
+            State::Before
+        } else {
+            State::Other
+        })
+    }
+
+    fn outcome(&self, receipt: &ConfigReceipt, notes: Vec<String>) -> Outcome {
+        let mut outcome = Outcome::line(format!("{} changed", receipt.file));
+        outcome.notes = notes;
+        outcome.notes.push(format!("backup: {}", receipt.backup));
+        outcome
+    }
+}
+
+fn read_receipt(receipt: &Receipt) -> Result<ConfigReceipt, StepError> {
+    ConfigReceipt::deserialize(&receipt.0)
+        .map_err(|error| StepError::caused("the receipt of a config step can't be read", &error))
+}
+
+fn foreign(receipt: &ConfigReceipt, state: &State) -> StepError {
+    let what = match state {
+        State::Missing => "was removed",
+        _ => "was changed by somebody else",
+    };
+    let ConfigReceipt { file, backup, .. } = receipt;
+    StepError::failed(format!("{file} {what} since the step was prepared"))
+        .hint(format!("it is left as it is; {backup} has the bytes from before the step: compare the two, put into {file} what should hold, or get the old one back with `cp {backup} {file}`, then try again"))
+}
+
+#[async_trait]
+impl Step for ConfigStep {
+    fn describe(&self) -> Description {
+        Description {
+            title: self.operations.title(),
+            scope: vec![ScopeObject::File(self.operations.file.clone())],
+            undo: if self.can_rollback {
+                Undoable::Yes
+            } else {
+                Undoable::No
+            },
+            deferred: false,
+            runs_commands: false,
+            actions: self.operations.actions(),
+            inputs: Vec::new(),
+        }
+    }
+
+    async fn preview(&self, _cx: &StepContext) -> Result<Preview, StepError> {
+        let text = self.text()?;
+        let before = self.as_it_will_be(&text).unwrap_or(text);
+        let changed = self.changed(&before)?;
+        let mut preview = Preview {
+            diff: redacted_diff(&self.operations.file, &before, &changed.text),
+            actions: self.operations.actions(),
+            notes: changed.notes,
+            ..Preview::default()
+        };
+        if preview.diff.is_empty() && before != changed.text {
+            let note = "only secrets change; they are not shown".to_owned();
+            preview.notes.push(note);
+        }
+        Ok(preview)
+    }
+
+    async fn check(&self, _cx: &StepContext) -> Result<Readiness, StepError> {
+        match read_text(&self.root, self.file()) {
+            Ok(text) => Ok(self.readiness(&text)),
+            Err(error) => {
+                let mut finding = Finding::error("config.file", error.to_string());
+                finding.hint = error.hint;
+                Ok(Readiness::Blocked(vec![finding]))
+            }
+        }
+    }
+
+    async fn prepare(&self, _cx: &StepContext) -> Result<Receipt, StepError> {
+        let text = self.text()?;
+        let changed = self.changed(&text)?;
+        let file = &self.operations.file;
+        let kept = backup::keep(&self.root, file, &self.version, text.as_bytes())?;
+        let receipt = ConfigReceipt {
+            file: file.clone(),
+            before_sha256: sha256(text.as_bytes()),
+            after_sha256: sha256(changed.text.as_bytes()),
+            backup: kept.to_string_lossy().into_owned(),
+            mode: mode_of(&self.root, self.file())?,
+        };
+        let value = serde_json::to_value(receipt).expect("a receipt is plain data");
+        Ok(Receipt(value))
+    }
+
+    async fn run(&self, cx: &StepContext, receipt: &Receipt) -> Result<Outcome, StepError> {
+        cx.check_cancelled()?;
+        let receipt = read_receipt(receipt)?;
+        match self.state(&receipt)? {
+            State::After => Ok(self.outcome(&receipt, Vec::new())),
+            State::Before => {
+                let changed = self.changed(&self.text()?)?;
+                if sha256(changed.text.as_bytes()) != receipt.after_sha256 {
+                    let file = &receipt.file;
+                    return Err(StepError::failed(format!(
+                        "the changes of {file} are not those that were prepared"
+                    ))
+                    .hint(
+                        "the plan or the tool changed since; roll the run back and start again",
+                    ));
+                }
+                write_atomic(
+                    &self.root,
+                    Path::new(&receipt.file),
+                    changed.text.as_bytes(),
+                )?;
+                Ok(self.outcome(&receipt, changed.notes))
+            }
+            state @ (State::Other | State::Missing) => Err(foreign(&receipt, &state)),
+        }
+    }
+
+    async fn undo(&self, _cx: &StepContext, receipt: &Receipt) -> Result<UndoReport, StepError> {
+        let receipt = read_receipt(receipt)?;
+        let ConfigReceipt { file, backup, .. } = &receipt;
+        match self.state(&receipt)? {
+            State::Before => Ok(UndoReport::line(format!("{file} is as it was"))),
+            State::After if receipt.before_sha256 == receipt.after_sha256 => {
+                Ok(UndoReport::line(format!("{file} is as it was")))
+            }
+            State::After => {
+                let bytes = read(&self.root, Path::new(backup))?;
+                if sha256(&bytes) != receipt.before_sha256 {
+                    return Err(StepError::failed(format!(
+                        "the backup {backup} does not hold the bytes that {file} had"
+                    ))
+                    .hint(format!("find the right bytes of {file} (the rollback point has them too) and put them back by hand")));
+                }
+                write_atomic(&self.root, Path::new(file), &bytes)?;
+                Ok(UndoReport::line(format!("{file} restored from {backup}")))
+            }
+            state @ (State::Other | State::Missing) => Err(foreign(&receipt, &state)),
+        }
+    }
+
+    async fn probe(&self, _cx: &StepContext, receipt: &Receipt) -> Result<Probe, StepError> {
+        let receipt = read_receipt(receipt)?;
+        match self.state(&receipt)? {
+            State::After => Ok(Probe::Applied(self.outcome(&receipt, Vec::new()))),
+            State::Before => Ok(Probe::NotApplied),
+            state @ (State::Other | State::Missing) => Err(foreign(&receipt, &state)),
+        }
+    }
+}
