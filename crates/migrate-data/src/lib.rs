@@ -1,1 +1,49 @@
-//! Batched, parallel, resumable table copies and transforms.
+//! Batched, parallel, resumable copies and transforms of table rows.
+//!
+//! A copy follows a unique key of its source in ranges. Each range is read, transformed and
+//! written in one transaction together with its row in the ledger, and with the images of the
+//! rows that it overwrites, so that it can go on after any interruption and be taken back.
+//!
+//! Reading order: [`transform`] (what turns a row into a row), [`script`](self) headers (below),
+//! `keyset` and `planner` (which rows make a batch), `statement` (all SQL), `range` (one batch),
+//! `copy` (all of them), `undo`, then [`kind`] and [`migrator`] (the two ways in).
+//!
+//! A transformation script is one SELECT over the relation `batch`, which holds the rows of one
+//! batch with the source's columns. What it gives goes into the target by column name. A comment
+//! before it says what happens to rows of the target that have a produced key:
+//! `-- on-conflict: update a, b; set c = CURRENT_TIMESTAMP`, `-- on-conflict: fail`; without
+//! one, all produced columns but the key are updated. Rows that are right already are not written.
+//!
+//! Invariants:
+//! - No query skips rows by counting them: the next batch begins above the last key of the one before.
+//! - Of every batch, rows read = inserted + updated + unchanged, or it is not committed.
+//! - A row's content never reaches an error; its key does.
+//! - Nothing is left to be done outside a transaction that checks the run's fence.
+
+mod access;
+mod cells;
+mod copy;
+mod failure;
+mod inspect;
+pub mod keyset;
+pub mod kind;
+mod layout;
+pub mod ledger;
+pub mod migrator;
+mod moment;
+pub mod pipelines;
+mod planner;
+mod progress;
+mod range;
+mod script;
+mod statement;
+mod step;
+pub mod transform;
+mod triggers;
+mod undo;
+
+pub use kind::DataMigrationKind;
+pub use ledger::Counts;
+pub use migrator::{DataMigrator, DataMigratorBuilder};
+pub use pipelines::{TransformConfig, transform_config};
+pub use transform::{Cell, OnConflict, Repeatable, RowTransform, SourceRow, TransformRegistry};

@@ -1,0 +1,186 @@
+//! One way to run SQL of ours on both databases. Values come back as text.
+
+use migrate_schema::db::{Database, DbError};
+use migrate_schema::own;
+use sqlx::{AssertSqlSafe, Column as _, Executor as _, Row as _, SqlSafeStr as _, Statement as _};
+
+/// A row of a result, each value as the database writes it.
+pub(crate) type TextRow = Vec<Option<String>>;
+
+/// An open transaction that has checked the fence. Dropped without a commit it is rolled back.
+pub(crate) enum Tx {
+    #[cfg(feature = "postgres")]
+    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+}
+
+impl Tx {
+    pub(crate) async fn begin(db: &Database) -> Result<Self, DbError> {
+        Ok(match db {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(db) => Self::Postgres(db.begin().await?),
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(db) => Self::Sqlite(db.begin().await?),
+        })
+    }
+
+    /// Runs a statement; returns how many rows it wrote.
+    pub(crate) async fn execute(&mut self, sql: &str) -> Result<u64, DbError> {
+        Ok(match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(tx) => sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(&mut **tx)
+                .await?
+                .rows_affected(),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(tx) => sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(&mut **tx)
+                .await?
+                .rows_affected(),
+        })
+    }
+
+    /// Runs a query.
+    pub(crate) async fn rows(&mut self, sql: &str) -> Result<Vec<TextRow>, DbError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(tx) => {
+                let rows = sqlx::raw_sql(AssertSqlSafe(sql))
+                    .fetch_all(&mut **tx)
+                    .await?;
+                rows.iter().map(postgres_row).collect()
+            }
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(tx) => {
+                let rows = sqlx::raw_sql(AssertSqlSafe(sql))
+                    .fetch_all(&mut **tx)
+                    .await?;
+                rows.iter().map(sqlite_row).collect()
+            }
+        }
+    }
+
+    /// Runs a query whose first value is a count.
+    pub(crate) async fn count(&mut self, sql: &str) -> Result<u64, DbError> {
+        Ok(first_number(&self.rows(sql).await?))
+    }
+
+    /// Writes a step's marker.
+    pub(crate) async fn set_marker(
+        &mut self,
+        run: &str,
+        step: &str,
+        payload: &str,
+    ) -> Result<(), DbError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(tx) => own::postgres::set_marker(tx, run, step, payload).await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(tx) => own::sqlite::set_marker(tx, run, step, payload).await,
+        }
+    }
+
+    /// Removes a step's marker.
+    pub(crate) async fn clear_marker(&mut self, run: &str, step: &str) -> Result<bool, DbError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(tx) => own::postgres::clear_marker(tx, run, step).await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(tx) => own::sqlite::clear_marker(tx, run, step).await,
+        }
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), DbError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(tx) => tx.commit().await?,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn rollback(self) -> Result<(), DbError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(tx) => tx.rollback().await?,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(tx) => tx.rollback().await?,
+        }
+        Ok(())
+    }
+}
+
+/// Runs a query outside a transaction.
+pub(crate) async fn rows(db: &Database, sql: &str) -> Result<Vec<TextRow>, DbError> {
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(db) => {
+            let rows = sqlx::raw_sql(AssertSqlSafe(sql))
+                .fetch_all(db.pool())
+                .await?;
+            rows.iter().map(postgres_row).collect()
+        }
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(db) => {
+            let mut connection = db.acquire().await?;
+            let rows = sqlx::raw_sql(AssertSqlSafe(sql))
+                .fetch_all(&mut *connection)
+                .await?;
+            rows.iter().map(sqlite_row).collect()
+        }
+    }
+}
+
+/// Runs a query outside a transaction whose first value is a count.
+pub(crate) async fn count(db: &Database, sql: &str) -> Result<u64, DbError> {
+    Ok(first_number(&rows(db, sql).await?))
+}
+
+fn first_number(rows: &[TextRow]) -> u64 {
+    let first = rows
+        .first()
+        .and_then(|row| row.first())
+        .and_then(Option::as_deref);
+    first.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// The names of a query's columns, from the database itself; the query is not run.
+pub(crate) async fn columns_of(db: &Database, sql: &str) -> Result<Vec<String>, DbError> {
+    let sql = AssertSqlSafe(sql.to_owned()).into_sql_str();
+    Ok(match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(db) => {
+            let mut connection = db.pool().acquire().await.map_err(DbError::from)?;
+            let statement = (&mut *connection).prepare(sql).await?;
+            statement
+                .columns()
+                .iter()
+                .map(|column| column.name().to_owned())
+                .collect()
+        }
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(db) => {
+            let mut connection = db.acquire().await?;
+            let statement = (&mut *connection).prepare(sql).await?;
+            statement
+                .columns()
+                .iter()
+                .map(|column| column.name().to_owned())
+                .collect()
+        }
+    })
+}
+
+#[cfg(feature = "postgres")]
+fn postgres_row(row: &sqlx::postgres::PgRow) -> Result<TextRow, DbError> {
+    let values = (0..row.len()).map(|at| row.try_get_unchecked::<Option<String>, _>(at));
+    Ok(values.collect::<Result<_, sqlx::Error>>()?)
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite_row(row: &sqlx::sqlite::SqliteRow) -> Result<TextRow, DbError> {
+    let values = (0..row.len()).map(|at| row.try_get_unchecked::<Option<String>, _>(at));
+    Ok(values.collect::<Result<_, sqlx::Error>>()?)
+}

@@ -1,0 +1,207 @@
+//! From a range that failed to the one row that is to blame, and its reason without its content.
+
+use migrate_core::StepError;
+use migrate_schema::db::{DbError, DbErrorKind};
+
+use crate::keyset::KeyRange;
+use crate::planner::halves;
+use crate::range::{Keep, Program, RangeError, RangeWriter};
+
+/// The error of the step for a range that failed.
+pub(crate) async fn explain(
+    writer: &RangeWriter,
+    number: i64,
+    range: KeyRange,
+    error: RangeError,
+) -> StepError {
+    if !is_about_rows(&error) {
+        return plain(writer, error);
+    }
+    match narrowed(writer, number, range, error).await {
+        Ok(found) => found,
+        Err(error) => error.into_step_error(format!(
+            "can't look for the row of {} that failed",
+            writer.layout.source
+        )),
+    }
+}
+
+/// Halves the range as long as one half fails alone.
+async fn narrowed(
+    writer: &RangeWriter,
+    number: i64,
+    mut range: KeyRange,
+    mut error: RangeError,
+) -> Result<StepError, DbError> {
+    loop {
+        if let RangeError::Row { key, reason } = &error {
+            return Ok(bad_row(writer, key, reason));
+        }
+        let rows = crate::access::count(&writer.db, &writer.sql().count_source(&range)).await?;
+        let Some((lower, upper)) = halves(&writer.db, writer.sql(), &range, rows).await? else {
+            let key = range.upto.named(&writer.layout.key);
+            return Ok(bad_row(writer, &key, &reason_of(writer, &error)));
+        };
+        let mut failed = None;
+        for half in [lower, upper] {
+            match writer.write(number, &half, Keep::Rollback).await {
+                Ok(_) => {}
+                Err(again) if is_about_rows(&again) => {
+                    failed = Some((half, again));
+                    break;
+                }
+                Err(RangeError::Db(other)) => return Err(other),
+                Err(other) => return Ok(plain(writer, other)),
+            }
+        }
+        match failed {
+            Some(found) => (range, error) = found,
+            // Only together are they wrong: two rows that give one key.
+            None => return Ok(bad_rows(writer, &range, &reason_of(writer, &error))),
+        }
+    }
+}
+
+fn is_about_rows(error: &RangeError) -> bool {
+    match error {
+        RangeError::Row { .. } | RangeError::Counts(_) => true,
+        RangeError::Panic(_) => false,
+        RangeError::Db(error) => match error.kind {
+            DbErrorKind::Constraint => true,
+            // Classes 22 and 23 and what functions raise; SQLite tells no more than "error" or a type that does not fit.
+            DbErrorKind::Other => error.code.as_deref().is_some_and(|code| {
+                code.starts_with("22")
+                    || code.starts_with("21")
+                    || code.starts_with("P0001")
+                    || code.starts_with("SQLITE_ERROR")
+                    || code.starts_with("SQLITE_MISMATCH")
+                    || code.starts_with("SQLITE_TOOBIG")
+            }),
+            _ => false,
+        },
+    }
+}
+
+fn plain(writer: &RangeWriter, error: RangeError) -> StepError {
+    let what = format!(
+        "can't move rows of {} into {}",
+        writer.layout.source, writer.layout.target
+    );
+    match error {
+        RangeError::Db(error) => error.into_step_error(what),
+        RangeError::Counts(why) | RangeError::Panic(why) => StepError::failed(what).cause(why),
+        RangeError::Row { key, reason } => {
+            StepError::failed(what).cause(format!("{key}: {reason}"))
+        }
+    }
+}
+
+fn bad_row(writer: &RangeWriter, key: &str, reason: &str) -> StepError {
+    StepError::failed(format!(
+        "the row {key} of {} can't be moved into {}",
+        writer.layout.source, writer.layout.target
+    ))
+    .cause(reason)
+    .hint("put the row right or take it out of the source, or change the script; then run again")
+}
+
+fn bad_rows(writer: &RangeWriter, range: &KeyRange, reason: &str) -> StepError {
+    let upto = range.upto.named(&writer.layout.key);
+    let place = match &range.after {
+        Some(after) => format!("above {} up to {upto}", after.named(&writer.layout.key)),
+        None => format!("up to {upto}"),
+    };
+    StepError::failed(format!(
+        "the rows {place} of {} can't be moved into {} together",
+        writer.layout.source, writer.layout.target
+    ))
+    .cause(reason)
+    .hint("look for rows that give the same key in the target")
+}
+
+fn reason_of(writer: &RangeWriter, error: &RangeError) -> String {
+    let script = match &writer.program {
+        Program::Sql(script) => script.select.as_str(),
+        Program::Rust(_) => "",
+    };
+    match error {
+        RangeError::Db(error) => redacted(error, script),
+        RangeError::Counts(why) | RangeError::Panic(why) => why.clone(),
+        RangeError::Row { reason, .. } => reason.clone(),
+    }
+}
+
+/// The database's message without the row's values: what it quotes after a colon is shown only
+/// where it stands in the script, and then alone, so that a script can fail a row in its own words.
+pub(crate) fn redacted(error: &DbError, script: &str) -> String {
+    let message = error.message.as_str();
+    // SQLite's messages come with their code in front: `(code: 1) bad JSON path: 'x'`.
+    let quoted = [(": \"", '"'), (": '", '\'')]
+        .into_iter()
+        .find_map(|(open, close)| {
+            let (front, rest) = message.split_once(open)?;
+            let end = rest.rfind(close)?;
+            Some((front, &rest[..end]))
+        });
+    let code = error
+        .code
+        .as_deref()
+        .map(|code| format!(" ({code})"))
+        .unwrap_or_default();
+    match quoted {
+        Some((_, words))
+            if !words.is_empty()
+                && script.contains(&format!("'{}'", words.replace('\'', "''"))) =>
+        {
+            words.to_owned()
+        }
+        Some((front, _)) => format!("{front}{code}"),
+        None => format!("{message}{code}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_hold_no_values_of_the_row() {
+        let error = |message: &str, code: &str| DbError {
+            code: Some(code.to_owned()),
+            detail: Some("Failing row contains (1, secret).".to_owned()),
+            ..DbError::new(DbErrorKind::Other, message)
+        };
+        for (message, code, reason) in [
+            (
+                r#"invalid input syntax for type integer: "se"c: "ret""#,
+                "22P02",
+                "invalid input syntax for type integer (22P02)",
+            ),
+            (
+                r#"invalid input syntax for type boolean: "config is NULL""#,
+                "22P02",
+                "config is NULL",
+            ),
+            (
+                "bad JSON path: 'config is NULL'",
+                "SQLITE_ERROR",
+                "config is NULL",
+            ),
+            (
+                "malformed JSON",
+                "SQLITE_ERROR",
+                "malformed JSON (SQLITE_ERROR)",
+            ),
+            (
+                r#"null value in column "name" of relation "t" violates not-null constraint"#,
+                "23502",
+                r#"null value in column "name" of relation "t" violates not-null constraint (23502)"#,
+            ),
+        ] {
+            assert_eq!(
+                redacted(&error(message, code), "SELECT 'config is NULL'"),
+                reason
+            );
+        }
+    }
+}

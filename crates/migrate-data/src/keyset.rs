@@ -1,0 +1,216 @@
+//! Keys of any orderable type, ranges between them, and both as SQL.
+
+use migrate_schema::db::Backend;
+use migrate_schema::quote::{ident, literal};
+use serde::{Deserialize, Serialize};
+
+/// One column's value of a key. In JSON: `5`, `"five"`, `{"real":"5.5"}`, `{"blob":"05"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum KeyPart {
+    /// A whole number.
+    Integer(i64),
+    /// Text; on PostgreSQL every type but whole numbers, as it is written.
+    Text(String),
+    /// A floating-point number of SQLite, as SQL.
+    Real {
+        /// The number.
+        real: String,
+    },
+    /// Bytes of SQLite.
+    Blob {
+        /// In hexadecimal digits.
+        blob: String,
+    },
+}
+
+impl KeyPart {
+    fn sql(&self) -> String {
+        match self {
+            // Quoted: PostgreSQL then takes the column's own type, and its index.
+            Self::Integer(number) => number.to_string(),
+            Self::Text(text) if text.contains('\0') => {
+                let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+                format!("CAST(x'{hex}' AS TEXT)")
+            }
+            Self::Text(text) => literal(text),
+            Self::Real { real } => real.clone(),
+            Self::Blob { blob } => format!("x'{blob}'"),
+        }
+    }
+}
+
+/// A key: a value for each of its columns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Key(pub Vec<KeyPart>);
+
+impl Key {
+    /// As people read it: `id=5` or `region=eu, id=5`.
+    pub fn named(&self, columns: &[String]) -> String {
+        let value = |part: &KeyPart| match part {
+            KeyPart::Integer(number) => number.to_string(),
+            KeyPart::Text(text) => text.clone(),
+            KeyPart::Real { real } => real.clone(),
+            KeyPart::Blob { blob } => format!("x'{blob}'"),
+        };
+        let pairs = columns.iter().zip(&self.0);
+        pairs
+            .map(|(column, part)| format!("{column}={}", value(part)))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// As the ledger keeps it.
+    pub(crate) fn json(&self) -> String {
+        serde_json::to_string(self).expect("a key is plain JSON")
+    }
+
+    /// From the ledger.
+    pub(crate) fn from_json(json: &str) -> Result<Self, String> {
+        serde_json::from_str(json).map_err(|error| format!("{json:?} is no key: {error}"))
+    }
+}
+
+/// The keys above `after` (none: from the first) up to `upto`, which is included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRange {
+    /// The bound below, excluded.
+    pub after: Option<Key>,
+    /// The bound above, included.
+    pub upto: Key,
+}
+
+/// The columns of a source's key with what SQL needs of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyColumns {
+    pub(crate) backend: Backend,
+    pub(crate) names: Vec<String>,
+}
+
+impl KeyColumns {
+    /// `"a", "b"`.
+    pub(crate) fn list(&self) -> String {
+        self.names
+            .iter()
+            .map(|name| ident(name))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// What a query selects so that [`Self::read`] gets a key back: two columns for each.
+    pub(crate) fn selection(&self) -> String {
+        let column = |name: &String| {
+            let name = ident(name);
+            match self.backend {
+                Backend::Postgres => format!("pg_typeof({name})::text, {name}::text"),
+                Backend::Sqlite => format!(
+                    "typeof({name}), CASE typeof({name}) WHEN 'blob' THEN hex({name}) WHEN 'real' THEN quote({name}) ELSE {name} END"
+                ),
+            }
+        };
+        self.names.iter().map(column).collect::<Vec<_>>().join(", ")
+    }
+
+    /// How many columns [`Self::selection`] has.
+    pub(crate) fn width(&self) -> usize {
+        2 * self.names.len()
+    }
+
+    /// A key from the columns of [`Self::selection`].
+    pub(crate) fn read(&self, columns: &[Option<String>]) -> Result<Key, String> {
+        let part = |pair: &[Option<String>]| {
+            let [Some(kind), Some(value)] = pair else {
+                return Err("a key holds NULL".to_owned());
+            };
+            Ok(match kind.as_str() {
+                "smallint" | "integer" | "bigint" => KeyPart::Integer(
+                    value
+                        .parse()
+                        .map_err(|_| "a whole number does not parse".to_owned())?,
+                ),
+                "real" if self.backend == Backend::Sqlite => KeyPart::Real {
+                    real: value.clone(),
+                },
+                "blob" if self.backend == Backend::Sqlite => KeyPart::Blob {
+                    blob: value.clone(),
+                },
+                _ => KeyPart::Text(value.clone()),
+            })
+        };
+        Ok(Key(columns[..self.width()]
+            .chunks(2)
+            .map(part)
+            .collect::<Result<_, String>>()?))
+    }
+
+    /// `"a" > 5`, `("a", "b") <= (5, 'x')`.
+    pub(crate) fn compare(&self, operator: &str, key: &Key) -> String {
+        let value = |part: &KeyPart| match (self.backend, part) {
+            // A quoted number takes the column's own type, so that the index serves whatever its width.
+            (Backend::Postgres, KeyPart::Integer(number)) => format!("'{number}'"),
+            _ => part.sql(),
+        };
+        let values = key.0.iter().map(value).collect::<Vec<_>>().join(", ");
+        if self.names.len() == 1 {
+            format!("{} {operator} {values}", self.list())
+        } else {
+            format!("({}) {operator} ({values})", self.list())
+        }
+    }
+
+    /// The condition for a range's rows.
+    pub(crate) fn within(&self, range: &KeyRange) -> String {
+        let upto = self.compare("<=", &range.upto);
+        match &range.after {
+            None => upto,
+            Some(after) => format!("{} AND {upto}", self.compare(">", after)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(parts: &[KeyPart]) -> Key {
+        Key(parts.to_vec())
+    }
+
+    #[test]
+    fn keys_keep_their_types_in_the_ledger() {
+        let all = key(&[
+            KeyPart::Integer(-5),
+            KeyPart::Text("-5".into()),
+            KeyPart::Real { real: "1.5".into() },
+            KeyPart::Blob {
+                blob: "00FF".into(),
+            },
+        ]);
+        assert_eq!(all.json(), r#"[-5,"-5",{"real":"1.5"},{"blob":"00FF"}]"#);
+        assert_eq!(Key::from_json(&all.json()).unwrap(), all);
+        assert!(Key::from_json("{").is_err());
+    }
+
+    #[test]
+    fn ranges_become_conditions_that_an_index_serves() {
+        let one = KeyColumns {
+            backend: Backend::Postgres,
+            names: vec!["id".into()],
+        };
+        let range = KeyRange {
+            after: Some(key(&[KeyPart::Integer(-7)])),
+            upto: key(&[KeyPart::Integer(9)]),
+        };
+        assert_eq!(one.within(&range), r#""id" > '-7' AND "id" <= '9'"#);
+        let two = KeyColumns {
+            backend: Backend::Sqlite,
+            names: vec!["a".into(), "b".into()],
+        };
+        let upto = key(&[KeyPart::Text("o'x".into()), KeyPart::Integer(1)]);
+        assert_eq!(
+            two.within(&KeyRange { after: None, upto }),
+            r#"("a", "b") <= ('o''x', 1)"#
+        );
+    }
+}

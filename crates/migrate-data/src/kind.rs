@@ -1,0 +1,219 @@
+//! The step kind `DataMigration`.
+
+use std::sync::Arc;
+
+use migrate_core::{
+    CommandLine, DataMigration, Finding, MigrationStep, Scripts, Step, StepKind, StepSite,
+    StepType, Undoable,
+};
+use migrate_schema::db::Database;
+use migrate_schema::quote::TableName;
+
+use crate::copy::TableCopy;
+use crate::range::Program;
+use crate::script;
+use crate::step::{DataStep, EarlierStep};
+use crate::transform::TransformRegistry;
+
+/// The most batches that are worked on at once.
+pub(crate) const MOST_WORKERS: usize = 64;
+
+/// Builds data steps for one database.
+#[derive(Clone)]
+pub struct DataMigrationKind {
+    db: Database,
+    scripts: Arc<dyn Scripts>,
+    transforms: TransformRegistry,
+}
+
+impl DataMigrationKind {
+    /// The kind for a database, with where its scripts are found and the Rust transforms there are.
+    pub fn new(db: Database, scripts: Arc<dyn Scripts>, transforms: TransformRegistry) -> Self {
+        Self {
+            db,
+            scripts,
+            transforms,
+        }
+    }
+}
+
+impl StepKind for DataMigrationKind {
+    fn name(&self) -> &'static str {
+        "DataMigration"
+    }
+
+    fn build(
+        &self,
+        spec: &MigrationStep,
+        site: &StepSite<'_>,
+    ) -> Result<Box<dyn Step>, Vec<Finding>> {
+        let Some(data) = &spec.data_migration else {
+            let finding =
+                Finding::error("data.missing", "a DataMigration step needs data_migration");
+            return Err(vec![finding.hint("give source_table, target_table, transformation_script, batch_size and parallel_workers")]);
+        };
+        let parts = Parts {
+            scripts: &*self.scripts,
+            transforms: &self.transforms,
+        };
+        let (copy, script) = parts.build(&self.db, data).map_err(|findings| {
+            let deeper = |mut finding: Finding| {
+                finding.pointer = format!("/data_migration{}", finding.pointer);
+                finding
+            };
+            findings.into_iter().map(deeper).collect::<Vec<_>>()
+        })?;
+        Ok(Box::new(DataStep {
+            copy,
+            script,
+            undo: if spec.can_rollback {
+                Undoable::Yes
+            } else {
+                Undoable::No
+            },
+            earlier: self.earlier(spec, site),
+        }))
+    }
+}
+
+impl DataMigrationKind {
+    /// The steps before this one that may create or alter its tables.
+    fn earlier(&self, spec: &MigrationStep, site: &StepSite<'_>) -> Vec<EarlierStep> {
+        let lists = [&site.plan.steps, &site.plan.rollback_steps];
+        let own = lists
+            .into_iter()
+            .find(|list| list.get(site.index).is_some_and(|step| step.id == spec.id));
+        let before = own.map_or(&[][..], |list| &list[..site.index]);
+        let mut earlier = Vec::new();
+        for step in before {
+            let script = match (&step.step_type, &step.command) {
+                (StepType::SchemaUpdate, Some(CommandLine::Text(name))) => Some(name.as_str()),
+                (StepType::SchemaUpdate, _) => {
+                    step.extra.get("script").and_then(|name| name.as_str())
+                }
+                (StepType::Other(_), _) => None,
+                _ => continue,
+            };
+            let script = script
+                .and_then(|name| self.scripts.read(name).ok())
+                .map(|script| script.text);
+            earlier.push(EarlierStep {
+                id: step.id.to_string(),
+                script,
+            });
+        }
+        earlier
+    }
+}
+
+/// What turns the fields of a data step into a copy.
+pub(crate) struct Parts<'a> {
+    pub(crate) scripts: &'a dyn Scripts,
+    pub(crate) transforms: &'a TransformRegistry,
+}
+
+impl Parts<'_> {
+    /// The copy, and the script's name and text; or all findings.
+    pub(crate) fn build(
+        &self,
+        db: &Database,
+        data: &DataMigration,
+    ) -> Result<(TableCopy, (String, String)), Vec<Finding>> {
+        let mut findings = Vec::new();
+        if data.batch_size == 0 {
+            findings.push(
+                Finding::error("data.batch-size", "batch_size is 0")
+                    .at("/batch_size")
+                    .hint("use 1 or more; 1000 is a good start"),
+            );
+        }
+        if data.parallel_workers == 0 || data.parallel_workers > MOST_WORKERS {
+            let message = format!("parallel_workers is {}", data.parallel_workers);
+            findings.push(
+                Finding::error("data.workers", message)
+                    .at("/parallel_workers")
+                    .hint(format!("use 1 to {MOST_WORKERS}")),
+            );
+        }
+        let source = table(&data.source_table, "source_table", &mut findings);
+        let target = table(&data.target_table, "target_table", &mut findings);
+        if source.is_some() && source == target {
+            let message = format!("{} is both source and target", data.source_table);
+            findings.push(
+                Finding::error("data.same-table", message)
+                    .at("/target_table")
+                    .hint("copy into another table"),
+            );
+        }
+        let program = match self.program(&data.transformation_script) {
+            Ok(program) => Some(program),
+            Err(finding) => {
+                findings.push(finding.at("/transformation_script"));
+                None
+            }
+        };
+        match (source, target, program) {
+            (Some(source), Some(target), Some((program, script))) if findings.is_empty() => {
+                let copy = TableCopy {
+                    db: db.clone(),
+                    source,
+                    target,
+                    program,
+                    batch_size: data.batch_size,
+                    workers: data.parallel_workers,
+                };
+                Ok((copy, script))
+            }
+            _ => Err(findings),
+        }
+    }
+
+    fn program(&self, name: &str) -> Result<(Program, (String, String)), Finding> {
+        if let Some(rust) = name.strip_prefix("rust:") {
+            let found = self.transforms.get(rust.trim()).ok_or_else(|| {
+                let known = self.transforms.names().join(", ");
+                Finding::error(
+                    "data.unknown-transform",
+                    format!("no Rust transform is called {rust:?}"),
+                )
+                .hint(format!("known transforms: {known}"))
+            })?;
+            return Ok((Program::Rust(found), (name.to_owned(), String::new())));
+        }
+        if name.trim().is_empty() {
+            return Err(
+                Finding::error("data.no-script", "transformation_script is empty")
+                    .hint("name a .sql script with one SELECT over `batch`, or rust:NAME"),
+            );
+        }
+        let script = self.scripts.read(name)?;
+        let parsed = script::parse(&script.text).map_err(|why| {
+            Finding::error("data.script", format!("{} is not a transformation: {why}", script.origin))
+                .hint("write one SELECT over the relation `batch`; its columns go by name into the target")
+        })?;
+        Ok((
+            Program::Sql(Arc::new(parsed)),
+            (name.to_owned(), script.text),
+        ))
+    }
+}
+
+fn table(name: &str, field: &str, findings: &mut Vec<Finding>) -> Option<TableName> {
+    let parsed = name.parse::<TableName>();
+    match parsed {
+        Ok(table) if !table.table().is_empty() => Some(table),
+        _ => {
+            let message = if name.trim().is_empty() {
+                format!("{field} is empty")
+            } else {
+                format!("{field} {name:?} is not a table's name")
+            };
+            findings.push(
+                Finding::error("data.table-name", message)
+                    .at(format!("/{field}"))
+                    .hint("write table or schema.table"),
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What a copy reads and writes, as its receipt keeps it.
+
+use migrate_schema::db::Backend;
+use migrate_schema::quote::{TableName, ident};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::keyset::KeyColumns;
+
+/// A column of the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TargetColumn {
+    pub(crate) name: String,
+    pub(crate) type_name: String,
+    /// The database computes it, so nobody can write it.
+    pub(crate) computed: bool,
+}
+
+/// Whose images are kept for undo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Images {
+    /// Of the rows that were there; new ones are computed again.
+    Existing,
+    /// Of every row, because the transform does not give the same twice.
+    All,
+}
+
+/// Everything about a copy that must stay the same from its preparation to its undo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Layout {
+    /// The ledger's table, without schema or prefix.
+    pub(crate) ledger: String,
+    /// The images' table, likewise.
+    pub(crate) before: String,
+    pub(crate) source: String,
+    pub(crate) target: String,
+    /// The source's key that batches follow.
+    pub(crate) key: Vec<String>,
+    /// What the transform produces, in its order.
+    pub(crate) outputs: Vec<String>,
+    /// The target's key that decides what a row's own earlier self is.
+    pub(crate) conflict: Vec<String>,
+    /// All columns of the target.
+    pub(crate) columns: Vec<TargetColumn>,
+    /// Rows of the source, as far as that was known.
+    pub(crate) rows: u64,
+    /// Nothing was in the target: images are needed only where a key turns up nevertheless.
+    pub(crate) target_was_empty: bool,
+    pub(crate) images: Images,
+}
+
+impl Layout {
+    pub(crate) fn source_sql(&self) -> String {
+        table_sql(&self.source)
+    }
+
+    pub(crate) fn target_sql(&self) -> String {
+        table_sql(&self.target)
+    }
+
+    pub(crate) fn keys(&self, backend: Backend) -> KeyColumns {
+        KeyColumns {
+            backend,
+            names: self.key.clone(),
+        }
+    }
+
+    /// The type of a column of the target.
+    pub(crate) fn type_of(&self, column: &str) -> &str {
+        let found = self.columns.iter().find(|c| c.name == column);
+        found.map_or("text", |column| column.type_name.as_str())
+    }
+}
+
+fn table_sql(name: &str) -> String {
+    name.parse::<TableName>()
+        .map_or_else(|_| ident(name), |table| table.sql())
+}
+
+/// The names of a step's ledger and images: short enough for PostgreSQL's 63 bytes, and never
+/// those of another step.
+pub(crate) fn own_names(run: &str, step: &str) -> (String, String) {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let whole = format!("{run}_{step}");
+    let suffix = if whole.len() <= 48 && whole.chars().all(plain) {
+        whole
+    } else {
+        let kept: String = whole
+            .chars()
+            .map(|c| if plain(c) { c } else { '_' })
+            .take(39)
+            .collect();
+        let digest = Sha256::digest(whole.as_bytes());
+        let mark: String = digest
+            .iter()
+            .take(4)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        format!("{kept}_{mark}")
+    };
+    (format!("ledger_{suffix}"), format!("before_{suffix}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own_names;
+
+    #[test]
+    fn names_are_plain_short_and_their_own() {
+        let (ledger, before) = own_names("202401010000000abc", "move_pipelines");
+        assert_eq!(ledger, "ledger_202401010000000abc_move_pipelines");
+        assert_eq!(before, "before_202401010000000abc_move_pipelines");
+        let names = [
+            "move.pipelines",
+            "move-pipelines",
+            "Move_pipelines",
+            &"x".repeat(64),
+            &"x".repeat(63),
+        ]
+        .map(|step| own_names("202401010000000abc", step).0);
+        for (at, name) in names.iter().enumerate() {
+            assert!(
+                name.len() <= 63
+                    && name
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+                "{name}"
+            );
+            assert!(!names[..at].contains(name), "{name}");
+        }
+    }
+}

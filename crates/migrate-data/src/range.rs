@@ -1,0 +1,422 @@
+//! One range, from the source into the target, in one transaction.
+
+use std::sync::Arc;
+
+use migrate_schema::db::{Backend, Database, DbError, DbErrorKind};
+
+use crate::access::Tx;
+use crate::cells::{self, SourceColumn};
+use crate::keyset::{Key, KeyPart, KeyRange};
+use crate::layout::{Images, Layout};
+use crate::ledger::Counts;
+use crate::script::SqlScript;
+use crate::statement::{Produced, STAGE, Statements};
+use crate::transform::{Cell, OnConflict, Repeatable, RowTransform, SourceRow};
+
+/// What turns the rows of the source into rows of the target.
+#[derive(Clone)]
+pub(crate) enum Program {
+    /// A script of SQL.
+    Sql(Arc<SqlScript>),
+    /// A transform in Rust.
+    Rust(Arc<dyn RowTransform>),
+}
+
+impl Program {
+    pub(crate) fn on_conflict(&self) -> OnConflict {
+        match self {
+            Self::Sql(script) => script.on_conflict.clone(),
+            Self::Rust(transform) => transform.on_conflict(),
+        }
+    }
+
+    pub(crate) fn repeatable(&self) -> Repeatable {
+        match self {
+            Self::Sql(script) => script.repeatable,
+            Self::Rust(transform) => transform.repeatable(),
+        }
+    }
+}
+
+/// Why a range was not written.
+#[derive(Debug)]
+pub(crate) enum RangeError {
+    /// The database refused.
+    Db(DbError),
+    /// The transform refused a row.
+    Row { key: String, reason: String },
+    /// The rows that came out are not those that went in.
+    Counts(String),
+    /// A transform ended in a panic.
+    Panic(String),
+}
+
+impl From<DbError> for RangeError {
+    fn from(error: DbError) -> Self {
+        Self::Db(error)
+    }
+}
+
+/// Whether a trial stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Commit,
+    Rollback,
+}
+
+/// Writes ranges.
+#[derive(Clone)]
+pub(crate) struct RangeWriter {
+    pub(crate) db: Database,
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) program: Program,
+    pub(crate) source_columns: Arc<Vec<SourceColumn>>,
+    /// Taken round a SQLite transaction: one writer at a time, without waiting in the database.
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl RangeWriter {
+    pub(crate) fn sql(&self) -> Statements<'_> {
+        Statements {
+            backend: self.db.backend(),
+            layout: &self.layout,
+        }
+    }
+
+    /// Writes a range together with its row in the ledger; tries again where a lock was in the way.
+    pub(crate) async fn write(
+        &self,
+        number: i64,
+        range: &KeyRange,
+        keep: Keep,
+    ) -> Result<Counts, RangeError> {
+        const TRIES: u32 = 5;
+
+        let staged = self.transformed(range).await?;
+        let mut fresh = self.layout.target_was_empty;
+        let mut tries = 1;
+        loop {
+            match self
+                .attempt(number, range, staged.as_deref(), fresh, keep)
+                .await
+            {
+                // A key is there although the target was empty: somebody wrote, or the script
+                // gives a key twice. The careful way decides.
+                Err(RangeError::Db(error)) if fresh && error.kind == DbErrorKind::Constraint => {
+                    fresh = false
+                }
+                Err(RangeError::Db(error)) if is_passing(&error) && tries < TRIES => {
+                    tokio::time::sleep(std::time::Duration::from_millis(50) * tries).await;
+                    tries += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        number: i64,
+        range: &KeyRange,
+        staged: Option<&[Vec<Cell>]>,
+        fresh: bool,
+        keep: Keep,
+    ) -> Result<Counts, RangeError> {
+        let _turn = match self.db.backend() {
+            Backend::Sqlite => Some(self.turn.lock().await),
+            Backend::Postgres => None,
+        };
+        let mut tx = Tx::begin(&self.db).await?;
+        let done = self
+            .in_transaction(&mut tx, number, range, staged, fresh)
+            .await;
+        match (done, keep) {
+            (Ok(counts), Keep::Commit) => {
+                tx.commit().await?;
+                Ok(counts)
+            }
+            (done, _) => {
+                // What failed says more than a rollback that fails too.
+                drop(tx.rollback().await);
+                done
+            }
+        }
+    }
+
+    async fn in_transaction(
+        &self,
+        tx: &mut Tx,
+        number: i64,
+        range: &KeyRange,
+        staged: Option<&[Vec<Cell>]>,
+        fresh: bool,
+    ) -> Result<Counts, RangeError> {
+        let sql = self.sql();
+        let read = tx.count(&sql.count_source(range)).await?;
+        let from = self.stage(tx, range, staged).await?;
+        let policy = self.program.on_conflict();
+        let images = if fresh || policy == OnConflict::Fail {
+            0
+        } else {
+            tx.execute(&sql.keep_images(number, from)).await?
+        };
+        let counts = if images == 0 {
+            self.insert(tx, number, read, from).await?
+        } else {
+            self.upsert(tx, number, read, from, images).await?
+        };
+        if self.db.backend() == Backend::Sqlite && matches!(from, Produced::Stage) {
+            tx.execute(&format!("DROP TABLE {}", sql.stage())).await?;
+        }
+        tx.execute(&sql.enter(number, range, &counts)).await?;
+        Ok(counts)
+    }
+
+    /// Where the statements take the produced rows from; fills the stage where one is needed.
+    async fn stage<'a>(
+        &'a self,
+        tx: &mut Tx,
+        range: &'a KeyRange,
+        staged: Option<&[Vec<Cell>]>,
+    ) -> Result<Produced<'a>, RangeError> {
+        match (&self.program, staged) {
+            (Program::Sql(script), _) => {
+                let from = Produced::Script {
+                    select: &script.select,
+                    range,
+                };
+                if self.layout.images == Images::Existing {
+                    return Ok(from);
+                }
+                // Computed once: a key that is made of random bits must not be another one later.
+                tx.execute(&self.sql().stage_script(from)).await?;
+            }
+            (Program::Rust(_), Some(rows)) => cells::stage(tx, self.sql(), rows).await?,
+            (Program::Rust(_), None) => {
+                return Err(RangeError::Panic(format!("nothing was put into {STAGE}")));
+            }
+        }
+        Ok(Produced::Stage)
+    }
+
+    async fn insert(
+        &self,
+        tx: &mut Tx,
+        number: i64,
+        read: u64,
+        from: Produced<'_>,
+    ) -> Result<Counts, RangeError> {
+        let inserted = tx.execute(&self.sql().insert(from)).await?;
+        let counts = balanced(Counts {
+            read,
+            inserted,
+            updated: 0,
+            unchanged: 0,
+        })?;
+        if self.layout.images == Images::All {
+            self.note_new(tx, number, inserted, from).await?;
+        }
+        Ok(counts)
+    }
+
+    async fn upsert(
+        &self,
+        tx: &mut Tx,
+        number: i64,
+        read: u64,
+        from: Produced<'_>,
+        images: u64,
+    ) -> Result<Counts, RangeError> {
+        let sql = self.sql();
+        let written = tx
+            .execute(&sql.upsert(from, &self.program.on_conflict()))
+            .await?;
+        fixed(tx, &sql.mark_after(number)).await?;
+        let updated = fixed_count(tx, &sql.count_changed(number)).await?;
+        let inserted = written.saturating_sub(updated);
+        let counts = balanced(Counts {
+            read,
+            inserted,
+            updated,
+            unchanged: images.saturating_sub(updated),
+        })?;
+        // PostgreSQL refuses a key that is given twice; SQLite would take the last of them.
+        if self.db.backend() == Backend::Sqlite && tx.count(&sql.count_written(from)).await? != read
+        {
+            return Err(RangeError::Counts(
+                "the transform gives a key twice".to_owned(),
+            ));
+        }
+        if self.layout.images == Images::All {
+            self.note_new(tx, number, inserted, from).await?;
+        }
+        Ok(counts)
+    }
+
+    async fn note_new(
+        &self,
+        tx: &mut Tx,
+        number: i64,
+        inserted: u64,
+        from: Produced<'_>,
+    ) -> Result<(), RangeError> {
+        let noted = fixed(tx, &self.sql().keep_new(number, from)).await?;
+        if noted == inserted {
+            return Ok(());
+        }
+        Err(RangeError::Counts(format!(
+            "{inserted} rows were written, but {noted} of them could be found again"
+        )))
+    }
+
+    /// The rows of a range as a Rust transform gives them; none for a script.
+    pub(crate) async fn transformed(
+        &self,
+        range: &KeyRange,
+    ) -> Result<Option<Vec<Vec<Cell>>>, RangeError> {
+        let Program::Rust(transform) = &self.program else {
+            return Ok(None);
+        };
+        let rows = cells::read(&self.db, &self.layout, &self.source_columns, range).await?;
+        let (transform, columns, layout) = (
+            Arc::clone(transform),
+            Arc::clone(&self.source_columns),
+            Arc::clone(&self.layout),
+        );
+        let work = move || transform_rows(&*transform, &columns, &layout, &rows);
+        match tokio::task::spawn_blocking(work).await {
+            Ok(rows) => rows.map(Some),
+            Err(error) => Err(RangeError::Panic(error.to_string())),
+        }
+    }
+}
+
+fn transform_rows(
+    transform: &dyn RowTransform,
+    columns: &[SourceColumn],
+    layout: &Layout,
+    rows: &[Vec<Cell>],
+) -> Result<Vec<Vec<Cell>>, RangeError> {
+    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    let expected = layout.outputs.len();
+    let one = |cells: &Vec<Cell>| {
+        let row = SourceRow::new(&names, cells);
+        let made = transform.transform(&row).and_then(|made| {
+            let enough = made.len() == expected;
+            enough.then_some(made).ok_or_else(|| {
+                "the transform gives another number of values than of columns".to_owned()
+            })
+        });
+        made.map_err(|reason| RangeError::Row {
+            key: key_of(&row, &layout.key),
+            reason,
+        })
+    };
+    rows.iter().map(one).collect()
+}
+
+fn key_of(row: &SourceRow<'_>, key: &[String]) -> String {
+    let part = |name: &String| match row.get(name) {
+        Ok(Cell::Integer(number)) => KeyPart::Integer(*number),
+        Ok(Cell::Text(text) | Cell::Timestamp(text)) => KeyPart::Text(text.clone()),
+        Ok(Cell::Real(number)) => KeyPart::Real {
+            real: number.to_string(),
+        },
+        Ok(Cell::Bytes(bytes)) => KeyPart::Blob {
+            blob: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        },
+        Ok(Cell::Bool(value)) => KeyPart::Text(value.to_string()),
+        Ok(Cell::Null) | Err(_) => KeyPart::Text("?".to_owned()),
+    };
+    Key(key.iter().map(part).collect()).named(key)
+}
+
+fn balanced(counts: Counts) -> Result<Counts, RangeError> {
+    let out = counts.inserted + counts.updated + counts.unchanged;
+    if out == counts.read {
+        return Ok(counts);
+    }
+    Err(RangeError::Counts(format!(
+        "{} rows were read, but {out} written or found right",
+        counts.read
+    )))
+}
+
+fn is_passing(error: &DbError) -> bool {
+    error.kind == DbErrorKind::Lock || error.code.as_deref() == Some("40001")
+}
+
+/// Runs a statement that compares rows by their text under settings that decide that text,
+/// whatever those of the session are, and puts the session's back.
+pub(crate) async fn fixed(tx: &mut Tx, sql: &str) -> Result<u64, DbError> {
+    let Some(session) = fix_settings(tx).await? else {
+        return tx.execute(sql).await;
+    };
+    let done = tx.execute(sql).await?;
+    tx.rows(&session).await?;
+    Ok(done)
+}
+
+/// As [`fixed`], for a query.
+pub(crate) async fn fixed_rows(
+    tx: &mut Tx,
+    sql: &str,
+) -> Result<Vec<crate::access::TextRow>, DbError> {
+    let Some(session) = fix_settings(tx).await? else {
+        return tx.rows(sql).await;
+    };
+    let rows = tx.rows(sql).await?;
+    tx.rows(&session).await?;
+    Ok(rows)
+}
+
+async fn fixed_count(tx: &mut Tx, sql: &str) -> Result<u64, DbError> {
+    let rows = fixed_rows(tx, sql).await?;
+    let first = rows
+        .first()
+        .and_then(|row| row.first())
+        .and_then(Option::as_deref);
+    Ok(first.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+/// The query that puts the settings back; none where there are none.
+async fn fix_settings(tx: &mut Tx) -> Result<Option<String>, DbError> {
+    const SETTINGS: [(&str, &str); 5] = [
+        ("TimeZone", "UTC"),
+        ("DateStyle", "ISO, MDY"),
+        ("IntervalStyle", "postgres"),
+        ("bytea_output", "hex"),
+        ("extra_float_digits", "1"),
+    ];
+    match tx {
+        #[cfg(feature = "postgres")]
+        Tx::Postgres(_) => {
+            let current = SETTINGS
+                .map(|(name, _)| format!("current_setting('{name}')"))
+                .join(", ");
+            let values = tx
+                .rows(&format!("SELECT {current}"))
+                .await?
+                .pop()
+                .unwrap_or_default();
+            let set = |name: &str, value: &str| {
+                format!(
+                    "set_config('{name}', {}, true)",
+                    migrate_schema::quote::literal(value)
+                )
+            };
+            let fix = SETTINGS.map(|(name, value)| set(name, value)).join(", ");
+            tx.rows(&format!("SELECT {fix}")).await?;
+            let back = SETTINGS
+                .iter()
+                .zip(&values)
+                .map(|((name, _), value)| set(name, value.as_deref().unwrap_or_default()));
+            Ok(Some(format!(
+                "SELECT {}",
+                back.collect::<Vec<_>>().join(", ")
+            )))
+        }
+        #[cfg(feature = "sqlite")]
+        Tx::Sqlite(_) => Ok(None),
+    }
+}

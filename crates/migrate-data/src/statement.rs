@@ -1,0 +1,612 @@
+//! The SQL of a copy. Pure: from a layout and a range to text.
+
+use migrate_schema::db::Backend;
+use migrate_schema::own;
+use migrate_schema::quote::{ident, literal};
+
+use crate::keyset::KeyRange;
+use crate::layout::Layout;
+use crate::transform::OnConflict;
+
+/// Where the produced rows of a range come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Produced<'a> {
+    /// From the script, computed where it stands.
+    Script {
+        select: &'a str,
+        range: &'a KeyRange,
+    },
+    /// From the stage, a temporary table that holds them.
+    Stage,
+    /// From a query as it is.
+    Query(&'a str),
+}
+
+/// The temporary table that holds a range's produced rows.
+pub(crate) const STAGE: &str = "_etlrs_stage";
+
+/// Writes the statements of one copy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Statements<'a> {
+    pub(crate) backend: Backend,
+    pub(crate) layout: &'a Layout,
+}
+
+fn list(names: &[String]) -> String {
+    names
+        .iter()
+        .map(|name| ident(name))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn qualified(alias: &str, names: &[String]) -> String {
+    names
+        .iter()
+        .map(|name| format!("{alias}.{}", ident(name)))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl Statements<'_> {
+    pub(crate) fn ledger(&self) -> String {
+        own::name(self.backend, &self.layout.ledger)
+    }
+
+    fn before(&self) -> String {
+        own::name(self.backend, &self.layout.before)
+    }
+
+    fn target(&self) -> String {
+        self.layout.target_sql()
+    }
+
+    fn column_names(&self) -> Vec<String> {
+        self.layout
+            .columns
+            .iter()
+            .map(|column| column.name.clone())
+            .collect()
+    }
+
+    /// The stage's name as SQL.
+    pub(crate) fn stage(&self) -> String {
+        match self.backend {
+            Backend::Postgres => format!("pg_temp.{}", ident(STAGE)),
+            Backend::Sqlite => format!("temp.{}", ident(STAGE)),
+        }
+    }
+
+    /// The statements that create what is ours. Idempotent.
+    pub(crate) fn create(&self) -> Vec<String> {
+        let ledger = format!(
+            "CREATE TABLE IF NOT EXISTS {} (range bigint PRIMARY KEY, after_key text, upto_key text NOT NULL, \
+             rows_read bigint NOT NULL, inserted bigint NOT NULL, updated bigint NOT NULL, unchanged bigint NOT NULL)",
+            self.ledger()
+        );
+        let (before, index) = (
+            self.before(),
+            ident(&format!("{}_range", self.layout.before)),
+        );
+        let images = match self.backend {
+            // The columns' own types, but none of their constraints or defaults.
+            Backend::Postgres => format!(
+                "CREATE TABLE IF NOT EXISTS {before} AS SELECT {}, 0::bigint AS _etlrs_range, false AS _etlrs_new, \
+                 ''::text AS _etlrs_after FROM {} WITH NO DATA",
+                list(&self.column_names()),
+                self.target()
+            ),
+            // No types: every value is kept as it is.
+            Backend::Sqlite => format!(
+                "CREATE TABLE IF NOT EXISTS {before} ({}, _etlrs_range, _etlrs_new, _etlrs_after)",
+                list(&self.column_names())
+            ),
+        };
+        let index = match self.backend {
+            Backend::Postgres => {
+                format!("CREATE INDEX IF NOT EXISTS {index} ON {before} (_etlrs_range)")
+            }
+            Backend::Sqlite => format!(
+                "CREATE INDEX IF NOT EXISTS {} ON {before} (_etlrs_range)",
+                own::name(Backend::Sqlite, &format!("{}_range", self.layout.before))
+            ),
+        };
+        vec![ledger, images, index]
+    }
+
+    /// The statements that drop what is ours. Idempotent.
+    pub(crate) fn drop(&self) -> [String; 2] {
+        [self.ledger(), self.before()].map(|table| format!("DROP TABLE IF EXISTS {table}"))
+    }
+
+    /// The last key of the next batch above `after`, and how many rows it has.
+    pub(crate) fn boundary(&self, after: Option<&crate::keyset::Key>, size: usize) -> String {
+        let keys = self.layout.keys(self.backend);
+        let descending = self
+            .layout
+            .key
+            .iter()
+            .map(|name| format!("{} DESC", ident(name)));
+        format!(
+            "SELECT {} FROM ({}) AS next ORDER BY {} LIMIT 1",
+            keys.selection(),
+            self.following(after, size),
+            descending.collect::<Vec<_>>().join(", ")
+        )
+    }
+
+    /// All keys of the next batch above `after`, in order.
+    pub(crate) fn keys_of_batch(&self, after: Option<&crate::keyset::Key>, size: usize) -> String {
+        let keys = self.layout.keys(self.backend);
+        format!(
+            "SELECT {} FROM ({}) AS next ORDER BY {}",
+            keys.selection(),
+            self.following(after, size),
+            keys.list()
+        )
+    }
+
+    fn following(&self, after: Option<&crate::keyset::Key>, size: usize) -> String {
+        let keys = self.layout.keys(self.backend);
+        let above = after
+            .map(|key| format!(" WHERE {}", keys.compare(">", key)))
+            .unwrap_or_default();
+        format!(
+            "SELECT {0} FROM {1}{above} ORDER BY {0} LIMIT {size}",
+            keys.list(),
+            self.layout.source_sql()
+        )
+    }
+
+    /// How many rows of the source are in a range.
+    pub(crate) fn count_source(&self, range: &KeyRange) -> String {
+        let within = self.layout.keys(self.backend).within(range);
+        format!(
+            "SELECT count(*) FROM {} WHERE {within}",
+            self.layout.source_sql()
+        )
+    }
+
+    /// The names of the produced columns as SQL.
+    pub(crate) fn outputs(&self) -> String {
+        list(&self.layout.outputs)
+    }
+
+    /// The query that gives the produced rows.
+    pub(crate) fn produced(&self, from: Produced<'_>) -> String {
+        let outputs = list(&self.layout.outputs);
+        match from {
+            Produced::Script { select, range } => {
+                let within = self.layout.keys(self.backend).within(range);
+                with_batch(
+                    &outputs,
+                    select,
+                    &self.layout.source_sql(),
+                    &format!(" WHERE {within}"),
+                )
+            }
+            Produced::Stage => format!("SELECT {outputs} FROM {} AS made", self.stage()),
+            Produced::Query(query) => query.to_owned(),
+        }
+    }
+
+    /// Fills the stage from a script.
+    pub(crate) fn stage_script(&self, from: Produced<'_>) -> String {
+        let ends = if self.backend == Backend::Postgres {
+            " ON COMMIT DROP"
+        } else {
+            ""
+        };
+        format!(
+            "CREATE TEMP TABLE {}{ends} AS {}",
+            ident(STAGE),
+            self.produced(from)
+        )
+    }
+
+    /// The keys of the target's rows that a range produces, as a query.
+    fn produced_keys(&self, from: Produced<'_>) -> String {
+        let keys = self
+            .layout
+            .conflict
+            .iter()
+            .map(|name| self.as_stored("made", name));
+        format!(
+            "SELECT {} FROM ({}) AS made",
+            keys.collect::<Vec<_>>().join(", "),
+            self.produced(from)
+        )
+    }
+
+    /// A produced value as the target's column would hold it.
+    fn as_stored(&self, alias: &str, column: &str) -> String {
+        match self.backend {
+            Backend::Postgres => format!(
+                "CAST({alias}.{} AS {})",
+                ident(column),
+                self.layout.type_of(column)
+            ),
+            Backend::Sqlite => format!("{alias}.{}", ident(column)),
+        }
+    }
+
+    fn key_in(&self, alias: &str, query: &str) -> String {
+        let columns = qualified(alias, &self.layout.conflict);
+        if self.layout.conflict.len() == 1 {
+            format!("{columns} IN ({query})")
+        } else {
+            format!("({columns}) IN ({query})")
+        }
+    }
+
+    fn key_equal(&self, left: &str, right: &str) -> String {
+        let pair = |name: &String| format!("{left}.{0} = {right}.{0}", ident(name));
+        self.layout
+            .conflict
+            .iter()
+            .map(pair)
+            .collect::<Vec<_>>()
+            .join(" AND ")
+    }
+
+    /// Keeps the images of the target's rows whose keys a range produces.
+    pub(crate) fn keep_images(&self, number: i64, from: Produced<'_>) -> String {
+        let columns = self.column_names();
+        format!(
+            "INSERT INTO {} ({}, _etlrs_range, _etlrs_new) SELECT {}, {number}, {} FROM {} AS t WHERE {}",
+            self.before(),
+            list(&columns),
+            qualified("t", &columns),
+            self.no(),
+            self.target(),
+            self.key_in("t", &self.produced_keys(from))
+        )
+    }
+
+    /// Keeps what was written for rows that have no image.
+    pub(crate) fn keep_new(&self, number: i64, from: Produced<'_>) -> String {
+        let columns = self.column_names();
+        format!(
+            "INSERT INTO {0} ({1}, _etlrs_range, _etlrs_new, _etlrs_after) SELECT {2}, {number}, {3}, {4} FROM {5} AS t \
+             WHERE {6} AND {7}",
+            self.before(),
+            list(&columns),
+            qualified("t", &columns),
+            self.yes(),
+            self.hash("t"),
+            self.target(),
+            self.key_in("t", &self.produced_keys(from)),
+            self.without_image(number, "t")
+        )
+    }
+
+    fn without_image(&self, number: i64, alias: &str) -> String {
+        format!(
+            "NOT EXISTS (SELECT 1 FROM {} AS b WHERE b._etlrs_range = {number} AND {})",
+            self.before(),
+            self.key_equal("b", alias)
+        )
+    }
+
+    fn yes(&self) -> &'static str {
+        if self.backend == Backend::Postgres {
+            "true"
+        } else {
+            "1"
+        }
+    }
+
+    fn no(&self) -> &'static str {
+        if self.backend == Backend::Postgres {
+            "false"
+        } else {
+            "0"
+        }
+    }
+
+    /// Writes rows that are new.
+    pub(crate) fn insert(&self, from: Produced<'_>) -> String {
+        let overriding = match self.backend {
+            Backend::Postgres => " OVERRIDING SYSTEM VALUE",
+            Backend::Sqlite => "",
+        };
+        format!(
+            "INSERT INTO {} AS t ({}){overriding} {}",
+            self.target(),
+            list(&self.layout.outputs),
+            self.produced(from)
+        )
+    }
+
+    /// Writes rows of which some may be there.
+    pub(crate) fn upsert(&self, from: Produced<'_>, policy: &OnConflict) -> String {
+        let insert = self.insert(from);
+        let Some((columns, set)) = self.updates(policy) else {
+            return insert;
+        };
+        let ambiguous = match (self.backend, from) {
+            // Without a WHERE, SQLite takes ON for a join's.
+            (Backend::Sqlite, _) => " WHERE true",
+            (Backend::Postgres, _) => "",
+        };
+        let conflict = list(&self.layout.conflict);
+        if columns.is_empty() {
+            return format!("{insert}{ambiguous} ON CONFLICT ({conflict}) DO NOTHING");
+        }
+        let mut sets: Vec<String> = columns
+            .iter()
+            .map(|name| format!("{0} = excluded.{0}", ident(name)))
+            .collect();
+        sets.extend(
+            set.iter()
+                .map(|(name, expression)| format!("{} = {expression}", ident(name))),
+        );
+        let distinct = columns.iter().map(|name| {
+            let name_sql = ident(name);
+            self.distinct(
+                &format!("t.{name_sql}"),
+                &format!("excluded.{name_sql}"),
+                name,
+            )
+        });
+        format!(
+            "{insert}{ambiguous} ON CONFLICT ({conflict}) DO UPDATE SET {} WHERE {}",
+            sets.join(", "),
+            distinct.collect::<Vec<_>>().join(" OR ")
+        )
+    }
+
+    /// The columns to update with their extra assignments; none where an existing key is an error.
+    fn updates(&self, policy: &OnConflict) -> Option<(Vec<String>, Vec<(String, String)>)> {
+        match policy {
+            OnConflict::Fail => None,
+            OnConflict::Update { columns, set } => Some((columns.clone(), set.clone())),
+            OnConflict::UpdateProduced => {
+                let outputs = self.layout.outputs.iter();
+                let others = outputs.filter(|name| !self.layout.conflict.contains(name));
+                Some((others.cloned().collect(), Vec::new()))
+            }
+        }
+    }
+
+    /// Whether two values differ in anything that can be seen.
+    fn distinct(&self, left: &str, right: &str, column: &str) -> String {
+        match self.backend {
+            // Other types may have no equality (json), or one that overlooks things (numeric, citext).
+            Backend::Postgres if !plainly_equal(self.layout.type_of(column)) => {
+                format!("{left}::text IS DISTINCT FROM {right}::text")
+            }
+            Backend::Postgres => format!("{left} IS DISTINCT FROM {right}"),
+            Backend::Sqlite => format!("{left} COLLATE BINARY IS NOT {right}"),
+        }
+    }
+
+    /// A row's hash, or on SQLite its exact text.
+    fn hash(&self, alias: &str) -> String {
+        let names = self.column_names();
+        match self.backend {
+            Backend::Postgres => format!("md5(ROW({})::text)", qualified(alias, &names)),
+            Backend::Sqlite => {
+                let value = |name: &String| {
+                    let value = format!("{alias}.{}", ident(name));
+                    format!(
+                        "substr(typeof({value}), 1, 1) || quote(CASE typeof({value}) WHEN 'text' THEN CAST({value} AS BLOB) ELSE {value} END)"
+                    )
+                };
+                names
+                    .iter()
+                    .map(value)
+                    .collect::<Vec<_>>()
+                    .join(" || ',' || ")
+            }
+        }
+    }
+
+    /// Notes what became of the rows that have an image.
+    pub(crate) fn mark_after(&self, number: i64) -> String {
+        format!(
+            "UPDATE {} AS b SET _etlrs_after = {} FROM {} AS t WHERE b._etlrs_range = {number} AND {}",
+            self.before(),
+            self.hash("t"),
+            self.target(),
+            self.key_equal("t", "b")
+        )
+    }
+
+    /// How many of the rows that have an image were changed.
+    pub(crate) fn count_changed(&self, number: i64) -> String {
+        format!(
+            "SELECT count(*) FROM {} AS b WHERE b._etlrs_range = {number} AND b._etlrs_after <> {}",
+            self.before(),
+            self.hash("b")
+        )
+    }
+
+    /// How many rows of the target have a key that a range produces.
+    pub(crate) fn count_written(&self, from: Produced<'_>) -> String {
+        format!(
+            "SELECT count(*) FROM {} AS t WHERE {}",
+            self.target(),
+            self.key_in("t", &self.produced_keys(from))
+        )
+    }
+
+    /// Puts images back where the row is still what we wrote.
+    pub(crate) fn restore(&self, number: i64) -> String {
+        let columns = self.layout.columns.iter();
+        let writable = columns.filter(|c| !c.computed && !self.layout.conflict.contains(&c.name));
+        let sets: Vec<String> = writable
+            .map(|c| format!("{0} = b.{0}", ident(&c.name)))
+            .collect();
+        let sets = if sets.is_empty() {
+            format!("{0} = b.{0}", ident(&self.layout.conflict[0]))
+        } else {
+            sets.join(", ")
+        };
+        format!(
+            "UPDATE {} AS t SET {sets} FROM {} AS b WHERE b._etlrs_range = {number} AND NOT b._etlrs_new AND {} \
+             AND b._etlrs_after <> {} AND {} = b._etlrs_after",
+            self.target(),
+            self.before(),
+            self.key_equal("t", "b"),
+            self.hash("b"),
+            self.hash("t")
+        )
+    }
+
+    /// The keys of rows with an image that somebody else changed or deleted since.
+    pub(crate) fn foreign_images(&self, number: i64) -> String {
+        format!(
+            "SELECT {} FROM {} AS b LEFT JOIN {} AS t ON {} WHERE b._etlrs_range = {number} AND NOT b._etlrs_new \
+             AND ({} IS NULL OR ({hash} <> coalesce(b._etlrs_after, '') AND {hash} <> {}))",
+            self.shown_key("b"),
+            self.before(),
+            self.target(),
+            self.key_equal("t", "b"),
+            qualified("t", &self.layout.conflict[..1]),
+            self.hash("b"),
+            hash = self.hash("t"),
+        )
+    }
+
+    fn shown_key(&self, alias: &str) -> String {
+        let shown = |name: &String| format!("CAST({alias}.{} AS text)", ident(name));
+        self.layout
+            .conflict
+            .iter()
+            .map(shown)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// Deletes the new rows of a range that are still what the transform gives.
+    pub(crate) fn delete_new(&self, number: i64, from: Produced<'_>) -> String {
+        let same = self
+            .layout
+            .outputs
+            .iter()
+            .filter(|name| !self.layout.conflict.contains(name))
+            .map(|name| {
+                let left = format!("t.{}", ident(name));
+                format!(
+                    "NOT ({})",
+                    self.distinct(&left, &self.as_stored("made", name), name)
+                )
+            });
+        let same = std::iter::once(self.without_image(number, "t"))
+            .chain(same)
+            .collect::<Vec<_>>()
+            .join(" AND ");
+        let on = self
+            .layout
+            .conflict
+            .iter()
+            .map(|name| format!("t.{} = {}", ident(name), self.as_stored("made", name)));
+        let on = on.collect::<Vec<_>>().join(" AND ");
+        let (target, produced) = (self.target(), self.produced(from));
+        match self.backend {
+            Backend::Postgres => format!("DELETE FROM {target} AS t USING ({produced}) AS made WHERE {on} AND {same}"),
+            Backend::Sqlite => format!(
+                "DELETE FROM {target} AS d WHERE {}",
+                self.key_in("d", &format!(
+                    "SELECT {} FROM ({produced}) AS made CROSS JOIN {target} AS t WHERE {on} AND {same}",
+                    qualified("t", &self.layout.conflict)
+                ))
+            ),
+        }
+    }
+
+    /// The keys of new rows of a range that are still there.
+    pub(crate) fn left_new(&self, number: i64, from: Produced<'_>) -> String {
+        format!(
+            "SELECT {} FROM {} AS t WHERE {} AND {}",
+            self.shown_key("t"),
+            self.target(),
+            self.key_in("t", &self.produced_keys(from)),
+            self.without_image(number, "t")
+        )
+    }
+
+    /// Deletes the new rows of a range that are still as they were noted.
+    pub(crate) fn delete_noted(&self, number: i64) -> String {
+        let target = self.target();
+        let noted = format!(
+            "SELECT {} FROM {} AS b, {target} AS t WHERE b._etlrs_range = {number} AND b._etlrs_new AND {} AND {} = b._etlrs_after",
+            qualified("t", &self.layout.conflict),
+            self.before(),
+            self.key_equal("t", "b"),
+            self.hash("t")
+        );
+        format!(
+            "DELETE FROM {target} AS d WHERE {}",
+            self.key_in("d", &noted)
+        )
+    }
+
+    /// The keys of noted new rows of a range that are still there.
+    pub(crate) fn left_noted(&self, number: i64) -> String {
+        format!(
+            "SELECT {} FROM {} AS b, {} AS t WHERE b._etlrs_range = {number} AND b._etlrs_new AND {}",
+            self.shown_key("t"),
+            self.before(),
+            self.target(),
+            self.key_equal("t", "b")
+        )
+    }
+
+    /// Removes what is kept of a range.
+    pub(crate) fn forget_range(&self, number: i64) -> [String; 2] {
+        [
+            format!(
+                "DELETE FROM {} WHERE _etlrs_range = {number}",
+                self.before()
+            ),
+            format!("DELETE FROM {} WHERE range = {number}", self.ledger()),
+        ]
+    }
+
+    /// Enters a range into the ledger.
+    pub(crate) fn enter(
+        &self,
+        number: i64,
+        range: &KeyRange,
+        counts: &crate::ledger::Counts,
+    ) -> String {
+        let after = range
+            .after
+            .as_ref()
+            .map_or_else(|| "NULL".to_owned(), |key| literal(&key.json()));
+        format!(
+            "INSERT INTO {} (range, after_key, upto_key, rows_read, inserted, updated, unchanged) VALUES ({number}, {after}, {}, {}, {}, {}, {})",
+            self.ledger(),
+            literal(&range.upto.json()),
+            counts.read,
+            counts.inserted,
+            counts.updated,
+            counts.unchanged
+        )
+    }
+}
+
+/// A query over a script's rows, with `batch` as a part of the source.
+pub(crate) fn with_batch(outputs: &str, select: &str, source: &str, condition: &str) -> String {
+    format!(
+        "WITH batch AS (SELECT * FROM {source}{condition}) SELECT {outputs} FROM (\n{select}\n) AS made"
+    )
+}
+
+fn plainly_equal(type_name: &str) -> bool {
+    const PLAIN: &[&str] = &[
+        "smallint",
+        "integer",
+        "bigint",
+        "boolean",
+        "uuid",
+        "date",
+        "timestamp without time zone",
+        "timestamp with time zone",
+        "text",
+        "bytea",
+    ];
+    PLAIN.contains(&type_name) || type_name.starts_with("character varying")
+}

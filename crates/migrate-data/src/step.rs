@@ -1,0 +1,284 @@
+//! A data step of a plan: a copy, told to the engine.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use migrate_core::{
+    Description, Finding, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject, Step,
+    StepContext, StepError, UndoReport, Undoable,
+};
+use migrate_schema::db::{Backend, DbError};
+use migrate_schema::own;
+
+use crate::access;
+use crate::copy::TableCopy;
+use crate::keyset::{Key, KeyPart, KeyRange};
+use crate::layout::Layout;
+use crate::ledger::{self, Counts};
+use crate::range::Program;
+use crate::statement::Produced;
+
+/// A step before this one that may change a table.
+#[derive(Debug, Clone)]
+pub(crate) struct EarlierStep {
+    pub(crate) id: String,
+    /// Its script; none where it can't be known what it does.
+    pub(crate) script: Option<String>,
+}
+
+impl EarlierStep {
+    fn may_change(&self, table: &str) -> bool {
+        let Some(script) = &self.script else {
+            return true;
+        };
+        let mut words = script.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        words.any(|word| word.eq_ignore_ascii_case(table))
+    }
+}
+
+/// A data step.
+pub(crate) struct DataStep {
+    pub(crate) copy: TableCopy,
+    /// The script's name and text.
+    pub(crate) script: (String, String),
+    pub(crate) undo: Undoable,
+    pub(crate) earlier: Vec<EarlierStep>,
+}
+
+impl DataStep {
+    fn layout(receipt: &Receipt) -> Result<Layout, StepError> {
+        serde_json::from_value(receipt.0.clone())
+            .map_err(|error| StepError::caused("the receipt of a data step can't be read", &error))
+    }
+
+    fn failed(&self, error: DbError) -> StepError {
+        error.into_step_error(format!(
+            "can't look at the copy of {} into {}",
+            self.copy.source, self.copy.target
+        ))
+    }
+
+    /// The statement of one batch, with names for the bounds.
+    fn batch_sql(&self, layout: &Layout) -> String {
+        let bound = |name: &str| {
+            Key(layout
+                .key
+                .iter()
+                .map(|_| KeyPart::Text(name.to_owned()))
+                .collect())
+        };
+        let range = KeyRange {
+            after: Some(bound(":after")),
+            upto: bound(":upto"),
+        };
+        let from = match &self.copy.program {
+            Program::Sql(script) => Produced::Script {
+                select: &script.select,
+                range: &range,
+            },
+            Program::Rust(_) => Produced::Stage,
+        };
+        let sql = self
+            .copy
+            .statements(layout)
+            .upsert(from, &self.copy.program.on_conflict());
+        sql.replace("':after'", ":after")
+            .replace("':upto'", ":upto")
+    }
+}
+
+#[async_trait]
+impl Step for DataStep {
+    fn describe(&self) -> Description {
+        let copy = &self.copy;
+        let (name, text) = &self.script;
+        let what = match &copy.program {
+            Program::Sql(script) => format!(
+                "INSERT INTO {}, batch by batch of {} rows of {}, by column name:\n{}",
+                copy.target, copy.batch_size, copy.source, script.select
+            ),
+            Program::Rust(_) => format!(
+                "{name}: each row of {} into {}, {} rows a batch",
+                copy.source, copy.target, copy.batch_size
+            ),
+        };
+        Description {
+            title: format!("copy rows from {} into {}", copy.source, copy.target),
+            scope: vec![ScopeObject::Table(copy.target.to_string())],
+            undo: self.undo,
+            deferred: false,
+            runs_commands: false,
+            actions: vec![what],
+            inputs: if text.is_empty() {
+                Vec::new()
+            } else {
+                vec![(name.clone(), text.clone())]
+            },
+        }
+    }
+
+    async fn preview(&self, _cx: &StepContext) -> Result<Preview, StepError> {
+        let inspection = self.copy.inspect().await?;
+        let mut preview = Preview {
+            actions: self.describe().actions,
+            ..Preview::default()
+        };
+        if !inspection.obstacles.is_empty() {
+            preview.notes = inspection
+                .obstacles
+                .into_iter()
+                .map(|o| format!("not yet: {}", o.finding.message))
+                .collect();
+            if !inspection.source_columns.is_empty() {
+                preview.rows = Some(
+                    self.copy
+                        .source_rows()
+                        .await
+                        .map_err(|error| self.failed(error))?,
+                );
+            }
+        } else {
+            preview.actions = vec![self.batch_sql(&inspection.layout)];
+            let rows = self
+                .copy
+                .source_rows()
+                .await
+                .map_err(|error| self.failed(error))?;
+            preview.rows = Some(rows);
+            preview.notes.push(
+                self.already_there(&inspection.layout)
+                    .await
+                    .map_err(|error| self.failed(error))?,
+            );
+        }
+        let rate = match self.copy.db.backend() {
+            Backend::Postgres => 50_000,
+            Backend::Sqlite => 30_000,
+        };
+        if let Some(rows) = preview.rows {
+            preview.estimate = Some(Duration::from_secs(rows.div_ceil(rate)));
+            preview
+                .notes
+                .push(format!("the estimate takes {rate} rows a second"));
+        }
+        Ok(preview)
+    }
+
+    async fn check(&self, _cx: &StepContext) -> Result<Readiness, StepError> {
+        let obstacles = self.copy.inspect().await?.obstacles;
+        if obstacles.is_empty() {
+            return Ok(Readiness::Ready);
+        }
+        let cure = |about: &str| self.earlier.iter().find(|step| step.may_change(about));
+        let cures: Option<Vec<&EarlierStep>> =
+            obstacles.iter().map(|o| cure(o.about.table())).collect();
+        if let Some(first) = cures.and_then(|cures| cures.into_iter().next()) {
+            let missing: Vec<String> = obstacles.into_iter().map(|o| o.finding.message).collect();
+            return Ok(Readiness::After(format!(
+                "step {}: {}",
+                first.id,
+                missing.join("; ")
+            )));
+        }
+        let findings: Vec<Finding> = obstacles
+            .into_iter()
+            .map(|obstacle| obstacle.finding)
+            .collect();
+        Ok(Readiness::Blocked(findings))
+    }
+
+    async fn prepare(&self, cx: &StepContext) -> Result<Receipt, StepError> {
+        let layout = self.copy.prepare(cx.run.as_str(), cx.step.as_str()).await?;
+        let receipt = serde_json::to_value(&layout);
+        receipt.map(Receipt).map_err(|error| {
+            StepError::caused("the receipt of a data step can't be written", &error)
+        })
+    }
+
+    async fn run(&self, cx: &StepContext, receipt: &Receipt) -> Result<Outcome, StepError> {
+        let layout = Self::layout(receipt)?;
+        let counts = self.copy.run(cx, &layout).await?;
+        Ok(outcome(&counts))
+    }
+
+    async fn undo(&self, cx: &StepContext, receipt: &Receipt) -> Result<UndoReport, StepError> {
+        self.copy.undo(cx, &Self::layout(receipt)?).await
+    }
+
+    async fn probe(&self, cx: &StepContext, receipt: &Receipt) -> Result<Probe, StepError> {
+        let layout = Self::layout(receipt)?;
+        let look = async {
+            if !ledger::exists(&self.copy.db, &layout.ledger).await? {
+                return Ok(Probe::NotApplied);
+            }
+            if own::marker(&self.copy.db, cx.run.as_str(), cx.step.as_str())
+                .await?
+                .is_some()
+            {
+                return Ok(Probe::Applied(outcome(&self.copy.totals(&layout).await?)));
+            }
+            let counts = self.copy.totals(&layout).await?;
+            Ok(if counts == Counts::default() {
+                Probe::NotApplied
+            } else {
+                Probe::Partial
+            })
+        };
+        look.await.map_err(|error| self.failed(error))
+    }
+
+    async fn forget(&self, cx: &StepContext, receipt: &Receipt) -> Result<(), StepError> {
+        let layout = Self::layout(receipt)?;
+        self.copy
+            .forget(cx, &layout)
+            .await
+            .map_err(|error| self.failed(error))
+    }
+}
+
+impl DataStep {
+    /// How many rows of the target have a key that the source has too, where both keys bear the same names.
+    async fn already_there(&self, layout: &Layout) -> Result<String, DbError> {
+        let target = &self.copy.target;
+        if self.copy.target_is_empty().await? {
+            return Ok(format!("{target} is empty"));
+        }
+        if layout.key != layout.conflict {
+            return Ok(format!(
+                "{target} has rows; those with a key that is produced are updated"
+            ));
+        }
+        let pairs = layout.key.iter().map(|name| {
+            let name = migrate_schema::quote::ident(name);
+            format!("t.{name} = s.{name}")
+        });
+        let query = format!(
+            "SELECT count(*) FROM {} AS t WHERE EXISTS (SELECT 1 FROM {} AS s WHERE {})",
+            layout.target_sql(),
+            layout.source_sql(),
+            pairs.collect::<Vec<_>>().join(" AND ")
+        );
+        let there = access::count(&self.copy.db, &query).await?;
+        Ok(format!(
+            "{there} rows of {target} have a key that {} has too",
+            self.copy.source
+        ))
+    }
+}
+
+/// What is told of counts.
+pub(crate) fn outcome(counts: &Counts) -> Outcome {
+    let mut outcome = Outcome::line(format!(
+        "{} rows read, {} inserted, {} updated, {} unchanged",
+        counts.read, counts.inserted, counts.updated, counts.unchanged
+    ));
+    for (name, value) in [
+        ("rows_read", counts.read),
+        ("rows_inserted", counts.inserted),
+        ("rows_updated", counts.updated),
+        ("rows_unchanged", counts.unchanged),
+    ] {
+        outcome.figures.insert(name.to_owned(), value.into());
+    }
+    outcome
+}

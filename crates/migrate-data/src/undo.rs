@@ -1,0 +1,271 @@
+//! Takes a copy back, range by range, the last one first.
+
+use migrate_core::{StepContext, StepError, UndoReport};
+use migrate_schema::catalog;
+use migrate_schema::db::{Backend, DbError, DbErrorKind};
+
+use crate::access::{TextRow, Tx};
+use crate::cells;
+use crate::copy::TableCopy;
+use crate::layout::{Images, Layout};
+use crate::ledger::{self, Entry};
+use crate::progress::Meter;
+use crate::range::{Program, RangeError, RangeWriter, fixed, fixed_rows};
+use crate::statement::Produced;
+use crate::triggers;
+
+/// How many keys of rows that are left are shown.
+const SHOWN: usize = 5;
+
+/// What an undo found and did, summed over ranges.
+#[derive(Debug, Default)]
+struct Sum {
+    deleted: u64,
+    restored: u64,
+    left: u64,
+    examples: Vec<String>,
+    /// Rows that the source has no more, so that what became of them is not known.
+    missing: i128,
+}
+
+impl TableCopy {
+    /// Brings back what was there. Idempotent; ranges that are undone are out of the ledger.
+    pub(crate) async fn undo(
+        &self,
+        cx: &StepContext,
+        layout: &Layout,
+    ) -> Result<UndoReport, StepError> {
+        self.db
+            .cancellable(&cx.cancel, self.undo_to_the_end(cx, layout))
+            .await
+    }
+
+    async fn undo_to_the_end(
+        &self,
+        cx: &StepContext,
+        layout: &Layout,
+    ) -> Result<UndoReport, StepError> {
+        let what = || {
+            format!(
+                "can't take back the copy of {} into {}",
+                self.source, self.target
+            )
+        };
+        let failed = |error: DbError| error.into_step_error(what());
+        if !ledger::exists(&self.db, &layout.ledger)
+            .await
+            .map_err(failed)?
+        {
+            return Ok(UndoReport::line("nothing had been copied"));
+        }
+        self.clear_marker(cx).await.map_err(failed)?;
+        let entries = ledger::entries(&self.db, self.statements(layout))
+            .await
+            .map_err(failed)?;
+        if !entries.is_empty() {
+            self.need_tables(layout).await?;
+        }
+        let total = entries.iter().map(|entry| entry.counts.read).sum();
+        let meter = Meter::new(cx, 0, total);
+        let writer = self.writer(layout).await?;
+        let mut sum = Sum::default();
+        for entry in entries.iter().rev() {
+            cx.check_cancelled()?;
+            match undo_range(&writer, entry, &mut sum).await {
+                Ok(()) => meter.add(entry.counts.read),
+                Err(error) => return Err(self.refused(error, layout, what()).await),
+            }
+        }
+        meter.tell();
+        // Nothing is left to take back; images of the target's types must not keep those from being dropped.
+        self.forget(cx, layout).await.map_err(failed)?;
+        Ok(report(&sum, layout))
+    }
+
+    async fn clear_marker(&self, cx: &StepContext) -> Result<(), DbError> {
+        if !ledger::exists(&self.db, "markers").await? {
+            return Ok(());
+        }
+        let mut tx = Tx::begin(&self.db).await?;
+        tx.clear_marker(cx.run.as_str(), cx.step.as_str()).await?;
+        tx.commit().await
+    }
+
+    /// Undo computes what was written from the source again, so it must be there as it was.
+    async fn need_tables(&self, layout: &Layout) -> Result<(), StepError> {
+        let look = |error: DbError| {
+            error.into_step_error(format!("can't look at {} and {}", self.source, self.target))
+        };
+        let source = catalog::table_columns(&self.db, &self.source)
+            .await
+            .map_err(look)?;
+        let target = catalog::table_columns(&self.db, &self.target)
+            .await
+            .map_err(look)?;
+        if target.is_empty() {
+            return Err(
+                StepError::failed(format!("the table {} is gone", self.target))
+                    .hint("restore from the rollback point"),
+            );
+        }
+        if layout.images == Images::All {
+            return Ok(());
+        }
+        if source.is_empty() {
+            return Err(StepError::failed(format!(
+                "the table {} is gone, from which is computed what was written to {}",
+                self.source, self.target
+            ))
+            .hint("restore from the rollback point"));
+        }
+        match layout
+            .key
+            .iter()
+            .find(|key| !source.iter().any(|column| &column.name == *key))
+        {
+            None => Ok(()),
+            Some(key) => Err(StepError::failed(format!(
+                "{} has no column {key} any more",
+                self.source
+            ))
+            .hint("restore from the rollback point")),
+        }
+    }
+
+    /// The error of a range, with the tables whose rows stand in the way where the database does not name them.
+    async fn refused(&self, error: RangeError, layout: &Layout, what: String) -> StepError {
+        let error = match error {
+            RangeError::Db(error) => error,
+            RangeError::Row { key, reason } => {
+                return StepError::failed(what).cause(format!("{key}: {reason}"));
+            }
+            RangeError::Counts(why) | RangeError::Panic(why) => {
+                return StepError::failed(what).cause(why);
+            }
+        };
+        if error.kind != DbErrorKind::Constraint {
+            return error.into_step_error(what);
+        }
+        let mut refused = error.into_step_error(what);
+        if self.db.backend() == Backend::Sqlite {
+            match triggers::referring_tables(&self.db, layout).await {
+                Ok(tables) => refused.causes.extend(
+                    tables
+                        .into_iter()
+                        .map(|t| format!("rows of {t} refer to it")),
+                ),
+                Err(error) => refused.causes.push(error.to_string()),
+            }
+        }
+        refused.hint("somebody wrote rows that refer to copied ones: remove those, or restore from the rollback point")
+    }
+}
+
+fn report(sum: &Sum, layout: &Layout) -> UndoReport {
+    let mut left = Vec::new();
+    if sum.left > 0 {
+        let more = if sum.left > sum.examples.len() as u64 {
+            ", ..."
+        } else {
+            ""
+        };
+        left.push(format!(
+            "{} rows of {} were changed by others since and are left: {}{more}",
+            sum.left,
+            layout.target,
+            sum.examples.join("; ")
+        ));
+    }
+    if sum.missing > 0 {
+        left.push(format!(
+            "{} rows are gone from {}; what had been copied from them is left in {}",
+            sum.missing, layout.source, layout.target
+        ));
+    }
+    UndoReport {
+        message: format!(
+            "{} rows deleted from {}, {} restored",
+            sum.deleted, layout.target, sum.restored
+        ),
+        left,
+    }
+}
+
+async fn undo_range(writer: &RangeWriter, entry: &Entry, sum: &mut Sum) -> Result<(), RangeError> {
+    let staged = match writer.layout.images {
+        Images::Existing => writer.transformed(&entry.range).await?,
+        Images::All => None,
+    };
+    let mut tx = Tx::begin(&writer.db).await?;
+    let sleeping = triggers::disable(&mut tx, &writer.layout).await?;
+    let mut done = Sum::default();
+    let sql = writer.sql();
+    let changed = fixed_rows(&mut tx, &sql.foreign_images(entry.number)).await?;
+    note(&mut done, &changed, &writer.layout);
+    done.restored = fixed(&mut tx, &sql.restore(entry.number)).await?;
+    match writer.layout.images {
+        Images::All => {
+            done.deleted = fixed(&mut tx, &sql.delete_noted(entry.number)).await?;
+            let left = tx.rows(&sql.left_noted(entry.number)).await?;
+            note(&mut done, &left, &writer.layout);
+        }
+        Images::Existing if entry.counts.inserted > 0 => {
+            delete_computed(&mut tx, writer, entry, staged, &mut done).await?;
+        }
+        Images::Existing => {}
+    }
+    for statement in sql.forget_range(entry.number) {
+        tx.execute(&statement).await?;
+    }
+    triggers::enable(&mut tx, sleeping).await?;
+    tx.commit().await?;
+    sum.deleted += done.deleted;
+    sum.restored += done.restored;
+    sum.left += done.left;
+    sum.missing += done.missing;
+    sum.examples.extend(done.examples);
+    sum.examples.truncate(SHOWN);
+    Ok(())
+}
+
+async fn delete_computed(
+    tx: &mut Tx,
+    writer: &RangeWriter,
+    entry: &Entry,
+    staged: Option<Vec<Vec<crate::transform::Cell>>>,
+    done: &mut Sum,
+) -> Result<(), RangeError> {
+    let sql = writer.sql();
+    let there = tx.count(&sql.count_source(&entry.range)).await?;
+    done.missing = i128::from(entry.counts.read) - i128::from(there);
+    let from = match (&writer.program, &staged) {
+        (Program::Sql(script), _) => Produced::Script {
+            select: &script.select,
+            range: &entry.range,
+        },
+        (Program::Rust(_), rows) => {
+            cells::stage(tx, sql, rows.as_deref().unwrap_or_default()).await?;
+            Produced::Stage
+        }
+    };
+    done.deleted = tx.execute(&sql.delete_new(entry.number, from)).await?;
+    // Everything that was inserted is deleted: nobody changed anything, and there is nothing to look for.
+    if done.deleted != entry.counts.inserted {
+        let left = tx.rows(&sql.left_new(entry.number, from)).await?;
+        note(done, &left, &writer.layout);
+    }
+    if matches!(from, Produced::Stage) && writer.db.backend() == Backend::Sqlite {
+        tx.execute(&format!("DROP TABLE {}", sql.stage())).await?;
+    }
+    Ok(())
+}
+
+fn note(sum: &mut Sum, rows: &[TextRow], layout: &Layout) {
+    sum.left += rows.len() as u64;
+    for row in rows.iter().take(SHOWN.saturating_sub(sum.examples.len())) {
+        let pairs = layout.conflict.iter().zip(row);
+        let named =
+            pairs.map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or("NULL")));
+        sum.examples.push(named.collect::<Vec<_>>().join(", "));
+    }
+}

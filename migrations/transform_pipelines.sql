@@ -1,0 +1,42 @@
+-- Pipelines of 1.5 as 2.0 keeps them. One SELECT over the relation `batch`; its columns go by name into the target.
+-- on-conflict: update name, config, status; set updated_at = CURRENT_TIMESTAMP
+--
+-- Values of the old config are carried as they are written (`->` on json gives the text of a value); only the
+-- white space inside lists and objects goes. A key that is missing gets its default, a null stays.
+SELECT
+    id,
+    name,
+    CASE
+        -- A cast that fails stops the row, with this text as the reason.
+        WHEN config IS NULL THEN (('config is NULL' || left(id::text, 0))::boolean)::text
+        -- No list or object below the outermost one: nothing to tidy, which is the fast way.
+        WHEN strpos(config, '[') = 0 AND strpos(substr(config, 2), '{') = 0 THEN
+            '{"database":{"pool_size":10,"timeout":30,"url":' || coalesce(url, '""')
+            || '},"observability":{"enable_metrics":true,"enable_tracing":true,"log_level":' || coalesce(log_level, '"info"')
+            || ',"metrics_port":9090},"pipeline":{"batch_size":' || coalesce(batch_size, '1000')
+            || ',"max_parallel_tasks":' || coalesce(parallel_tasks, '4')
+            || ',"retry_attempts":3,"timeout":300}}'
+        ELSE
+            '{"database":{"pool_size":10,"timeout":30,"url":'
+            || coalesce(regexp_replace(url, '("(\\.|[^"\\])*")|[ \t\n\r]+', '\1', 'g'), '""')
+            || '},"observability":{"enable_metrics":true,"enable_tracing":true,"log_level":'
+            || coalesce(regexp_replace(log_level, '("(\\.|[^"\\])*")|[ \t\n\r]+', '\1', 'g'), '"info"')
+            || ',"metrics_port":9090},"pipeline":{"batch_size":'
+            || coalesce(regexp_replace(batch_size, '("(\\.|[^"\\])*")|[ \t\n\r]+', '\1', 'g'), '1000')
+            || ',"max_parallel_tasks":'
+            || coalesce(regexp_replace(parallel_tasks, '("(\\.|[^"\\])*")|[ \t\n\r]+', '\1', 'g'), '4')
+            || ',"retry_attempts":3,"timeout":300}}'
+    END AS config,
+    status,
+    3 AS retry_attempts,
+    300 AS timeout_seconds,
+    created_at AT TIME ZONE 'UTC' AS created_at,
+    created_at AT TIME ZONE 'UTC' AS updated_at
+FROM batch
+CROSS JOIN LATERAL (
+    SELECT
+        (config::json -> 'database_url')::text AS url,
+        (config::json -> 'log_level')::text AS log_level,
+        (config::json -> 'batch_size')::text AS batch_size,
+        (config::json -> 'parallel_tasks')::text AS parallel_tasks
+) AS old
