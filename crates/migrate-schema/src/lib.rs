@@ -14,7 +14,9 @@
 #[cfg(not(any(feature = "postgres", feature = "sqlite")))]
 compile_error!("migrate-schema needs at least one of the features `postgres` and `sqlite`");
 
+pub mod catalog;
 pub mod db;
+pub mod fingerprint;
 pub mod own;
 pub mod quote;
 pub mod script;

@@ -121,6 +121,8 @@ async fn reads_as_documented(db: &Database) {
             json!("é's"),
         ),
         ("select count(*) from t", json!(0)),
+        ("select 'x' as q, 'y' as t", json!(["x", "y"])),
+        ("select 'x' as q", json!("x")),
     ] {
         assert_eq!(db.query_json(sql).await.unwrap(), expected, "{sql}");
     }

@@ -153,7 +153,8 @@ impl Postgres {
     }
 
     pub(super) async fn query_json(&self, sql: &str) -> Result<Value, DbError> {
-        const OPEN: &str = "select row_to_json(q)::text from (";
+        // `row(q.*)`, because a plain `q` would be a column of that name.
+        const OPEN: &str = "select row_to_json(row(q.*))::text from (";
         let query = crate::script::one_query(crate::db::Backend::Postgres, sql)?;
         let wrapped = format!("{OPEN}{query}\n) q");
         let mut tx = self.pool.begin_with("BEGIN READ ONLY").await?;

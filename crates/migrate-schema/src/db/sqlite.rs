@@ -125,7 +125,7 @@ impl Sqlite {
     pub async fn begin(&self) -> Result<Transaction<'static, sqlx::Sqlite>, DbError> {
         let connection = self.acquire().await?;
         let mut tx = Transaction::begin(connection, Some("BEGIN IMMEDIATE".into_sql_str())).await?;
-        self.check_fence(&mut tx).await?;
+        self.settle(&mut tx).await?;
         Ok(tx)
     }
 
@@ -135,11 +135,16 @@ impl Sqlite {
         connection: &'c mut SqliteConnection,
     ) -> Result<Transaction<'c, sqlx::Sqlite>, DbError> {
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-        self.check_fence(&mut tx).await?;
+        self.settle(&mut tx).await?;
         Ok(tx)
     }
 
-    async fn check_fence(&self, connection: &mut SqliteConnection) -> Result<(), DbError> {
+    /// Checks the fence, after making the connection see what others changed in the schema:
+    /// an ALTER TABLE that is compiled with an outdated one fails instead of looking again.
+    async fn settle(&self, connection: &mut SqliteConnection) -> Result<(), DbError> {
+        sqlx::query("select 1 from sqlite_master limit 1")
+            .execute(&mut *connection)
+            .await?;
         let Some(fence) = self.shared.fence() else {
             return Ok(());
         };

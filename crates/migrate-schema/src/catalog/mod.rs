@@ -1,0 +1,163 @@
+//! What is in a database: every object with its definition, and the facts of one table.
+
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
+
+use std::collections::BTreeMap;
+
+#[cfg(feature = "postgres")]
+pub(crate) use postgres::user_tables as postgres_tables;
+
+use crate::db::{Database, DbError};
+use crate::quote::TableName;
+
+/// All objects of the user's schemas by name (`column public.pipelines.id`), each with its
+/// definition as text. Our own objects are left out. The text holds no oids and no numbers of
+/// columns: an object that was changed and changed back reads the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Catalog {
+    objects: BTreeMap<String, String>,
+}
+
+impl Catalog {
+    /// Reads it, in one snapshot.
+    pub async fn read(db: &Database) -> Result<Self, DbError> {
+        match db {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(pg) => {
+                let mut tx = pg
+                    .pool()
+                    .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    .await?;
+                let catalog = Self::read_postgres(&mut tx).await?;
+                tx.rollback().await?;
+                Ok(catalog)
+            }
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(lite) => Self::read_sqlite(&mut *lite.acquire().await?).await,
+        }
+    }
+
+    /// Reads it within a transaction.
+    #[cfg(feature = "postgres")]
+    pub async fn read_postgres(connection: &mut sqlx::PgConnection) -> Result<Self, DbError> {
+        let objects = postgres::objects(connection).await?;
+        Ok(Self { objects })
+    }
+
+    /// Reads it within a transaction.
+    #[cfg(feature = "sqlite")]
+    pub async fn read_sqlite(connection: &mut sqlx::SqliteConnection) -> Result<Self, DbError> {
+        let objects = sqlite::objects(connection).await?;
+        Ok(Self { objects })
+    }
+
+    /// The definitions by name.
+    pub fn objects(&self) -> &BTreeMap<String, String> {
+        &self.objects
+    }
+
+    /// What differs in `now`, an object a line, in order of names; empty when equal.
+    pub fn differences(&self, now: &Self) -> Vec<String> {
+        let gone_or_changed =
+            self.objects
+                .iter()
+                .filter_map(|(name, before)| match now.objects.get(name) {
+                    None => Some(format!("{name} is missing")),
+                    Some(after) if after != before => {
+                        Some(format!("{name} is {after:?} and was {before:?}"))
+                    }
+                    Some(_) => None,
+                });
+        let new = now
+            .objects
+            .keys()
+            .filter(|name| !self.objects.contains_key(*name))
+            .map(|name| format!("{name} is new"));
+        gone_or_changed.chain(new).collect()
+    }
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type as the database writes it; empty for a SQLite column without one.
+    pub type_name: String,
+    /// Whether it refuses nulls.
+    pub not_null: bool,
+    /// Its default as SQL.
+    pub default: Option<String>,
+    /// Whether its value is computed from other columns, so that it can't be written.
+    pub generated: bool,
+    /// Whether it is `GENERATED ALWAYS AS IDENTITY`: written only with `OVERRIDING SYSTEM VALUE`.
+    pub identity_always: bool,
+}
+
+/// Columns that tell the rows of a table apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UniqueKey {
+    /// The name of its index, or of the table for SQLite's rowid alias.
+    pub name: String,
+    /// Its columns, in order; none of them is ever null.
+    pub columns: Vec<String>,
+    /// Whether it is the primary key.
+    pub primary: bool,
+}
+
+/// A table's columns in order; empty if there is no such table (or view).
+pub async fn table_columns(db: &Database, table: &TableName) -> Result<Vec<Column>, DbError> {
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => postgres::columns(pg, table).await,
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => sqlite::columns(&mut *lite.acquire().await?, table).await,
+    }
+}
+
+/// The keys by which a table can be walked: unique, whole, of plain columns that are never
+/// null and sort the way the key does. The primary one first.
+pub async fn unique_keys(db: &Database, table: &TableName) -> Result<Vec<UniqueKey>, DbError> {
+    let mut keys = match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => postgres::unique_keys(pg, table).await?,
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => sqlite::unique_keys(&mut *lite.acquire().await?, table).await?,
+    };
+    keys.sort_by(|a, b| b.primary.cmp(&a.primary).then_with(|| a.name.cmp(&b.name)));
+    Ok(keys)
+}
+
+/// About how many rows a table has: exact where counting is cheap, else the planner's estimate.
+pub async fn row_estimate(db: &Database, table: &TableName) -> Result<u64, DbError> {
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => postgres::row_estimate(pg, table).await,
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => sqlite::row_count(&mut *lite.acquire().await?, table).await,
+    }
+}
+
+/// How many bytes a table takes on disk, its indexes included.
+pub async fn table_bytes(db: &Database, table: &TableName) -> Result<u64, DbError> {
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => postgres::table_bytes(pg, table).await,
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => sqlite::table_bytes(&mut *lite.acquire().await?, table).await,
+    }
+}
+
+/// The user's tables by name, in order. Partitions are part of their parent; on SQLite the
+/// tables that hold a virtual table's content stand for it.
+pub async fn user_tables(db: &Database) -> Result<Vec<TableName>, DbError> {
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => postgres::user_tables(&mut *pg.pool().acquire().await?).await,
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => sqlite::user_tables(&mut *lite.acquire().await?).await,
+    }
+}

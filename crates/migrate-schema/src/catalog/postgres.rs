@@ -1,0 +1,156 @@
+//! The catalog of PostgreSQL.
+
+use std::collections::BTreeMap;
+
+use sqlx::types::Json;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use super::{Column, UniqueKey};
+use crate::db::{DbError, Postgres};
+use crate::quote::TableName;
+
+/// A table up to this size is counted instead of estimated, in bytes.
+const COUNTED: i64 = 64 << 20;
+
+pub(super) async fn objects(
+    connection: &mut PgConnection,
+) -> Result<BTreeMap<String, String>, DbError> {
+    let before: String = sqlx::query_scalar("select current_setting('search_path')")
+        .fetch_one(&mut *connection)
+        .await?;
+    set_search_path(connection, "").await?;
+    let rows: Vec<(String, String)> = sqlx::query_as(include_str!("postgres.sql"))
+        .fetch_all(&mut *connection)
+        .await?;
+    set_search_path(connection, &before).await?;
+    let mut objects = BTreeMap::new();
+    for (name, definition) in rows {
+        objects
+            .entry(name)
+            .and_modify(|known: &mut String| {
+                known.push('\n');
+                known.push_str(&definition);
+            })
+            .or_insert(definition);
+    }
+    Ok(objects)
+}
+
+/// For the rest of the transaction.
+async fn set_search_path(connection: &mut PgConnection, path: &str) -> Result<(), DbError> {
+    sqlx::query("select set_config('search_path', $1, true)")
+        .bind(path)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn columns(pg: &Postgres, table: &TableName) -> Result<Vec<Column>, DbError> {
+    let rows: Vec<(String, String, bool, Option<String>, bool, bool)> = sqlx::query_as(
+        "select a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, \
+                case when a.attgenerated = '' then pg_get_expr(d.adbin, d.adrelid) end, \
+                a.attgenerated <> '', a.attidentity = 'a' \
+         from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum \
+         where a.attrelid = to_regclass($1) and a.attnum > 0 and not a.attisdropped \
+         order by a.attnum",
+    )
+    .bind(table.sql())
+    .fetch_all(pg.pool())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(
+            |(name, type_name, not_null, default, generated, identity_always)| Column {
+                name,
+                type_name,
+                not_null,
+                default,
+                generated,
+                identity_always,
+            },
+        )
+        .collect())
+}
+
+pub(super) async fn unique_keys(
+    pg: &Postgres,
+    table: &TableName,
+) -> Result<Vec<UniqueKey>, DbError> {
+    let rows: Vec<(String, Vec<String>, bool)> = sqlx::query_as(
+        "select c.relname::text, k.columns, i.indisprimary \
+         from pg_index i join pg_class c on c.oid = i.indexrelid \
+         join pg_am m on m.oid = c.relam and m.amname = 'btree' \
+         cross join lateral ( \
+             select array_agg(a.attname::text order by p.at) as columns, \
+                    bool_and(a.attnotnull and o.collation = a.attcollation) as fits \
+             from generate_series(0, i.indnkeyatts - 1) p(at) \
+             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[p.at] \
+             cross join lateral (select i.indcollation[p.at] as collation) o \
+         ) k \
+         where i.indrelid = to_regclass($1) and i.indisunique and i.indisvalid and i.indisready \
+           and i.indimmediate and i.indpred is null and i.indexprs is null and k.fits",
+    )
+    .bind(table.sql())
+    .fetch_all(pg.pool())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(name, columns, primary)| UniqueKey {
+            name,
+            columns,
+            primary,
+        })
+        .collect())
+}
+
+pub(super) async fn row_estimate(pg: &Postgres, table: &TableName) -> Result<u64, DbError> {
+    let bytes = table_bytes(pg, table).await?;
+    if i64::try_from(bytes).is_ok_and(|bytes| bytes <= COUNTED) {
+        let sql = format!("select count(*) from {}", table.sql());
+        let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
+            .persistent(false)
+            .fetch_one(pg.pool())
+            .await?;
+        return Ok(count.unsigned_abs());
+    }
+    // The planner scales what ANALYZE counted by the table's size now.
+    let sql = format!("explain (format json) select from {}", table.sql());
+    let plan: Json<serde_json::Value> = sqlx::query_scalar(AssertSqlSafe(sql))
+        .persistent(false)
+        .fetch_one(pg.pool())
+        .await?;
+    let rows = plan
+        .pointer("/0/Plan/Plan Rows")
+        .and_then(serde_json::Value::as_u64);
+    Ok(rows.unwrap_or_default())
+}
+
+pub(super) async fn table_bytes(pg: &Postgres, table: &TableName) -> Result<u64, DbError> {
+    let bytes: Option<i64> = sqlx::query_scalar(
+        "select sum(pg_total_relation_size(t.relid))::bigint \
+         from (select relid from pg_partition_tree(to_regclass($1)) \
+               union select to_regclass($1)) t where t.relid is not null",
+    )
+    .bind(table.sql())
+    .fetch_one(pg.pool())
+    .await?;
+    Ok(bytes.unwrap_or_default().unsigned_abs())
+}
+
+pub(crate) async fn user_tables(connection: &mut PgConnection) -> Result<Vec<TableName>, DbError> {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "select n.nspname::text, c.relname::text \
+         from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+         where c.relkind in ('r', 'p') and not c.relispartition and c.relpersistence <> 't' \
+           and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'etlrs_migrate') \
+           and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass \
+                           and d.objid = c.oid and d.deptype = 'e') \
+         order by 1, 2",
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(schema, table)| TableName::new(Some(&schema), &table))
+        .collect())
+}

@@ -1,0 +1,227 @@
+//! Hashes of what a database holds: its catalog, and each table's rows in any order.
+
+use std::collections::BTreeMap;
+
+use migrate_core::Fingerprint;
+
+use crate::catalog::Catalog;
+use crate::db::{Database, DbError};
+use crate::quote::TableName;
+
+/// How many rows a table has, and the sum of their hashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSum {
+    /// Rows.
+    pub rows: u64,
+    /// 128 bits in hex; the same for the same rows in any order.
+    pub sum: String,
+}
+
+impl std::fmt::Display for TableSum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.rows, self.sum)
+    }
+}
+
+/// Sums one table. Memory does not grow with it.
+///
+/// PostgreSQL adds up `hash_record_extended` with two seeds on the server; a table with a
+/// column whose type has no hash is hashed as text. SQLite's rows are hashed here.
+pub async fn table(db: &Database, table: &TableName) -> Result<TableSum, DbError> {
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => {
+            let mut tx = pg
+                .pool()
+                .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                .await?;
+            let sum = postgres::sum(&mut tx, table).await?;
+            tx.rollback().await?;
+            Ok(sum)
+        }
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => sqlite::sum(&mut *lite.acquire().await?, table).await,
+    }
+}
+
+/// The whole database in one snapshot: `catalog OBJECT` with a hash of its definition, `rows
+/// TABLE` with its count and sum. Our own objects are left out.
+pub async fn database(db: &Database) -> Result<Fingerprint, DbError> {
+    let mut found = BTreeMap::new();
+    let catalog = match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => {
+            let mut tx = pg
+                .pool()
+                .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                .await?;
+            let catalog = Catalog::read_postgres(&mut tx).await?;
+            for table in crate::catalog::postgres_tables(&mut tx).await? {
+                let sum = postgres::sum(&mut tx, &table).await?;
+                found.insert(format!("rows {table}"), sum.to_string());
+            }
+            tx.rollback().await?;
+            catalog
+        }
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => {
+            let mut connection = lite.acquire().await?;
+            let mut tx = sqlx::Connection::begin(&mut *connection).await?;
+            let catalog = Catalog::read_sqlite(&mut tx).await?;
+            for table in crate::catalog::sqlite::user_tables(&mut tx).await? {
+                let sum = sqlite::sum(&mut tx, &table).await?;
+                found.insert(format!("rows {table}"), sum.to_string());
+            }
+            tx.rollback().await?;
+            catalog
+        }
+    };
+    for (name, definition) in catalog.objects() {
+        found.insert(format!("catalog {name}"), definition_hash(definition));
+    }
+    Ok(Fingerprint(found))
+}
+
+/// The hash of an object's definition as fingerprints hold it.
+pub(crate) fn definition_hash(definition: &str) -> String {
+    format!(
+        "{:032x}",
+        xxhash_rust::xxh3::xxh3_128(definition.as_bytes())
+    )
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+    use super::TableSum;
+    use crate::db::{DbError, DbErrorKind};
+    use crate::quote::TableName;
+
+    /// Within a transaction, which is left usable.
+    pub(super) async fn sum(tx: &mut PgConnection, table: &TableName) -> Result<TableSum, DbError> {
+        // A policy that hides rows is an error instead of a smaller sum.
+        sqlx::query("select set_config('row_security', 'off', true)")
+            .execute(&mut *tx)
+            .await?;
+        let partitioned: Option<bool> =
+            sqlx::query_scalar("select relkind = 'p' from pg_class where oid = to_regclass($1)")
+                .bind(table.sql())
+                .fetch_optional(&mut *tx)
+                .await?;
+        let from = match partitioned {
+            Some(true) => table.sql(),
+            Some(false) => format!("only {}", table.sql()),
+            None => {
+                return Err(DbError::new(
+                    DbErrorKind::Missing,
+                    format!("there is no table {table}"),
+                ));
+            }
+        };
+        let mut inner = tx.begin().await?;
+        match sum_by(&mut inner, &from, "hash_record_extended(row(t.*), SEED)").await {
+            // A type of a column has no hash (json, xml, point).
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42883") => {
+                inner.rollback().await?;
+                Ok(sum_by(tx, &from, "hashtextextended(row(t.*)::text, SEED)").await?)
+            }
+            done => {
+                inner.rollback().await?;
+                Ok(done?)
+            }
+        }
+    }
+
+    /// `row(t.*)`, because a plain `t` would be the column of that name in a table that has one.
+    async fn sum_by(
+        tx: &mut PgConnection,
+        from: &str,
+        hash: &str,
+    ) -> Result<TableSum, sqlx::Error> {
+        let sql = format!(
+            "select count(*), coalesce(sum({}::numeric), 0)::text, \
+                    coalesce(sum({}::numeric), 0)::text from {from} t",
+            hash.replace("SEED", "0"),
+            hash.replace("SEED", "1"),
+        );
+        let (rows, first, second): (i64, String, String) = sqlx::query_as(AssertSqlSafe(sql))
+            .persistent(false)
+            .fetch_one(tx)
+            .await?;
+        Ok(TableSum {
+            rows: rows.unsigned_abs(),
+            sum: format!("{:016x}{:016x}", low_bits(&first), low_bits(&second)),
+        })
+    }
+
+    /// The sum of 64-bit hashes, modulo 2^64.
+    fn low_bits(sum: &str) -> u64 {
+        let sum: i128 = sum
+            .parse()
+            .expect("fewer than 2^64 rows of 64 bits add up to less than 2^127");
+        u64::try_from(sum.rem_euclid(1 << 64)).expect("it is below 2^64")
+    }
+}
+
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use futures_util::TryStreamExt;
+    use sqlx::{AssertSqlSafe, SqliteConnection};
+    use xxhash_rust::xxh3::xxh3_128;
+
+    use super::TableSum;
+    use crate::catalog::sqlite::columns;
+    use crate::db::{DbError, DbErrorKind};
+    use crate::quote::{TableName, ident};
+
+    pub(super) async fn sum(
+        connection: &mut SqliteConnection,
+        table: &TableName,
+    ) -> Result<TableSum, DbError> {
+        let parts: Vec<String> = columns(connection, table)
+            .await?
+            .iter()
+            .map(|column| quoted_value(&column.name))
+            .collect();
+        if parts.is_empty() {
+            return Err(DbError::new(
+                DbErrorKind::Missing,
+                format!("there is no table {table}"),
+            ));
+        }
+        let sql = format!("select {} from {}", concatenated(&parts), table.sql());
+        let mut rows = sqlx::query_scalar::<_, Vec<u8>>(AssertSqlSafe(sql))
+            .persistent(false)
+            .fetch(connection);
+        let (mut count, mut sum) = (0_u64, 0_u128);
+        while let Some(row) = rows.try_next().await? {
+            count += 1;
+            sum = sum.wrapping_add(xxh3_128(&row));
+        }
+        Ok(TableSum {
+            rows: count,
+            sum: format!("{sum:032x}"),
+        })
+    }
+
+    /// A value with its storage class as text. `quote` stops at a NUL inside a text.
+    fn quoted_value(column: &str) -> String {
+        let column = ident(column);
+        format!(
+            "quote({column})||iif(typeof({column})='text' and instr({column},char(0))>0,hex({column}),'')"
+        )
+    }
+
+    /// `a||','||b…` as a balanced tree: SQLite limits the depth of an expression, not its width.
+    fn concatenated(parts: &[String]) -> String {
+        match parts {
+            [] => "''".to_owned(),
+            [one] => one.clone(),
+            more => {
+                let (left, right) = more.split_at(more.len() / 2);
+                format!("({})||','||({})", concatenated(left), concatenated(right))
+            }
+        }
+    }
+}
