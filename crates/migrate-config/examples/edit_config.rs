@@ -27,7 +27,9 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(findings) => {
-            findings.iter().for_each(|finding| eprintln!("{finding}"));
+            for finding in findings {
+                eprintln!("{finding}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -67,12 +67,12 @@ impl Located {
     pub fn locate(&self, findings: Vec<Finding>) -> Vec<Finding> {
         findings
             .into_iter()
-            .map(|finding| match finding.place {
-                Some(_) => finding,
-                None => {
-                    let place = self.nearest(&finding.pointer);
-                    finding.in_file(place)
+            .map(|finding| {
+                if finding.place.is_some() {
+                    return finding;
                 }
+                let place = self.nearest(&finding.pointer);
+                finding.in_file(place)
             })
             .collect()
     }

@@ -140,11 +140,11 @@ fn redact_assignments(line: &str) -> String {
         let value = after.trim_start();
         out.push_str(&after[..after.len() - value.len()]);
         let length = value_length(value);
-        if !matches!(&value[..length], "" | "true" | "false" | "null") {
+        if matches!(&value[..length], "" | "true" | "false" | "null") {
+            rest = value;
+        } else {
             out.push_str(MASK);
             rest = &value[length..];
-        } else {
-            rest = value;
         }
     }
     out.push_str(rest);

@@ -1,5 +1,10 @@
 //! Files are replaced whole, below the root, with their mode and owner.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests read best so, and a test fails by panicking"
+)]
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;

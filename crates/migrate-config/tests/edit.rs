@@ -1,5 +1,10 @@
 //! Edits change what they name, and no other byte.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests read best so, and a test fails by panicking"
+)]
+
 use migrate_config::{Edit, KeyPath, edit_text};
 use serde_json::{Value, json};
 

@@ -1,5 +1,12 @@
 //! Whatever the document: an edit is found again, its reverse gives the bytes back, the rest stays.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value,
+    clippy::format_push_string,
+    reason = "helpers of tests read best so, and a test fails by panicking"
+)]
+
 use migrate_config::{Edit, KeyPath, edit_text, parse};
 use proptest::prelude::*;
 use serde_json::{Map, Value};

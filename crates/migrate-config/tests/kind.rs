@@ -1,5 +1,10 @@
 //! The step kind `ConfigUpdate`: repeatable, undoable, and quiet about secrets.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests read best so, and a test fails by panicking"
+)]
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
@@ -75,7 +80,7 @@ impl Deployment {
 struct Shout;
 
 impl ConfigMigration for Shout {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "shout"
     }
 

@@ -1,5 +1,10 @@
 //! The configuration of 1.x becomes one of 2.0: same settings, same comments, nothing lost.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests read best so, and a test fails by panicking"
+)]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;

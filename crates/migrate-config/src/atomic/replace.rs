@@ -124,7 +124,7 @@ fn remove_leftovers(directory: &Path, target: &Path) {
         let file = file.to_string_lossy();
         let owner = file
             .strip_prefix(&prefix)
-            .filter(|rest| rest.ends_with(".tmp"))
+            .and_then(|rest| rest.strip_suffix(".tmp"))
             .and_then(|rest| rest.split_once('-'))
             .and_then(|(pid, _)| pid.parse().ok());
         if owner.is_some_and(is_gone) {

@@ -1,14 +1,14 @@
 //! Adding to and taking from what stands in brackets: objects, arrays, inline tables.
 
 use super::splice::{Splice, indent_at, newline};
-use crate::syntax::{Node, NodeKind, Span};
+use crate::syntax::{Node, NodeKind, Property, Span};
 
 /// The spans of what a container holds, in order; empty for a scalar.
 pub(crate) fn item_spans(node: &Node) -> Vec<Span> {
     match &node.kind {
         NodeKind::Scalar => Vec::new(),
         NodeKind::Array(elements) => elements.iter().map(|node| node.span.clone()).collect(),
-        NodeKind::Object(properties) => properties.iter().map(|p| p.span()).collect(),
+        NodeKind::Object(properties) => properties.iter().map(Property::span).collect(),
     }
 }
 

@@ -48,18 +48,21 @@ impl<'a> New<'a> {
     }
 
     fn lines(&self, key: &str, indent: &str, newline: &str) -> String {
-        let mut out = String::new();
-        for comment in &self.above {
-            out.push_str(&format!("{indent}{comment}{newline}"));
-        }
         let Self {
             value,
             equals,
             behind,
             ..
         } = self;
-        out.push_str(&format!("{indent}{key}{equals}{value}{behind}{newline}"));
-        out
+        let entry = format!("{indent}{key}{equals}{value}{behind}");
+        let comments = self
+            .above
+            .iter()
+            .map(|comment| format!("{indent}{comment}"));
+        let mut lines: Vec<String> = comments.collect();
+        lines.push(entry);
+        lines.push(String::new());
+        lines.join(newline)
     }
 }
 
@@ -157,25 +160,18 @@ impl Insertion<'_> {
             NodeKind::Object(_) => format!("{} = {value}", render::dotted(self.missing_names())),
             _ => value.clone(),
         };
-        let mut splices = container::push(self.text, node, &item, self.padding(node));
+        let mut splices = container::push(self.text, node, &item, padding(node));
         let line = self.layout.lines[self.layout.line_at(node.span.start)]
             .span
             .start;
         let start = line.max(bom_length(self.text));
         let remarks = above.iter().map(String::as_str).chain(Some(behind.trim()));
-        let comments: String = remarks
+        let comments = remarks
             .filter(|remark| !remark.is_empty())
-            .map(|remark| format!("{remark}{}", self.newline))
-            .collect();
+            .flat_map(|remark| [remark, self.newline])
+            .collect::<String>();
         splices.push(Splice::insert(start, comments));
         Ok(splices)
-    }
-
-    fn padding(&self, node: &Node) -> &'static str {
-        match node.kind {
-            NodeKind::Object(_) => " ",
-            _ => "",
-        }
     }
 
     /// As the last key of the root or of the table that a header opens.
@@ -209,21 +205,15 @@ impl Insertion<'_> {
             let last = last.expect("a table that exists has a line");
             return vec![self.after(last, &format!("{nl}{body}"))];
         }
-        match (place, first_header(self.layout)) {
-            (NewTable::First, Some(header)) => {
-                let start = self.layout.block_start(header);
-                let gap = if self.gap_before(start) { "" } else { nl };
-                let at = start.max(bom_length(self.text));
-                vec![Splice::insert(at, format!("{gap}{body}{nl}"))]
-            }
-            _ => {
-                let gap = if self.gap_before(self.text.len()) {
-                    ""
-                } else {
-                    nl
-                };
-                vec![self.at_end(&format!("{gap}{body}"))]
-            }
+        let first = first_header(self.layout).filter(|_| place == NewTable::First);
+        let start = first.map(|header| self.layout.block_start(header));
+        let gap = match start.unwrap_or(self.text.len()) {
+            at if self.gap_before(at) => "",
+            _ => nl,
+        };
+        match start {
+            Some(at) => vec![Splice::insert(at, format!("{gap}{body}{nl}"))],
+            None => vec![self.at_end(&format!("{gap}{body}"))],
         }
     }
 
@@ -330,6 +320,14 @@ impl Insertion<'_> {
         } else {
             Splice::insert(at, lines)
         }
+    }
+}
+
+/// What stands inside the brackets of a container with one item on its line.
+fn padding(node: &Node) -> &'static str {
+    match node.kind {
+        NodeKind::Object(_) => " ",
+        _ => "",
     }
 }
 

@@ -190,12 +190,11 @@ impl Reader<'_> {
         for (old, new) in pairs {
             let pointer = format!("/rename{}", KeyPath::keys([old.as_str()]).pointer());
             let from = self.path(&pointer, old);
-            let to = match new.as_str() {
-                Some(new) => self.path(&pointer, new),
-                None => {
-                    self.find(&pointer, format!("the new path of {old} is not a string"));
-                    None
-                }
+            let to = if let Some(new) = new.as_str() {
+                self.path(&pointer, new)
+            } else {
+                self.find(&pointer, format!("the new path of {old} is not a string"));
+                None
             };
             if let (Some(from), Some(to)) = (from, to) {
                 edits.push(Edit::Rename { from, to });

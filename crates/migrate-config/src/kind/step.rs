@@ -116,11 +116,13 @@ impl ConfigStep {
             State::Other
         })
     }
+}
 
-    fn outcome(&self, receipt: &ConfigReceipt, notes: Vec<String>) -> Outcome {
-        let mut outcome = Outcome::line(format!("{} changed", receipt.file));
+impl ConfigReceipt {
+    fn outcome(&self, notes: Vec<String>) -> Outcome {
+        let mut outcome = Outcome::line(format!("{} changed", self.file));
         outcome.notes = notes;
-        outcome.notes.push(format!("backup: {}", receipt.backup));
+        outcome.notes.push(format!("backup: {}", self.backup));
         outcome
     }
 }
@@ -206,7 +208,7 @@ impl Step for ConfigStep {
         cx.check_cancelled()?;
         let receipt = read_receipt(receipt)?;
         match self.state(&receipt)? {
-            State::After => Ok(self.outcome(&receipt, Vec::new())),
+            State::After => Ok(receipt.outcome(Vec::new())),
             State::Before => {
                 let changed = self.changed(&self.text()?)?;
                 if sha256(changed.text.as_bytes()) != receipt.after_sha256 {
@@ -223,7 +225,7 @@ impl Step for ConfigStep {
                     Path::new(&receipt.file),
                     changed.text.as_bytes(),
                 )?;
-                Ok(self.outcome(&receipt, changed.notes))
+                Ok(receipt.outcome(changed.notes))
             }
             state @ (State::Other | State::Missing) => Err(foreign(&receipt, &state)),
         }
@@ -255,7 +257,7 @@ impl Step for ConfigStep {
     async fn probe(&self, _cx: &StepContext, receipt: &Receipt) -> Result<Probe, StepError> {
         let receipt = read_receipt(receipt)?;
         match self.state(&receipt)? {
-            State::After => Ok(Probe::Applied(self.outcome(&receipt, Vec::new()))),
+            State::After => Ok(Probe::Applied(receipt.outcome(Vec::new()))),
             State::Before => Ok(Probe::NotApplied),
             state @ (State::Other | State::Missing) => Err(foreign(&receipt, &state)),
         }

@@ -115,7 +115,7 @@ impl Builder<'_> {
     }
 
     fn take(&mut self) -> Option<Event> {
-        let event = self.events.get(self.next).cloned();
+        let event = self.events.get(self.next).copied();
         self.next += 1;
         event
     }
@@ -225,7 +225,7 @@ impl Builder<'_> {
     }
 
     fn peek(&self, invariant: &str) -> Event {
-        self.events.get(self.next).expect(invariant).clone()
+        *self.events.get(self.next).expect(invariant)
     }
 
     fn key(&self, event: &Event) -> KeySpan {

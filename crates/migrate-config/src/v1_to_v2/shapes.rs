@@ -228,7 +228,7 @@ impl ConfigMigrator {
                 batch_size: v1.batch_size,
                 max_parallel_tasks: v1.parallel_tasks,
                 retry_attempts: 3,
-                timeout: Duration::from_secs(300),
+                timeout: Duration::from_mins(5),
             },
             observability: ObservabilityConfig {
                 log_level: v1.log_level.parse()?,
