@@ -294,7 +294,7 @@ async fn a_step_that_needs_an_earlier_ones_change_waits_for_it() {
     let steps = deployment
         .build(&[
             json!({"rename": {"pipeline": "workers"}}),
-            json!({"config_changes": {"pipeline.size": 2}}),
+            json!({"file": "./config//config.toml", "config_changes": {"pipeline.size": 2}}),
         ])
         .unwrap();
     let waits = Readiness::After("config/config.toml as s0 leaves it".to_owned());

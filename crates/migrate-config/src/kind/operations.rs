@@ -1,6 +1,6 @@
 //! What a plan asks of one file: read once, then pure text to text.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use migrate_core::{Finding, MigrationStep};
@@ -155,7 +155,10 @@ impl Reader<'_> {
         } else if let Err(finding) = Format::of(&file) {
             self.findings.push(finding.at("/file"));
         }
-        file
+        // One name for one file, so that steps on it find each other.
+        let parts = Path::new(&file).components();
+        let named = parts.filter(|part| *part != Component::CurDir);
+        named.collect::<PathBuf>().to_string_lossy().into_owned()
     }
 
     fn migration(&mut self, known: &ConfigMigrations) -> Option<Arc<dyn ConfigMigration>> {
