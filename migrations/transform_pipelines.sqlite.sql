@@ -50,10 +50,11 @@ FROM (
             -- Numbers and 'now' mean other things to SQLite's date functions than they do to people.
             WHEN typeof(created_at) <> 'text'
                 OR created_at NOT GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'
-                OR coalesce(strftime('%Y-%m-%d', created_at), '') NOT GLOB '[0-9][0-9][0-9][0-9]-*'
+                OR coalesce(strftime('%Y-%m-%d', created_at, '+0 seconds'), '') NOT GLOB '[0-9][0-9][0-9][0-9]-*'
                 THEN json_extract('{}', 'created_at is not a date or time')
-            WHEN strftime('%f', created_at) GLOB '*.000' THEN strftime('%Y-%m-%d %H:%M:%S', created_at)
-            ELSE strftime('%Y-%m-%d %H:%M:%f', created_at)
+            -- The modifier makes 24:00 the next day.
+            WHEN strftime('%f', created_at, '+0 seconds') GLOB '*.000' THEN strftime('%Y-%m-%d %H:%M:%S', created_at, '+0 seconds')
+            ELSE strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 seconds')
         END AS moment
     FROM batch
 )

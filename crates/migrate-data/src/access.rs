@@ -2,7 +2,7 @@
 
 use migrate_schema::db::{Database, DbError};
 use migrate_schema::own;
-use sqlx::{AssertSqlSafe, Column as _, Executor as _, Row as _, SqlSafeStr as _, Statement as _};
+use sqlx::{AssertSqlSafe, Column as _, Connection as _, Row as _};
 
 /// A row of a result, each value as the database writes it.
 pub(crate) type TextRow = Vec<Option<String>>;
@@ -146,31 +146,42 @@ fn first_number(rows: &[TextRow]) -> u64 {
     first.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// The names of a query's columns, from the database itself; the query is not run.
-pub(crate) async fn columns_of(db: &Database, sql: &str) -> Result<Vec<String>, DbError> {
-    let sql = AssertSqlSafe(sql.to_owned()).into_sql_str();
+/// The names of a query's columns. The query yields no row: one of NULLs stands in for it.
+///
+/// Statements that are prepared are kept by their text, and would still have the columns that a
+/// table had before it was altered.
+pub(crate) async fn columns_of(db: &Database, query: &str) -> Result<Vec<String>, DbError> {
+    let sql = AssertSqlSafe(format!(
+        "SELECT made.* FROM (SELECT 1 AS one) AS one LEFT JOIN (\n{query}\n) AS made ON 1 = 0"
+    ));
     Ok(match db {
         #[cfg(feature = "postgres")]
-        Database::Postgres(db) => {
-            let mut connection = db.pool().acquire().await.map_err(DbError::from)?;
-            let statement = (&mut *connection).prepare(sql).await?;
-            statement
-                .columns()
-                .iter()
-                .map(|column| column.name().to_owned())
-                .collect()
-        }
+        Database::Postgres(db) => names(&sqlx::raw_sql(sql).fetch_one(db.pool()).await?),
         #[cfg(feature = "sqlite")]
         Database::Sqlite(db) => {
             let mut connection = db.acquire().await?;
-            let statement = (&mut *connection).prepare(sql).await?;
-            statement
-                .columns()
-                .iter()
-                .map(|column| column.name().to_owned())
-                .collect()
+            let mut tx = connection.begin().await?;
+            // SQLite looks whether another connection changed the schema only when it reads.
+            sqlx::raw_sql("SELECT count(*) FROM sqlite_master")
+                .fetch_one(&mut *tx)
+                .await?;
+            let row = sqlx::raw_sql(sql).fetch_one(&mut *tx).await?;
+            tx.rollback().await?;
+            names(&row)
         }
     })
+}
+
+fn names<R: sqlx::Row>(row: &R) -> Vec<String> {
+    row.columns()
+        .iter()
+        .map(|column| column.name().to_owned())
+        .collect()
+}
+
+/// Lets the database look at a statement as if it were to be run.
+pub(crate) async fn try_plan(db: &Database, statement: &str) -> Result<(), DbError> {
+    rows(db, &format!("EXPLAIN {statement}")).await.map(drop)
 }
 
 #[cfg(feature = "postgres")]

@@ -28,12 +28,14 @@ pub(crate) async fn read(
 ) -> Result<Vec<Vec<Cell>>, DbError> {
     let keys = layout.keys(db.backend());
     let selected = columns.iter().map(|column| selected(db.backend(), column));
+    // Qualified: alone, a name would mean the column of the result, which may be text.
+    let order = layout.key.iter().map(|name| format!("src.{}", ident(name)));
     let query = format!(
-        "SELECT {} FROM {} WHERE {} ORDER BY {}",
+        "SELECT {} FROM {} AS src WHERE {} ORDER BY {}",
         selected.collect::<Vec<_>>().join(", "),
         layout.source_sql(),
         keys.within(range),
-        keys.list()
+        order.collect::<Vec<_>>().join(", ")
     );
     match db {
         #[cfg(feature = "postgres")]

@@ -143,7 +143,7 @@ impl Inspector<'_> {
             }
             Program::Sql(script) => script,
         };
-        let query = with_batch("*", &script.select, &self.source.sql(), "");
+        let query = with_batch("*", &script.select, &self.source.sql(), " WHERE 1 = 0");
         let names = match access::columns_of(self.db, &query).await {
             Ok(names) => names,
             Err(error) if is_of_the_statement(&error) => {
@@ -310,8 +310,8 @@ impl Inspector<'_> {
         // A key is not needed to see whether columns and types fit: the whole source stands for a batch.
         let whole = with_batch(&sql.outputs(), &script.select, &self.source.sql(), "");
         let statement = sql.upsert(Produced::Query(&whole), &self.program.on_conflict());
-        match access::columns_of(self.db, &statement).await {
-            Ok(_) => Ok(None),
+        match access::try_plan(self.db, &statement).await {
+            Ok(()) => Ok(None),
             Err(error) if is_of_the_statement(&error) => {
                 let finding = Finding::error(
                     "data.script",

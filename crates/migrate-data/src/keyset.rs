@@ -103,7 +103,8 @@ impl KeyColumns {
         let column = |name: &String| {
             let name = ident(name);
             match self.backend {
-                Backend::Postgres => format!("pg_typeof({name})::text, {name}::text"),
+                // As JSON has it: dates read the same under every DateStyle.
+                Backend::Postgres => format!("pg_typeof({name})::text, to_json({name}) #>> '{{}}'"),
                 Backend::Sqlite => format!(
                     "typeof({name}), CASE typeof({name}) WHEN 'blob' THEN hex({name}) WHEN 'real' THEN quote({name}) ELSE {name} END"
                 ),

@@ -119,14 +119,15 @@ impl Statements<'_> {
         [self.ledger(), self.before()].map(|table| format!("DROP TABLE IF EXISTS {table}"))
     }
 
-    /// The last key of the next batch above `after`, and how many rows it has.
+    /// The last key of the next batch above `after`.
     pub(crate) fn boundary(&self, after: Option<&crate::keyset::Key>, size: usize) -> String {
         let keys = self.layout.keys(self.backend);
+        // Qualified: alone, a name could mean the column of the result, which is text.
         let descending = self
             .layout
             .key
             .iter()
-            .map(|name| format!("{} DESC", ident(name)));
+            .map(|name| format!("next.{} DESC", ident(name)));
         format!(
             "SELECT {} FROM ({}) AS next ORDER BY {} LIMIT 1",
             keys.selection(),
@@ -142,7 +143,7 @@ impl Statements<'_> {
             "SELECT {} FROM ({}) AS next ORDER BY {}",
             keys.selection(),
             self.following(after, size),
-            keys.list()
+            qualified("next", &self.layout.key)
         )
     }
 

@@ -133,7 +133,7 @@ async fn tables_and_scripts_that_do_not_fit_are_told_before_anything_runs() {
             )]
         );
         world
-            .sql("INSERT INTO s VALUES (1, 'a'), (2, 'b'); INSERT INTO t VALUES (2, 'b', 1)")
+            .sql("INSERT INTO s VALUES (1, 'a'), (2, 'b'); INSERT INTO t VALUES (2, 'b', 1, 1)")
             .await;
         let preview = step.preview(&context()).await.unwrap();
         assert_eq!(preview.rows, Some(2));

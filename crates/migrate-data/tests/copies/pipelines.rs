@@ -70,7 +70,7 @@ async fn hostile_rows_arrive_whole_and_undo_brings_everything_back() {
             assert_eq!(read, 700 + source.len() as u64);
             assert_eq!(read, inserted + updated + unchanged, "{script}");
             assert!(
-                updated >= 12 && inserted >= 700,
+                updated >= 8 && inserted >= 700,
                 "{inserted} {updated} {unchanged}"
             );
             let rows = world.query("SELECT id, name, config, status, retry_attempts, timeout_seconds, created_at FROM pipelines ORDER BY id").await;
