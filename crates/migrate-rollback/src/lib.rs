@@ -1,11 +1,23 @@
-//! Rollback points, backups, restore, journal store and run lock.
+//! Rollback points, backups, restore, journal store, run lock, and looking at a deployment.
+//!
+//! Reading order: [`journal`] (what is durable), [`lock`] (who may run), [`point`] and
+//! [`history`] (what a rollback point is), [`manager`] (making and restoring one),
+//! [`canonical`] (what is compared afterwards), [`observer`] (version, fingerprint, losses).
+//!
+//! Invariants:
+//! - A rollback point is named only after it is durable and verified.
+//! - A restore changes a database in one transaction or not at all, and never our objects.
+//! - No lock outlives its process; nothing has to be deleted by hand.
+//! - A password is never in an argument, an error, the journal or the history.
 
 pub mod backup;
+pub mod canonical;
 pub mod checksum;
 pub mod history;
 pub mod journal;
 pub mod lock;
 pub mod manager;
+pub mod observer;
 #[cfg(feature = "postgres")]
 mod pg;
 pub mod point;
@@ -16,4 +28,5 @@ pub use history::RollbackHistory;
 pub use journal::SqliteJournal;
 pub use lock::DeploymentGuard;
 pub use manager::{RollbackManager, TargetDatabase};
+pub use observer::DeploymentObserver;
 pub use point::{FileCopy, RollbackPoint, Snapshot};

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::canonical;
 use migrate_config::atomic::{self, FileError, NewFile, Root};
 use migrate_core::{Cancel, Fingerprint, RunId, StepError, Version};
 use migrate_schema::db::Database;
-use migrate_schema::fingerprint;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::{RollbackManager, facts, now};
@@ -71,7 +71,7 @@ impl RollbackManager {
 
     async fn fingerprint(&self, cancel: &Cancel) -> Result<Fingerprint, StepError> {
         let look = async {
-            fingerprint::database(&self.database)
+            canonical::database(&self.database)
                 .await
                 .map_err(|error| error.into_step_error("can't take the database's fingerprint"))
         };

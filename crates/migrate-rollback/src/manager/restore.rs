@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use crate::canonical;
 use migrate_config::atomic::{self, FileError, Root};
 use migrate_core::{Fingerprint, StepError};
 use migrate_schema::db::Database;
-use migrate_schema::fingerprint;
 
 use super::{RollbackManager, TargetDatabase};
 use crate::backup::files;
@@ -84,7 +84,7 @@ impl RollbackManager {
     }
 
     async fn compare(&self, wanted: &Fingerprint) -> Result<(), StepError> {
-        let found = fingerprint::database(&self.database)
+        let found = canonical::database(&self.database)
             .await
             .map_err(|error| error.into_step_error("can't compare what was restored"))?;
         let differences = wanted.differences(&found);

@@ -34,18 +34,36 @@ pub(crate) async fn restore(
     let options = database.pool().connect_options();
     let fail = |error: sqlx::Error| explain(DbError::from(error));
     let mut connection = connect(&options).await.map_err(fail)?;
-    attach(&mut connection, copy).await.map_err(fail)?;
+    let done = replace(&mut connection, fence, copy).await;
+    // Waits until the file is let go of; closing can't take a commit back.
+    let _ = connection.close().await;
+    done
+}
+
+async fn replace(
+    connection: &mut SqliteConnection,
+    fence: Option<Fence>,
+    copy: &Path,
+) -> Result<(), StepError> {
+    let fail = |error: sqlx::Error| explain(DbError::from(error));
+    attach(connection, copy).await.map_err(fail)?;
     let mut transaction = connection
         .begin_with("BEGIN EXCLUSIVE")
         .await
         .map_err(fail)?;
-    check_fence(&mut transaction, fence).await?;
-    rebuild::rebuild(&mut transaction).await.map_err(fail)?;
-    verify::verify(&mut transaction).await?;
-    transaction.commit().await.map_err(fail)?;
-    // Closing can't take the commit back.
-    let _ = connection.close().await;
-    Ok(())
+    let inside = async {
+        check_fence(&mut transaction, fence).await?;
+        rebuild::rebuild(&mut transaction).await.map_err(fail)?;
+        verify::verify(&mut transaction).await
+    };
+    match inside.await {
+        Ok(()) => transaction.commit().await.map_err(fail),
+        Err(error) => {
+            // If this fails too, closing the connection rolls back.
+            let _ = transaction.rollback().await;
+            Err(error)
+        }
+    }
 }
 
 /// A connection of its own: its settings must not reach the pool.

@@ -116,7 +116,7 @@ BEGIN
             UNION ALL SELECT 21, 'pg_language', oid FROM pg_language WHERE oid >= 16384
         ) AS objects
         WHERE NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = objects.class
-                          AND d.objid = objects.oid AND d.deptype IN ('e', 'i'))
+                          AND d.objid = objects.oid AND d.objsubid = 0 AND d.deptype IN ('e', 'i'))
         ORDER BY rank, oid
     LOOP
         SELECT i.type, i.identity INTO kind, name FROM pg_identify_object(item.class, item.oid, 0) i;

@@ -135,6 +135,21 @@ impl Case {
     }
 }
 
+/// As `assert_eq`, with the lines that differ instead of two long texts.
+#[track_caller]
+fn same(now: &str, before: &str, when: &str) {
+    let lines = |one: &str, other: &str| -> Vec<String> {
+        let missing = one
+            .lines()
+            .filter(|line| !other.lines().any(|l| l == *line));
+        missing
+            .map(|line| line.chars().take(200).collect())
+            .collect()
+    };
+    let (gone, new) = (lines(before, now), lines(now, before));
+    panic!("{when}\ngone: {gone:#?}\nnew: {new:#?}");
+}
+
 /// What may have happened between the copy and the restore.
 const DAMAGE: [&str; 4] = [
     "SELECT 1",
@@ -160,7 +175,7 @@ async fn everything_comes_back_and_a_second_restore_changes_nothing() {
             case.run(damage).await;
             for _ in 0..2 {
                 case.restore(&copy).await.unwrap();
-                assert_eq!(case.contents(), before, "{mode}: {damage}");
+                same(&case.contents(), &before, &format!("{mode}: {damage}"));
             }
         }
     }
@@ -193,7 +208,7 @@ async fn our_objects_stay_and_open_connections_see_the_result() {
         now, 30_012,
         "the rows of log are back, ours are as they were"
     );
-    assert_eq!(case.contents(), before);
+    same(&case.contents(), &before, "contents");
     own::raise_fence(&case.handle, "r2").await.unwrap();
     let refused = case.restore(&copy).await.unwrap_err();
     assert!(refused.message.contains("no longer holds"), "{refused}");
@@ -210,9 +225,9 @@ async fn a_failed_restore_changes_nothing() {
     let bytes = std::fs::read(&copy).unwrap();
     std::fs::write(&copy, &bytes[..bytes.len() / 2]).unwrap();
     assert!(case.restore(&copy).await.is_err());
-    assert_eq!(case.contents(), before);
+    same(&case.contents(), &before, "contents");
     std::fs::write(&copy, b"no database".repeat(99)).unwrap();
     assert!(case.restore(&copy).await.is_err());
     assert!(case.restore(Path::new("/no/such/copy.db")).await.is_err());
-    assert_eq!(case.contents(), before);
+    same(&case.contents(), &before, "contents");
 }

@@ -1,0 +1,105 @@
+//! Looking at a deployment: its version, its fingerprint, what a rollback would lose.
+//!
+//! Read-only: nothing here writes anywhere.
+
+mod losses;
+mod scope;
+mod version;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use migrate_config::atomic::{FileError, Root};
+use migrate_core::{
+    DeploymentVersion, Fingerprint, Journal, Loss, Observer, Record, ScopeObject, StepError,
+};
+use migrate_schema::db::Database;
+
+/// Looks at the deployment at a root, its database, and the journal if there is one.
+pub struct DeploymentObserver {
+    root: PathBuf,
+    database: Database,
+    journal: Option<Arc<dyn Journal>>,
+}
+
+impl std::fmt::Debug for DeploymentObserver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeploymentObserver")
+            .field("root", &self.root)
+            .field("database", &self.database)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DeploymentObserver {
+    /// An observer of a deployment. Without a journal the version is told by shape alone.
+    pub fn new(
+        root: impl Into<PathBuf>,
+        database: Database,
+        journal: Option<Arc<dyn Journal>>,
+    ) -> Self {
+        Self {
+            root: root.into(),
+            database,
+            journal,
+        }
+    }
+
+    fn open_root(&self) -> Result<Root, StepError> {
+        Root::open(&self.root).map_err(FileError::into_step_error)
+    }
+
+    async fn logs(&self) -> Result<Vec<migrate_core::RunLog>, StepError> {
+        match &self.journal {
+            None => Ok(Vec::new()),
+            Some(journal) => journal
+                .runs()
+                .await
+                .map_err(|error| StepError::caused("can't look at earlier runs", &error)),
+        }
+    }
+
+    /// How the run that began with `before` left its scope, if it came that far.
+    async fn after_of(&self, before: &Fingerprint) -> Result<Option<Fingerprint>, StepError> {
+        let logs = self.logs().await?;
+        let log = logs.iter().rev().find(|log| &log.header.before == before);
+        Ok(log.and_then(|log| {
+            log.records
+                .iter()
+                .rev()
+                .find_map(|(_, record)| match record {
+                    Record::Committing { after } => Some(after.clone()),
+                    _ => None,
+                })
+        }))
+    }
+}
+
+#[async_trait]
+impl Observer for DeploymentObserver {
+    async fn version(&self) -> Result<DeploymentVersion, StepError> {
+        if let Some(version) = version::by_journal(&self.logs().await?) {
+            return Ok(version);
+        }
+        version::by_shape(&self.open_root()?, &self.database).await
+    }
+
+    async fn fingerprint(&self, scope: &[ScopeObject]) -> Result<Fingerprint, StepError> {
+        scope::fingerprint(&self.open_root()?, &self.database, scope).await
+    }
+
+    async fn losses(
+        &self,
+        then: &Fingerprint,
+        scope: &[ScopeObject],
+    ) -> Result<Vec<Loss>, StepError> {
+        let now = self.fingerprint(scope).await?;
+        Ok(losses::between(then, &now))
+    }
+
+    async fn losses_of_reverse(&self, before: &Fingerprint) -> Result<Vec<Loss>, StepError> {
+        let after = self.after_of(before).await?;
+        losses::of_new_tables(&self.database, before, after.as_ref()).await
+    }
+}
