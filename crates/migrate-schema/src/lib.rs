@@ -17,6 +17,9 @@ compile_error!("migrate-schema needs at least one of the features `postgres` and
 pub mod catalog;
 pub mod db;
 pub mod fingerprint;
+pub mod kind;
+pub mod migrator;
 pub mod own;
 pub mod quote;
 pub mod script;
+pub mod validation;

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection, PgConnection, PgPool};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection, PgConnection, PgPool, SqlSafeStr, Transaction,
+};
 
 use super::fence::lost;
 use super::result_shape::{object_values, shape};
@@ -107,13 +110,19 @@ impl Postgres {
     ///
     /// # Errors
     /// [`DbErrorKind::FenceLost`] if another run has taken the database over.
-    pub async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, DbError> {
+    pub async fn begin(&self) -> Result<Transaction<'static, sqlx::Postgres>, DbError> {
+        self.begin_on(self.pool.acquire().await?).await
+    }
+
+    /// Begins the same on a connection of the pool.
+    pub(crate) async fn begin_on(
+        &self,
+        connection: PoolConnection<sqlx::Postgres>,
+    ) -> Result<Transaction<'static, sqlx::Postgres>, DbError> {
         // Read committed, whatever the server's default: the fence's row must be read with a
         // snapshot that is younger than the shared lock.
-        let mut tx = self
-            .pool
-            .begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")
-            .await?;
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED".into_sql_str();
+        let mut tx = Transaction::begin(connection, Some(begin)).await?;
         if let Some(fence) = self.shared.fence() {
             check_fence(&mut tx, &fence).await?;
         }

@@ -20,8 +20,12 @@ pub(crate) enum Effect {
         column: String,
         default: DefaultValue,
     },
+    /// `ALTER TABLE table`, anything else; no name if it says `IF EXISTS`.
+    AlterTable(Option<TableName>),
     /// `CREATE TABLE`; no name for a temporary one.
     CreateTable(Option<TableName>),
+    /// `CREATE TABLE IF NOT EXISTS`: the table may have been there.
+    CreateTableIfMissing,
     /// Creates something that holds no rows of its own: index, view, trigger, function, type.
     CreateOther,
     /// `CREATE OR REPLACE FUNCTION` or `PROCEDURE`, which can replace one that was there.
@@ -151,12 +155,11 @@ impl Effect {
 }
 
 fn alter_table(backend: Backend, cursor: &mut Cursor<'_>) -> Option<Effect> {
-    if backend == Backend::Postgres {
-        return None;
-    }
+    let lenient = cursor.take(&["if", "exists"]);
+    cursor.take(&["only"]);
     let table = cursor.table(backend)?;
-    if !cursor.take(&["add"]) {
-        return None;
+    if backend == Backend::Postgres || !cursor.take(&["add"]) {
+        return Some(Effect::AlterTable((!lenient).then_some(table)));
     }
     cursor.take(&["column"]);
     let column = cursor.name(backend)?;
@@ -204,7 +207,9 @@ fn create(backend: Backend, cursor: &mut Cursor<'_>) -> Option<Effect> {
     let temporary = cursor.take_any(&["temp", "temporary"]);
     cursor.take(&["unlogged"]);
     if cursor.take(&["table"]) {
-        cursor.take(&["if", "not", "exists"]);
+        if cursor.take(&["if", "not", "exists"]) {
+            return Some(Effect::CreateTableIfMissing);
+        }
         let name = cursor.table(backend)?;
         return Some(Effect::CreateTable((!temporary).then_some(name)));
     }
@@ -420,14 +425,21 @@ mod tests {
             ("rollback to x", Effect::Savepoint),
             (
                 "create table if not exists t (a)",
-                Effect::CreateTable(Some(table("t"))),
+                Effect::CreateTableIfMissing,
             ),
+            ("create table t (a)", Effect::CreateTable(Some(table("t")))),
             ("create temp table t as select 1", Effect::CreateTable(None)),
             ("create unique index i on t (a)", Effect::CreateOther),
             ("drop index i", Effect::DropOther),
             ("drop table t", Effect::Other),
-            ("alter table t drop column c", Effect::Other),
-            ("alter table t rename to u", Effect::Other),
+            (
+                "alter table t drop column c",
+                Effect::AlterTable(Some(table("t"))),
+            ),
+            (
+                "alter table t rename to u",
+                Effect::AlterTable(Some(table("t"))),
+            ),
             ("delete from t", Effect::Other),
             ("insert into t values (1)", Effect::Insert(table("t"))),
             (
@@ -477,6 +489,14 @@ mod tests {
                 }
             );
         }
+        assert_eq!(
+            postgres("ALTER TABLE only S.T add c int"),
+            Effect::AlterTable(Some(table("s.t")))
+        );
+        assert_eq!(
+            postgres("alter table if exists t add c int"),
+            Effect::AlterTable(None)
+        );
         assert_eq!(postgres("drop function f(), g()"), Effect::Other);
         assert_eq!(
             postgres("create or replace view v as select 1"),

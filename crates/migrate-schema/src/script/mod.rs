@@ -11,11 +11,12 @@ pub(crate) mod token;
 
 use std::ops::Range;
 
-use migrate_core::{Finding, Place};
+use migrate_core::ports::Script;
+use migrate_core::{Finding, Place, Scripts};
 
 use crate::db::{Backend, DbError, DbErrorKind};
 
-pub(crate) use effect::Effect;
+pub(crate) use effect::{DefaultValue, Effect};
 pub use place::place;
 pub use split::split;
 
@@ -104,9 +105,44 @@ impl SqlScript {
         self.place(statement.start + inside)
     }
 
+    /// The place that an error is about: the server's position, or the token that SQLite names
+    /// (`near "TOKEN": syntax error`) if it stands there once, or the statement's begin.
+    pub(crate) fn place_of(&self, statement: Statement<'_>, error: &DbError) -> Place {
+        if error.position.is_some() {
+            return self.place_in(statement, error.position);
+        }
+        let named = error
+            .message
+            .strip_prefix("near \"")
+            .and_then(|rest| rest.rsplit_once("\": syntax error"))
+            .map(|(token, _)| token);
+        let mut found = token::significant(self.backend, statement.text)
+            .into_iter()
+            .filter(|token| named == Some(token.text(statement.text)));
+        match (found.next(), found.next()) {
+            (Some(token), None) => self.place(statement.start + token.start),
+            _ => self.place(statement.start),
+        }
+    }
+
     pub(crate) fn effects(&self) -> impl Iterator<Item = (Statement<'_>, Effect)> {
         self.statements()
             .map(|statement| (statement, Effect::of(self.backend, statement.text)))
+    }
+}
+
+/// Finds a script by the name in a plan: for `N.sql`, `N.postgres.sql` or `N.sqlite.sql` of the
+/// database at hand if there is one, else `N.sql`.
+///
+/// # Errors
+/// Why there is none.
+pub fn find(scripts: &dyn Scripts, backend: Backend, name: &str) -> Result<Script, Finding> {
+    let own = name
+        .strip_suffix(".sql")
+        .map(|stem| format!("{stem}.{}.sql", backend.file_suffix()));
+    match own {
+        Some(own) if scripts.names().contains(&own) => scripts.read(&own),
+        _ => scripts.read(name),
     }
 }
 

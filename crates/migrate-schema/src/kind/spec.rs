@@ -1,0 +1,211 @@
+//! What a plan says about a schema step, read and checked.
+
+use migrate_core::{CommandLine, Finding, MigrationStep, Scripts};
+
+use super::undo_by_catalog;
+use crate::db::Backend;
+use crate::script::{SqlScript, find};
+
+/// A schema step as it was asked for.
+pub(super) struct Spec {
+    pub(super) title: String,
+    pub(super) script: SqlScript,
+    pub(super) version: i64,
+    pub(super) undo: Undo,
+}
+
+/// How a step is taken back.
+pub(super) enum Undo {
+    /// By this script.
+    Down(SqlScript),
+    /// Every object gets its old text again (SQLite).
+    ByCatalog,
+    /// It is not, for this reason.
+    None(String),
+}
+
+impl Undo {
+    pub(super) fn script(&self) -> Option<&SqlScript> {
+        match self {
+            Self::Down(script) => Some(script),
+            _ => None,
+        }
+    }
+}
+
+impl Spec {
+    pub(super) fn read(
+        step: &MigrationStep,
+        scripts: &dyn Scripts,
+        backend: Backend,
+    ) -> Result<Self, Vec<Finding>> {
+        let (name, pointer) = script_name(step).map_err(|finding| vec![finding])?;
+        let mut findings = Vec::new();
+        let mut note = |more: Vec<Finding>| findings.extend(more);
+        let script = load(scripts, backend, &name, pointer).map_err(&mut note);
+        let version = version(step, &name).map_err(|finding| note(vec![finding]));
+        let down = down(step, scripts, backend, &name).map_err(&mut note);
+        let (Ok(script), Ok(version), Ok(down)) = (script, version, down) else {
+            return Err(findings);
+        };
+        let undo = match down {
+            _ if !step.can_rollback => Undo::None("the plan says can_rollback = false".to_owned()),
+            Some(down) => Undo::Down(down),
+            None => match undo_by_catalog(&script) {
+                Ok(()) => Undo::ByCatalog,
+                Err(why) => Undo::None(why),
+            },
+        };
+        let title = match step.description.trim() {
+            "" => format!("schema to version {version} by {name}"),
+            text => text.to_owned(),
+        };
+        Ok(Self {
+            title,
+            script,
+            version,
+            undo,
+        })
+    }
+}
+
+fn load(
+    scripts: &dyn Scripts,
+    backend: Backend,
+    name: &str,
+    pointer: &str,
+) -> Result<SqlScript, Vec<Finding>> {
+    let found = find(scripts, backend, name).map_err(|finding| vec![finding.at(pointer)])?;
+    SqlScript::parse(backend, found.origin, found.text).map_err(|findings| {
+        findings
+            .into_iter()
+            .map(|finding| finding.at(pointer))
+            .collect()
+    })
+}
+
+/// The script's name and the pointer of the field that gives it.
+fn script_name(step: &MigrationStep) -> Result<(String, &'static str), Finding> {
+    let script = match step.extra.get("script") {
+        None => None,
+        Some(value) => Some(value.as_str().ok_or_else(|| {
+            Finding::error("schema.script", "`script` is not a text")
+                .at("/script")
+                .hint("give the script's file name")
+        })?),
+    };
+    match (script, &step.command) {
+        (Some(script), None) => Ok((script.to_owned(), "/script")),
+        (None, Some(CommandLine::Text(name))) => Ok((name.trim().to_owned(), "/command")),
+        (None, Some(CommandLine::Argv(_))) => Err(Finding::error(
+            "schema.script",
+            "the command of a schema step is the name of one script",
+        )
+        .at("/command")
+        .hint("give the script's file name as a text")),
+        (Some(_), Some(_)) => Err(Finding::error(
+            "schema.script",
+            "both `script` and `command` name a script",
+        )
+        .at("/command")
+        .hint("remove one of them")),
+        (None, None) => Err(Finding::error("schema.script", "no script is named")
+            .hint("give the script's file name as `script` or `command`")),
+    }
+}
+
+fn version(step: &MigrationStep, name: &str) -> Result<i64, Finding> {
+    let (found, message) = match step.extra.get("schema_version") {
+        Some(value) => (
+            value.as_i64().filter(is_version),
+            "`schema_version` is not a version of a schema",
+        ),
+        None => (
+            version_of_name(name),
+            "the script's name tells no version of the schema",
+        ),
+    };
+    found.ok_or_else(|| {
+        Finding::error("schema.version", message)
+            .at("/schema_version")
+            .hint("give a whole number above 0")
+    })
+}
+
+fn is_version(number: &i64) -> bool {
+    (1..=i64::from(i32::MAX)).contains(number)
+}
+
+/// `001_v2_changes.sql` brings version 2, `007_changes.sql` version 7.
+fn version_of_name(name: &str) -> Option<i64> {
+    let stem = name.rsplit('/').next()?.split('.').next()?;
+    let number = |text: &str| text.parse::<i64>().ok().filter(is_version);
+    let named = stem
+        .split('_')
+        .skip(1)
+        .find_map(|part| part.strip_prefix('v').and_then(number));
+    named.or_else(|| {
+        let end = stem
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(stem.len());
+        number(&stem[..end])
+    })
+}
+
+/// The script named by `down`, else `NAME.down.sql` where it exists. Beside a script for one
+/// database only, that database's own down script counts.
+fn down(
+    step: &MigrationStep,
+    scripts: &dyn Scripts,
+    backend: Backend,
+    name: &str,
+) -> Result<Option<SqlScript>, Vec<Finding>> {
+    if let Some(value) = step.extra.get("down") {
+        let Some(down) = value.as_str() else {
+            return Err(vec![
+                Finding::error("schema.down", "`down` is not a text")
+                    .at("/down")
+                    .hint("give the file name of the script that takes this one back"),
+            ]);
+        };
+        return load(scripts, backend, down, "/down").map(Some);
+    }
+    let Some(stem) = name.strip_suffix(".sql") else {
+        return Ok(None);
+    };
+    let names = scripts.names();
+    let has = |name: &str| names.iter().any(|known| known == name);
+    let suffix = backend.file_suffix();
+    let own = format!("{stem}.down.{suffix}.sql");
+    let plain = format!("{stem}.down.sql");
+    let chosen = if has(&own) {
+        own
+    } else if has(&plain) && !has(&format!("{stem}.{suffix}.sql")) {
+        plain
+    } else {
+        return Ok(None);
+    };
+    load(scripts, backend, &chosen, "/down").map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scripts_name_tells_its_version() {
+        for (name, expected) in [
+            ("001_v2_schema_updates.sql", Some(2)),
+            ("sub/012_v30_x.sqlite.sql", Some(30)),
+            ("007_add_index.sql", Some(7)),
+            ("7.sql", Some(7)),
+            ("001_very_new.sql", Some(1)),
+            ("001_add_v3.sql", Some(3)),
+            ("changes.sql", None),
+            ("000.sql", None),
+            ("99999999999999999999.sql", None),
+        ] {
+            assert_eq!(version_of_name(name), expected, "{name}");
+        }
+    }
+}

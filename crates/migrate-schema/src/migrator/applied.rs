@@ -1,0 +1,146 @@
+//! What a step's marker tells an undo: written in the transaction of the change itself.
+
+use migrate_core::StepError;
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::Catalog;
+
+/// What a script did to the catalog, and what is needed to take it back.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Applied {
+    /// The version that was recorded.
+    pub(super) version: i64,
+    /// The table of versions was not there before.
+    pub(super) made_versions: bool,
+    /// Every object that is different after the script.
+    pub(super) changed: Vec<Changed>,
+    /// PostgreSQL: routines that the script could replace, each with the statement that brings
+    /// it back.
+    #[serde(default)]
+    pub(super) routines: Vec<Routine>,
+    /// SQLite: the text of every object that was there and is different.
+    #[cfg(feature = "sqlite")]
+    #[serde(default)]
+    pub(super) texts: Vec<crate::catalog::sqlite::MasterRow>,
+}
+
+/// An object that a script changed, created or dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Changed {
+    pub(super) name: String,
+    pub(super) before: Option<String>,
+    pub(super) after: Option<String>,
+}
+
+/// A routine as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Routine {
+    pub(super) name: String,
+    pub(super) definition: String,
+}
+
+impl Applied {
+    pub(super) fn parse(marker: &str) -> Result<Self, StepError> {
+        serde_json::from_str(marker)
+            .map_err(|error| StepError::caused("the step's marker can't be read", &error))
+    }
+
+    pub(super) fn to_marker(&self) -> String {
+        serde_json::to_string(self).expect("it holds texts and numbers only")
+    }
+
+    /// The changed object of that name.
+    pub(super) fn changed(&self, name: &str) -> Option<&Changed> {
+        self.changed.iter().find(|changed| changed.name == name)
+    }
+
+    /// The objects that somebody changed after the script did.
+    pub(super) fn changed_since(&self, now: &Catalog) -> Vec<String> {
+        self.changed
+            .iter()
+            .filter(|changed| now.objects().get(&changed.name) != changed.after.as_ref())
+            .map(|changed| changed.name.clone())
+            .collect()
+    }
+
+    /// What an undo did wrong: objects of the script that are not as before, and others that
+    /// it touched. `now` is from before the undo, `end` from its end. What hung on a table
+    /// that is gone went with it and is listed in the second place.
+    pub(super) fn review_undo(&self, now: &Catalog, end: &Catalog) -> (Vec<String>, Vec<String>) {
+        let mut wrong = Vec::new();
+        let mut gone = Vec::new();
+        for changed in &self.changed {
+            let found = end.objects().get(&changed.name);
+            if found != changed.before.as_ref() {
+                wrong.push(match (&changed.before, found) {
+                    (None, _) => format!("{} is still there", changed.name),
+                    (Some(_), None) => format!("{} is missing", changed.name),
+                    (Some(before), Some(found)) => {
+                        format!("{} is {found:?} and was {before:?}", changed.name)
+                    }
+                });
+            }
+        }
+        for (name, before) in now.objects() {
+            if self.changed(name).is_some() || is_versions(name) {
+                continue;
+            }
+            match end.objects().get(name) {
+                Some(after) if after == before => {}
+                Some(_) => wrong.push(format!("{name} was changed by the undo")),
+                None if self.hangs_on_created(name, before) => {
+                    gone.push(format!("{name} went with its table"));
+                }
+                None => wrong.push(format!("{name} was dropped by the undo")),
+            }
+        }
+        let new = end
+            .objects()
+            .keys()
+            .filter(|name| !now.objects().contains_key(*name) && self.changed(name).is_none());
+        wrong.extend(new.map(|name| format!("{name} was made by the undo")));
+        (wrong, gone)
+    }
+
+    /// Whether an object of somebody else's belongs to a table that the script created.
+    fn hangs_on_created(&self, name: &str, definition: &str) -> bool {
+        self.changed
+            .iter()
+            .filter(|changed| changed.before.is_none())
+            .filter_map(|changed| changed.name.strip_prefix("table "))
+            .any(|table| {
+                let own = name.split_once(' ').map_or(name, |(_, rest)| rest);
+                own.starts_with(&format!("{table}."))
+                    || definition.contains(&format!(" ON {table} "))
+                    || definition
+                        .to_lowercase()
+                        .contains(&format!(" on {}", table.to_lowercase()))
+            })
+    }
+}
+
+/// Whether an object belongs to the table of versions, which is not the script's.
+pub(super) fn is_versions(name: &str) -> bool {
+    name.contains(super::versions::TABLE)
+}
+
+/// What differs between two catalogs, the table of versions left out.
+pub(super) fn changes(before: &Catalog, after: &Catalog) -> Vec<Changed> {
+    let mut names: Vec<&String> = before
+        .objects()
+        .keys()
+        .chain(after.objects().keys())
+        .filter(|name| !is_versions(name))
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+        .into_iter()
+        .map(|name| Changed {
+            name: name.clone(),
+            before: before.objects().get(name).cloned(),
+            after: after.objects().get(name).cloned(),
+        })
+        .filter(|changed| changed.before != changed.after)
+        .collect()
+}

@@ -1,0 +1,234 @@
+//! Databases and steps for tests.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use migrate_core::ports::Script;
+use migrate_core::{
+    Cancel, CancelCause, Event, Finding, MigrationPlan, Outcome, Preview, Probe, Readiness,
+    Receipt, Reporter, RunId, Step, StepContext, StepError, StepKind, StepSite, UndoReport,
+};
+use migrate_schema::db::{ConnectOptions, CreateMode, Database, DatabaseUrl};
+use migrate_schema::kind::SchemaUpdateKind;
+use migrate_tests::postgres::TestDatabase;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// An empty database and a handle on it; gone with its value.
+pub(crate) struct Place {
+    pub(crate) db: Database,
+    home: Home,
+}
+
+enum Home {
+    Postgres(TestDatabase<'static>),
+    Sqlite(TempDir),
+}
+
+impl Place {
+    pub(crate) async fn postgres() -> Self {
+        let home = TestDatabase::create();
+        let db = Database::connect(&home.url().parse().unwrap(), &ConnectOptions::default())
+            .await
+            .unwrap();
+        Self {
+            db,
+            home: Home::Postgres(home),
+        }
+    }
+
+    pub(crate) async fn sqlite() -> Self {
+        let home = TempDir::new().unwrap();
+        let url = DatabaseUrl::sqlite(home.path().join("x.db"));
+        let options = ConnectOptions {
+            create: CreateMode::Create,
+            ..ConnectOptions::default()
+        };
+        let db = Database::connect(&url, &options).await.unwrap();
+        Self {
+            db,
+            home: Home::Sqlite(home),
+        }
+    }
+
+    /// Runs SQL through psql or sqlite3, which know nothing of our driver.
+    #[track_caller]
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        match &self.home {
+            Home::Postgres(home) => home.psql(sql),
+            Home::Sqlite(home) => migrate_tests::sqlite::run(&home.path().join("x.db"), sql),
+        }
+    }
+
+    /// Another handle, as another program has it.
+    pub(crate) async fn connect(&self) -> Database {
+        let url = self.db.url().unwrap().clone();
+        Database::connect(&url, &ConnectOptions::default())
+            .await
+            .unwrap()
+    }
+}
+
+/// One of each database.
+pub(crate) async fn both() -> [Place; 2] {
+    [Place::sqlite().await, Place::postgres().await]
+}
+
+/// Scripts by name.
+#[derive(Clone)]
+pub(crate) struct Scripts(BTreeMap<String, String>);
+
+impl<const N: usize> From<[(&str, &str); N]> for Scripts {
+    fn from(scripts: [(&str, &str); N]) -> Self {
+        Self(
+            scripts
+                .into_iter()
+                .map(|(name, text)| (name.to_owned(), text.to_owned()))
+                .collect(),
+        )
+    }
+}
+
+impl Scripts {
+    /// Those of the repository.
+    pub(crate) fn shipped() -> Self {
+        Self::from([
+            (
+                "001_v2_schema_updates.sql",
+                include_str!("../../../../migrations/001_v2_schema_updates.sql"),
+            ),
+            (
+                "001_v2_schema_updates.down.sql",
+                include_str!("../../../../migrations/001_v2_schema_updates.down.sql"),
+            ),
+            (
+                "001_v2_schema_updates.sqlite.sql",
+                include_str!("../../../../migrations/001_v2_schema_updates.sqlite.sql"),
+            ),
+        ])
+    }
+}
+
+impl migrate_core::Scripts for Scripts {
+    fn read(&self, name: &str) -> Result<Script, Finding> {
+        match self.0.get(name) {
+            Some(text) => Ok(Script {
+                origin: format!("scripts/{name}"),
+                text: text.clone(),
+            }),
+            None => Err(Finding::error(
+                "script.missing",
+                format!("no script {name}"),
+            )),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+}
+
+/// Keeps warnings.
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Reporter for Warnings {
+    fn event(&self, event: &Event) {
+        if let Event::Warning { message, .. } = event {
+            self.0.lock().unwrap().push(message.clone());
+        }
+    }
+}
+
+/// A schema step and what the engine would call it with.
+pub(crate) struct Update {
+    pub(crate) step: Box<dyn Step>,
+    pub(crate) cx: StepContext,
+    warnings: Arc<Warnings>,
+}
+
+impl Update {
+    pub(crate) fn shipped(place: &Place) -> Self {
+        let fields = json!({"command": "001_v2_schema_updates.sql"});
+        Self::new(place, Scripts::shipped(), fields).unwrap()
+    }
+
+    pub(crate) fn new(
+        place: &Place,
+        scripts: Scripts,
+        fields: Value,
+    ) -> Result<Self, Vec<Finding>> {
+        Self::at(place, scripts, fields, 0)
+    }
+
+    /// As the step of that number in its plan.
+    pub(crate) fn at(
+        place: &Place,
+        scripts: Scripts,
+        fields: Value,
+        index: usize,
+    ) -> Result<Self, Vec<Finding>> {
+        let mut step = json!({"id": "schema", "step_type": "SchemaUpdate"});
+        step.as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        let mut steps = vec![json!({"id": "first", "step_type": "DataMigration"}); index];
+        steps.push(step);
+        let plan: MigrationPlan = serde_json::from_value(json!({
+            "from_version": "1.5.0", "to_version": "2.0.0", "migration_type": "MajorUpgrade",
+            "steps": steps,
+        }))
+        .unwrap();
+        let kind = SchemaUpdateKind::new(place.db.clone(), Arc::new(scripts));
+        let site = StepSite { plan: &plan, index };
+        let step = kind.build(&plan.steps[index], &site)?;
+        let warnings = Arc::new(Warnings::default());
+        let cx = StepContext {
+            run: RunId::new(chrono::Utc::now(), 7),
+            step: "schema".parse().unwrap(),
+            attempt: 1,
+            timeout: Duration::from_secs(60),
+            cancel: Cancel::new(),
+            reporter: warnings.clone(),
+        };
+        Ok(Self { step, cx, warnings })
+    }
+
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.0.lock().unwrap().clone()
+    }
+
+    pub(crate) async fn check(&self) -> Readiness {
+        self.step.check(&self.cx).await.unwrap()
+    }
+
+    pub(crate) async fn preview(&self) -> Preview {
+        self.step.preview(&self.cx).await.unwrap()
+    }
+
+    pub(crate) async fn prepare(&self) -> Receipt {
+        self.step.prepare(&self.cx).await.unwrap()
+    }
+
+    pub(crate) async fn probe(&self, receipt: &Receipt) -> Probe {
+        self.step.probe(&self.cx, receipt).await.unwrap()
+    }
+
+    pub(crate) async fn run(&self, receipt: &Receipt) -> Result<Outcome, StepError> {
+        self.step.run(&self.cx, receipt).await
+    }
+
+    pub(crate) async fn undo(&self, receipt: &Receipt) -> Result<UndoReport, StepError> {
+        self.step.undo(&self.cx, receipt).await
+    }
+}
+
+/// Asks for the end in a moment.
+pub(crate) fn cancel_soon(cancel: &Cancel) {
+    let cancel = cancel.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        cancel.cancel(CancelCause::Timeout);
+    });
+}
