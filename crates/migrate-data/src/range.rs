@@ -152,10 +152,13 @@ impl RangeWriter {
         fresh: bool,
     ) -> Result<Counts, RangeError> {
         let sql = self.sql();
-        let read = tx.count(&sql.count_source(range)).await?;
-        let from = self.stage(tx, range, staged).await?;
+        let read = tx
+            .count(&format!("{}{}", lazily(tx), sql.count_source(range)))
+            .await?;
         let policy = self.program.on_conflict();
-        let images = if fresh || policy == OnConflict::Fail {
+        let plain = fresh || policy == OnConflict::Fail;
+        let from = self.stage(tx, range, staged, plain).await?;
+        let images = if plain {
             0
         } else {
             tx.execute(&sql.keep_images(number, from)).await?
@@ -178,6 +181,7 @@ impl RangeWriter {
         tx: &mut Tx,
         range: &'a KeyRange,
         staged: Option<&[Vec<Cell>]>,
+        plain: bool,
     ) -> Result<Produced<'a>, RangeError> {
         match (&self.program, staged) {
             (Program::Sql(script), _) => {
@@ -185,10 +189,12 @@ impl RangeWriter {
                     select: &script.select,
                     range,
                 };
-                if self.layout.images == Images::Existing {
+                let once = plain || self.db.backend() == Backend::Sqlite;
+                if self.layout.images == Images::Existing && once {
                     return Ok(from);
                 }
-                // Computed once: a key that is made of random bits must not be another one later.
+                // Computed once, as several statements need it: a key that is made of random bits must
+                // not be another one later.
                 tx.execute(&self.sql().stage_script(from)).await?;
             }
             (Program::Rust(_), Some(rows)) => cells::stage(tx, self.sql(), rows).await?,
@@ -329,6 +335,17 @@ fn key_of(row: &SourceRow<'_>, key: &[String]) -> String {
         Ok(Cell::Null) | Err(_) => KeyPart::Text("?".to_owned()),
     };
     Key(key.iter().map(part).collect()).named(key)
+}
+
+/// What makes a commit not wait for the disk. Rows and ledger are lost together if the server
+/// crashes, and done again; the mark of the whole copy is committed in full, and all before it.
+pub(crate) fn lazily(tx: &Tx) -> &'static str {
+    match tx {
+        #[cfg(feature = "postgres")]
+        Tx::Postgres(_) => "SET LOCAL synchronous_commit = off; ",
+        #[cfg(feature = "sqlite")]
+        Tx::Sqlite(_) => "",
+    }
 }
 
 fn balanced(counts: Counts) -> Result<Counts, RangeError> {

@@ -102,12 +102,13 @@ impl Statements<'_> {
                 list(&self.column_names())
             ),
         };
+        let keys = list(&self.layout.conflict);
         let index = match self.backend {
             Backend::Postgres => {
-                format!("CREATE INDEX IF NOT EXISTS {index} ON {before} (_etlrs_range)")
+                format!("CREATE INDEX IF NOT EXISTS {index} ON {before} (_etlrs_range, {keys})")
             }
             Backend::Sqlite => format!(
-                "CREATE INDEX IF NOT EXISTS {} ON {before} (_etlrs_range)",
+                "CREATE INDEX IF NOT EXISTS {} ON {before} (_etlrs_range, {keys})",
                 own::name(Backend::Sqlite, &format!("{}_range", self.layout.before))
             ),
         };
@@ -250,8 +251,7 @@ impl Statements<'_> {
             .join(" AND ")
     }
 
-    /// Keeps the images of the target's rows whose keys a range produces.
-    pub(crate) fn keep_images(&self, number: i64, from: Produced<'_>) -> String {
+    fn keep_images_sql(&self, number: i64, from: Produced<'_>) -> String {
         let columns = self.column_names();
         format!(
             "INSERT INTO {} ({}, _etlrs_range, _etlrs_new) SELECT {}, {number}, {} FROM {} AS t WHERE {}",
@@ -264,8 +264,7 @@ impl Statements<'_> {
         )
     }
 
-    /// Keeps what was written for rows that have no image.
-    pub(crate) fn keep_new(&self, number: i64, from: Produced<'_>) -> String {
+    fn keep_new_sql(&self, number: i64, from: Produced<'_>) -> String {
         let columns = self.column_names();
         format!(
             "INSERT INTO {0} ({1}, _etlrs_range, _etlrs_new, _etlrs_after) SELECT {2}, {number}, {3}, {4} FROM {5} AS t \
@@ -403,8 +402,7 @@ impl Statements<'_> {
         }
     }
 
-    /// Notes what became of the rows that have an image.
-    pub(crate) fn mark_after(&self, number: i64) -> String {
+    fn mark_after_sql(&self, number: i64) -> String {
         format!(
             "UPDATE {} AS b SET _etlrs_after = {} FROM {} AS t WHERE b._etlrs_range = {number} AND {}",
             self.before(),
@@ -432,8 +430,7 @@ impl Statements<'_> {
         )
     }
 
-    /// Puts images back where the row is still what we wrote.
-    pub(crate) fn restore(&self, number: i64) -> String {
+    fn restore_sql(&self, number: i64) -> String {
         let columns = self.layout.columns.iter();
         let writable = columns.filter(|c| !c.computed && !self.layout.conflict.contains(&c.name));
         let sets: Vec<String> = writable
@@ -455,8 +452,7 @@ impl Statements<'_> {
         )
     }
 
-    /// The keys of rows with an image that somebody else changed or deleted since.
-    pub(crate) fn foreign_images(&self, number: i64) -> String {
+    fn foreign_images_sql(&self, number: i64) -> String {
         format!(
             "SELECT {} FROM {} AS b LEFT JOIN {} AS t ON {} WHERE b._etlrs_range = {number} AND NOT b._etlrs_new \
              AND ({} IS NULL OR ({hash} <> coalesce(b._etlrs_after, '') AND {hash} <> {}))",
@@ -480,8 +476,7 @@ impl Statements<'_> {
             .join(", ")
     }
 
-    /// Deletes the new rows of a range that are still what the transform gives.
-    pub(crate) fn delete_new(&self, number: i64, from: Produced<'_>) -> String {
+    fn delete_new_sql(&self, number: i64, from: Produced<'_>) -> String {
         let same = self
             .layout
             .outputs
@@ -517,8 +512,7 @@ impl Statements<'_> {
         }
     }
 
-    /// The keys of new rows of a range that are still there.
-    pub(crate) fn left_new(&self, number: i64, from: Produced<'_>) -> String {
+    fn left_new_sql(&self, number: i64, from: Produced<'_>) -> String {
         format!(
             "SELECT {} FROM {} AS t WHERE {} AND {}",
             self.shown_key("t"),
@@ -528,8 +522,7 @@ impl Statements<'_> {
         )
     }
 
-    /// Deletes the new rows of a range that are still as they were noted.
-    pub(crate) fn delete_noted(&self, number: i64) -> String {
+    fn delete_noted_sql(&self, number: i64) -> String {
         let target = self.target();
         let noted = format!(
             "SELECT {} FROM {} AS b, {target} AS t WHERE b._etlrs_range = {number} AND b._etlrs_new AND {} AND {} = b._etlrs_after",
@@ -544,8 +537,7 @@ impl Statements<'_> {
         )
     }
 
-    /// The keys of noted new rows of a range that are still there.
-    pub(crate) fn left_noted(&self, number: i64) -> String {
+    fn left_noted_sql(&self, number: i64) -> String {
         format!(
             "SELECT {} FROM {} AS b, {} AS t WHERE b._etlrs_range = {number} AND b._etlrs_new AND {}",
             self.shown_key("t"),
@@ -564,6 +556,63 @@ impl Statements<'_> {
             ),
             format!("DELETE FROM {} WHERE range = {number}", self.ledger()),
         ]
+    }
+
+    /// A join with the target as walks of its index, one for each row of the batch: PostgreSQL
+    /// may prefer to read the whole target into a hash, for every batch again.
+    fn by_index(&self, sql: &str) -> String {
+        match self.backend {
+            Backend::Postgres => format!(
+                "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; {sql}; \
+                 SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT"
+            ),
+            Backend::Sqlite => sql.to_owned(),
+        }
+    }
+
+    /// Keeps the images of the target's rows whose keys a range produces.
+    pub(crate) fn keep_images(&self, number: i64, from: Produced<'_>) -> String {
+        self.by_index(&self.keep_images_sql(number, from))
+    }
+
+    /// Keeps what was written for rows that have no image.
+    pub(crate) fn keep_new(&self, number: i64, from: Produced<'_>) -> String {
+        self.by_index(&self.keep_new_sql(number, from))
+    }
+
+    /// Notes what became of the rows that have an image.
+    pub(crate) fn mark_after(&self, number: i64) -> String {
+        self.by_index(&self.mark_after_sql(number))
+    }
+
+    /// Puts images back where the row is still what we wrote.
+    pub(crate) fn restore(&self, number: i64) -> String {
+        self.by_index(&self.restore_sql(number))
+    }
+
+    /// The keys of rows with an image that somebody else changed or deleted since.
+    pub(crate) fn foreign_images(&self, number: i64) -> String {
+        self.by_index(&self.foreign_images_sql(number))
+    }
+
+    /// Deletes the new rows of a range that are still what the transform gives.
+    pub(crate) fn delete_new(&self, number: i64, from: Produced<'_>) -> String {
+        self.by_index(&self.delete_new_sql(number, from))
+    }
+
+    /// The keys of new rows of a range that are still there.
+    pub(crate) fn left_new(&self, number: i64, from: Produced<'_>) -> String {
+        self.by_index(&self.left_new_sql(number, from))
+    }
+
+    /// Deletes the new rows of a range that are still as they were noted.
+    pub(crate) fn delete_noted(&self, number: i64) -> String {
+        self.by_index(&self.delete_noted_sql(number))
+    }
+
+    /// The keys of noted new rows of a range that are still there.
+    pub(crate) fn left_noted(&self, number: i64) -> String {
+        self.by_index(&self.left_noted_sql(number))
     }
 
     /// Enters a range into the ledger.

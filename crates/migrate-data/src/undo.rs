@@ -239,10 +239,14 @@ async fn delete_computed(
     let there = tx.count(&sql.count_source(&entry.range)).await?;
     done.missing = i128::from(entry.counts.read) - i128::from(there);
     let from = match (&writer.program, &staged) {
-        (Program::Sql(script), _) => Produced::Script {
-            select: &script.select,
-            range: &entry.range,
-        },
+        (Program::Sql(script), _) => {
+            let from = Produced::Script {
+                select: &script.select,
+                range: &entry.range,
+            };
+            tx.execute(&sql.stage_script(from)).await?;
+            Produced::Stage
+        }
         (Program::Rust(_), rows) => {
             cells::stage(tx, sql, rows.as_deref().unwrap_or_default()).await?;
             Produced::Stage
