@@ -55,13 +55,17 @@ fn plain<T>(
 ) -> Ended<T> {
     match (result, cause) {
         (Ok(value), _) => Ended::Well(value),
-        (Err(_), Some(CancelCause::Timeout)) => Ended::Failed(
-            StepError::failed(format!(
+        (Err(error), Some(CancelCause::Timeout)) => {
+            let message = format!(
                 "it took longer than its timeout of {}",
                 crate::duration::human(timeout)
-            ))
-            .hint("give the step a longer `timeout` in the plan"),
-        ),
+            );
+            let mut late = StepError::failed(message)
+                .cause(error.message)
+                .hint("give the step a longer `timeout` in the plan");
+            late.causes.extend(error.causes);
+            Ended::Failed(late)
+        }
         (Err(error), Some(CancelCause::Signal(signal)))
             if error.kind == StepErrorKind::Interrupted =>
         {

@@ -48,12 +48,12 @@ impl MigrationExecutor {
         }
         let skipped = &self.options.skip_checks;
         findings.retain(|finding| !skipped.iter().any(|name| names(name, &finding.code)));
+        if findings.iter().any(|f| f.severity == Severity::Error) {
+            return Err(MigrationError::Checks(findings));
+        }
         for finding in &findings {
             let finding = finding.clone();
             self.reporter.event(&Event::Finding { finding });
-        }
-        if findings.iter().any(|f| f.severity == Severity::Error) {
-            return Err(MigrationError::Checks(findings));
         }
         Ok(findings)
     }

@@ -1,0 +1,162 @@
+//! A deployment as it lies on disk: its root, its settings, its database's URL.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use migrate_core::Finding;
+use migrate_schema::db::DatabaseUrl;
+use migrate_service::ServiceConfig;
+use serde::Deserialize;
+
+use crate::args::Global;
+use crate::failure::Failure;
+
+/// The config file's place below the root.
+pub(crate) const CONFIG_FILE: &str = "config/config.toml";
+/// Our own optional file at the root.
+const SETTINGS_FILE: &str = "etlrs-migrate.toml";
+
+/// What `etlrs-migrate.toml` may say.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Settings {
+    /// Whether the commands of plans may run without asking.
+    pub(crate) allow_commands: bool,
+    /// The services that are stopped round a run.
+    pub(crate) services: BTreeMap<String, ServiceConfig>,
+}
+
+/// Where the database's URL was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UrlSource {
+    /// `--database-url`.
+    Flag,
+    /// `$DATABASE_URL`.
+    Environment,
+    /// The config file.
+    ConfigFile,
+}
+
+impl std::fmt::Display for UrlSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Flag => "--database-url",
+            Self::Environment => "$DATABASE_URL",
+            Self::ConfigFile => CONFIG_FILE,
+        })
+    }
+}
+
+/// A deployment that exists.
+#[derive(Debug, Clone)]
+pub(crate) struct Deployment {
+    /// The root as the user wrote it.
+    pub(crate) shown_root: PathBuf,
+    /// The root, absolute.
+    pub(crate) root: PathBuf,
+    pub(crate) settings: Settings,
+}
+
+impl Deployment {
+    /// Opens the deployment at `-C`.
+    pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
+        let shown = global.root.clone();
+        let root = shown.canonicalize().map_err(|error| {
+            Failure::unchanged(format!("the deployment {}: {error}", shown.display()))
+                .hint("give its directory with -C DIR")
+        })?;
+        if !root.is_dir() {
+            return Err(Failure::unchanged(format!(
+                "the deployment {} is not a directory",
+                shown.display()
+            )));
+        }
+        let settings = read_settings(&root)?;
+        Ok(Self {
+            shown_root: shown,
+            root,
+            settings,
+        })
+    }
+
+    /// The database's URL: the flag's, else the environment's, else the config file's own.
+    pub(crate) fn url(&self, global: &Global) -> Result<(DatabaseUrl, UrlSource), Failure> {
+        if let Some(text) = &global.database_url {
+            return Ok((self.parsed(text, UrlSource::Flag)?, UrlSource::Flag));
+        }
+        if !global.config_url_only
+            && let Ok(text) = std::env::var("DATABASE_URL")
+            && !text.is_empty()
+        {
+            let source = UrlSource::Environment;
+            return Ok((self.parsed(&text, source)?, source));
+        }
+        let source = UrlSource::ConfigFile;
+        Ok((self.url_of_config()?, source))
+    }
+
+    /// The URL that the config file names, in either shape.
+    pub(crate) fn url_of_config(&self) -> Result<DatabaseUrl, Failure> {
+        let path = self.root.join(CONFIG_FILE);
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            Failure::unchanged(format!("{CONFIG_FILE} can't be read: {error}")).hint(
+                "name the database with --database-url or $DATABASE_URL, or give the deployment's directory with -C DIR",
+            )
+        })?;
+        let located = migrate_config::parse_toml(CONFIG_FILE, &text)
+            .map_err(|found| Failure::findings("the config file can't be read", found))?;
+        let pointer = ["/database_url", "/database/url"]
+            .into_iter()
+            .find(|pointer| located.value.pointer(pointer).is_some())
+            .ok_or_else(|| {
+                Failure::unchanged(format!("{CONFIG_FILE} names no database: neither `database_url` nor `[database] url` is there"))
+                    .hint("add it, or name the database with --database-url")
+            })?;
+        let Some(url) = located.value.pointer(pointer).and_then(|url| url.as_str()) else {
+            let finding =
+                Finding::error("config.wrong-type", "the database's URL must be a string")
+                    .at(pointer);
+            return Err(Failure::findings(
+                "the config file can't be used",
+                located.locate(vec![finding]),
+            ));
+        };
+        self.parsed(url, UrlSource::ConfigFile)
+    }
+
+    fn parsed(&self, text: &str, source: UrlSource) -> Result<DatabaseUrl, Failure> {
+        let url: DatabaseUrl = text
+            .parse()
+            .map_err(|error| Failure::unchanged(format!("{source}: {error}")))?;
+        Ok(url.resolve(&self.root))
+    }
+
+    /// What a person should know when the config file names another database than the one used.
+    pub(crate) fn other_database(&self, used: &DatabaseUrl, source: UrlSource) -> Option<String> {
+        if source == UrlSource::ConfigFile {
+            return None;
+        }
+        let own = self.url_of_config().ok()?;
+        (own.secret() != used.secret()).then(|| {
+            format!("{source} names {used}, but {CONFIG_FILE} names {own}; {source} is used")
+        })
+    }
+}
+
+fn read_settings(root: &Path) -> Result<Settings, Failure> {
+    let path = root.join(SETTINGS_FILE);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Settings::default());
+        }
+        Err(error) => {
+            return Err(Failure::unchanged(format!(
+                "{SETTINGS_FILE} can't be read: {error}"
+            )));
+        }
+    };
+    toml_edit::de::from_str(&text).map_err(|error| {
+        Failure::unchanged(format!("{SETTINGS_FILE}: {}", error.to_string().trim_end()))
+    })
+}

@@ -1,0 +1,301 @@
+//! Plans and scripts: those of a directory before those embedded in the binary.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use include_dir::{Dir, include_dir};
+use migrate_config::Located;
+use migrate_core::ports::Script;
+use migrate_core::{Finding, MigrationPlan, PlanEdge, Scripts, Version, VersionGraph, plan_check};
+use sha2::{Digest, Sha256};
+
+use crate::failure::Failure;
+
+static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../migrations");
+
+/// Where plans and scripts are found.
+#[derive(Debug, Clone)]
+pub(crate) struct Migrations {
+    /// The overlay, if there is one.
+    dir: Option<PathBuf>,
+}
+
+/// A plan with where it came from.
+#[derive(Debug)]
+pub(crate) struct LoadedPlan {
+    pub(crate) origin: String,
+    pub(crate) plan: MigrationPlan,
+    pub(crate) located: Located,
+    pub(crate) sha256: String,
+}
+
+impl Migrations {
+    /// The directory given, which must exist, or `migrations` below the root if it is there.
+    pub(crate) fn find(root: &Path, given: Option<&Path>) -> Result<Self, Failure> {
+        let dir = match given {
+            Some(dir) => {
+                let dir = root.join(dir);
+                if !dir.is_dir() {
+                    return Err(Failure::unchanged(format!(
+                        "--migrations {}: there is no such directory",
+                        dir.display()
+                    )));
+                }
+                Some(dir)
+            }
+            None => Some(root.join("migrations")).filter(|dir| dir.is_dir()),
+        };
+        Ok(Self { dir })
+    }
+
+    /// The graph of all plans that exist.
+    pub(crate) fn graph(&self) -> Result<VersionGraph, Failure> {
+        let mut names: BTreeMap<String, String> = BTreeMap::new();
+        if let Some(plans) = EMBEDDED.get_dir("plans") {
+            for file in plans.files() {
+                insert(&mut names, file.path())?;
+            }
+        }
+        if let Some(dir) = self.dir.as_ref().map(|dir| dir.join("plans")) {
+            let mut own = BTreeMap::new();
+            for path in files_of(&dir)? {
+                insert(&mut own, &path)?;
+            }
+            names.extend(own);
+        }
+        Ok(VersionGraph::new(names.iter().filter_map(
+            |(stem, file)| {
+                let (from, to) = stem.split_once('_')?;
+                Some(PlanEdge {
+                    from: from.parse().ok()?,
+                    to: to.parse().ok()?,
+                    name: file.clone(),
+                })
+            },
+        )))
+    }
+
+    /// The shortest chain of plans between two versions.
+    pub(crate) fn path(&self, from: &Version, to: &Version) -> Result<Vec<PlanEdge>, Failure> {
+        self.graph()?
+            .path(from, to)
+            .map_err(|error| Failure::unchanged(error.to_string()))
+    }
+
+    /// Reads a plan with all its findings.
+    pub(crate) fn load(&self, edge: &PlanEdge) -> Result<LoadedPlan, Failure> {
+        let name = format!("plans/{}", edge.name);
+        let script = self
+            .read(&name)
+            .map_err(|finding| Failure::findings("the plan can't be read", vec![finding]))?;
+        let refuse = |findings| {
+            Failure::findings(
+                "the plan has errors; nothing was changed".to_owned(),
+                findings,
+            )
+        };
+        let located = migrate_config::parse(&script.origin, &script.text).map_err(refuse)?;
+        let plan = plan_check::read(&located.value)
+            .map_err(|findings| refuse(located.locate(findings)))?;
+        if plan.from_version != edge.from || plan.to_version != edge.to {
+            return Err(refuse(located.locate(vec![
+                Finding::error(
+                    "plan.other-versions",
+                    format!(
+                        "the file's name says {} to {}, its content {} to {}",
+                        edge.from, edge.to, plan.from_version, plan.to_version
+                    ),
+                )
+                .at("/from_version"),
+            ])));
+        }
+        Ok(LoadedPlan {
+            origin: script.origin,
+            sha256: sha256(&script.text),
+            plan,
+            located,
+        })
+    }
+
+    fn in_overlay(&self, name: &str) -> Result<Option<Script>, Finding> {
+        let Some(dir) = &self.dir else {
+            return Ok(None);
+        };
+        let path = dir.join(name);
+        let unreadable = |error: std::io::Error| {
+            Finding::error("script.unreadable", format!("{}: {error}", path.display()))
+        };
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let inside = dir.canonicalize().map_err(unreadable)?;
+        if !path
+            .canonicalize()
+            .map_err(unreadable)?
+            .starts_with(&inside)
+        {
+            return Err(Finding::error(
+                "script.outside",
+                format!("{} leads outside the migrations directory", path.display()),
+            ));
+        }
+        let text = std::fs::read_to_string(&path).map_err(unreadable)?;
+        Ok(Some(Script {
+            origin: path.display().to_string(),
+            text,
+        }))
+    }
+}
+
+impl Scripts for Migrations {
+    fn read(&self, name: &str) -> Result<Script, Finding> {
+        let plain = Path::new(name)
+            .components()
+            .all(|part| matches!(part, std::path::Component::Normal(_)));
+        if name.is_empty() || !plain {
+            return Err(Finding::error(
+                "script.outside",
+                format!("{name:?} is not a name below the migrations directory"),
+            ));
+        }
+        if let Some(script) = self.in_overlay(name)? {
+            return Ok(script);
+        }
+        let embedded = EMBEDDED
+            .get_file(name)
+            .and_then(|file| file.contents_utf8());
+        if let Some(text) = embedded {
+            return Ok(Script {
+                origin: format!("embedded:{name}"),
+                text: text.to_owned(),
+            });
+        }
+        let places = match &self.dir {
+            Some(dir) => format!("{} and the embedded scripts", dir.display()),
+            None => "the embedded scripts".to_owned(),
+        };
+        Err(Finding::error(
+            "script.missing",
+            format!("there is no script {name:?} in {places}"),
+        )
+        .hint(format!("scripts that exist: {}", self.names().join(", "))))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = EMBEDDED
+            .files()
+            .map(|file| file.path().display().to_string())
+            .collect();
+        if let Some(dir) = &self.dir {
+            names.extend(
+                files_of(dir)
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|path| path.display().to_string()),
+            );
+        }
+        names.retain(|name| Path::new(name).extension().is_some_and(|ext| ext == "sql"));
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+fn files_of(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let unreadable =
+        |error| Failure::unchanged(format!("{} can't be read: {error}", dir.display()));
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        if entry.path().is_file() {
+            names.push(PathBuf::from(entry.file_name()));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn insert(names: &mut BTreeMap<String, String>, path: &Path) -> Result<(), Failure> {
+    let text = |part: Option<&std::ffi::OsStr>| part.map(|p| p.to_string_lossy().into_owned());
+    let (Some(stem), Some(file), Some(extension)) = (
+        text(path.file_stem()),
+        text(path.file_name()),
+        text(path.extension()),
+    ) else {
+        return Ok(());
+    };
+    if !matches!(extension.as_str(), "json" | "toml") {
+        return Ok(());
+    }
+    if let Some(other) = names.insert(stem, file.clone()) {
+        return Err(Failure::unchanged(format!(
+            "{other} and {file} are both plans between the same versions; remove one"
+        )));
+    }
+    Ok(())
+}
+
+pub(crate) fn sha256(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Remembers every script that was read, so that the journal can keep it.
+pub(crate) struct Recorded<S> {
+    inner: S,
+    read: Mutex<BTreeMap<String, Script>>,
+}
+
+impl<S: Scripts> Recorded<S> {
+    pub(crate) fn new(inner: S) -> Self {
+        Self {
+            inner,
+            read: Mutex::default(),
+        }
+    }
+
+    /// What was read so far, by the name asked for.
+    pub(crate) fn scripts(&self) -> BTreeMap<String, Script> {
+        self.read
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl<S: Scripts> Scripts for Recorded<S> {
+    fn read(&self, name: &str) -> Result<Script, Finding> {
+        let script = self.inner.read(name)?;
+        self.read
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert(name.to_owned(), script.clone());
+        Ok(script)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.inner.names()
+    }
+}
+
+/// The scripts that a journal kept: a run goes on, and back, with the very texts it began with.
+pub(crate) struct Kept(pub(crate) BTreeMap<String, Script>);
+
+impl Scripts for Kept {
+    fn read(&self, name: &str) -> Result<Script, Finding> {
+        self.0.get(name).cloned().ok_or_else(|| {
+            Finding::error(
+                "script.missing",
+                format!("the journal kept no script {name:?}"),
+            )
+        })
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+}

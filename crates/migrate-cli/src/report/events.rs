@@ -1,0 +1,13 @@
+//! Events as JSON lines on stdout.
+
+use migrate_core::{Event, Reporter};
+
+pub(super) struct JsonEvents;
+
+impl Reporter for JsonEvents {
+    fn event(&self, event: &Event) {
+        if let Ok(text) = serde_json::to_string(event) {
+            super::out(&text);
+        }
+    }
+}

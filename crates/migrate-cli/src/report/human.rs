@@ -1,0 +1,238 @@
+//! Events for people, on stderr: a bar on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal as _;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use console::style;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use migrate_core::duration::human as time;
+use migrate_core::{Event, Reporter};
+
+use super::Level;
+use super::progress::Rate;
+
+/// Without a terminal, progress is told this often.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+pub(crate) struct HumanEvents {
+    level: Level,
+    terminal: bool,
+    step: Mutex<Option<InFlight>>,
+}
+
+struct InFlight {
+    began: Instant,
+    told: Instant,
+    rate: Rate,
+    bar: Option<ProgressBar>,
+}
+
+impl HumanEvents {
+    pub(super) fn new(level: Level) -> Self {
+        Self {
+            level,
+            terminal: std::io::stderr().is_terminal(),
+            step: Mutex::new(None),
+        }
+    }
+
+    /// Writes a line without tearing the bar.
+    pub(super) fn line(&self, text: &str) {
+        match self.locked().as_ref().and_then(|step| step.bar.as_ref()) {
+            Some(bar) => bar.suspend(|| super::err(text)),
+            None => super::err(text),
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        if let Some(bar) = self.locked().take().and_then(|step| step.bar) {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, Option<InFlight>> {
+        self.step
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn begin(&self) {
+        let now = Instant::now();
+        *self.locked() = Some(InFlight {
+            began: now,
+            told: now,
+            rate: Rate::default(),
+            bar: None,
+        });
+    }
+
+    fn progress(&self, done: u64, total: Option<u64>, unit: &str) {
+        let mut step = self.locked();
+        let Some(step) = step.as_mut() else {
+            return;
+        };
+        step.rate.take(step.began.elapsed(), done);
+        let line = step.rate.line(done, total, unit);
+        if self.terminal {
+            let bar = step.bar.get_or_insert_with(|| bar(total));
+            bar.set_length(total.unwrap_or(done));
+            bar.set_position(done);
+            bar.set_message(line);
+        } else if step.told.elapsed() >= PLAIN_EVERY {
+            step.told = Instant::now();
+            super::err(&format!("      {line}"));
+        }
+    }
+
+    fn text(&self, event: &Event) -> Option<String> {
+        Some(match event {
+            Event::Finding { finding } => {
+                let text = finding.to_string().replace('\n', "\n  ");
+                format!("{} {text}", style("warning").yellow())
+            }
+            Event::Phase { phase } => {
+                let known = phase_line(phase);
+                if known.is_empty() && self.level < Level::Verbose {
+                    return None;
+                }
+                if known.is_empty() {
+                    phase.clone()
+                } else {
+                    known.to_owned()
+                }
+            }
+            Event::RollbackPoint { message } => format!("      {message}"),
+            Event::Service { message } => format!("      {message}"),
+            Event::StepStarted {
+                step,
+                index,
+                total,
+                title,
+                attempt,
+            } => {
+                let again = if *attempt > 1 {
+                    format!(", try {attempt}")
+                } else {
+                    String::new()
+                };
+                format!(
+                    "{} {}: {title}{again}",
+                    style(format!("[{index}/{total}]")).bold(),
+                    step
+                )
+            }
+            Event::StepFinished {
+                message,
+                notes,
+                duration_ms,
+                skipped,
+                ..
+            } => {
+                let mark = if *skipped {
+                    style("-").dim()
+                } else {
+                    style("ok").green()
+                };
+                let took = time(Duration::from_millis(*duration_ms));
+                let mut text = format!("      {mark} {message} ({took})");
+                for note in notes {
+                    text.push_str(&format!("\n         {note}"));
+                }
+                text
+            }
+            Event::StepFailed { error, .. } => {
+                format!("      {} {error}", style("failed").red().bold())
+            }
+            Event::StepUndone {
+                step,
+                message,
+                left,
+            } => {
+                let mut text = format!("      {} {step}: {message}", style("undone").yellow());
+                for one in left {
+                    text.push_str(&format!("\n         left: {one}"));
+                }
+                text
+            }
+            Event::CheckResult {
+                name,
+                passed,
+                critical,
+                expected,
+                found,
+                ..
+            } => {
+                if *passed {
+                    format!("      {} {name}", style("ok").green())
+                } else {
+                    let mark = if *critical {
+                        style("failed").red().bold()
+                    } else {
+                        style("warning").yellow()
+                    };
+                    format!("      {mark} {name}: expected {expected}, found {found}")
+                }
+            }
+            Event::Warning { step, message } => {
+                let at = step
+                    .as_ref()
+                    .map(|step| format!("{step}: "))
+                    .unwrap_or_default();
+                format!("{} {at}{message}", style("warning").yellow())
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn phase_line(phase: &str) -> &'static str {
+    match phase {
+        "rollback-point" => "making the rollback point",
+        "validation" => "checking the result",
+        "undo" => "taking back what was done",
+        "restore" => "restoring the rollback point",
+        "verify" => "comparing with what was there before",
+        _ => "",
+    }
+}
+
+fn bar(total: Option<u64>) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(8));
+    let template = if total.is_some() {
+        "      [{bar:30}] {msg}"
+    } else {
+        "      {spinner} {msg}"
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
+}
+
+impl Reporter for HumanEvents {
+    fn event(&self, event: &Event) {
+        match event {
+            Event::StepProgress {
+                done, total, unit, ..
+            } => {
+                if self.level > Level::Quiet {
+                    self.progress(*done, *total, unit);
+                }
+                return;
+            }
+            Event::StepFinished { .. } | Event::StepFailed { .. } | Event::StepUndone { .. } => {
+                self.clear();
+            }
+            Event::StepStarted { .. } => self.begin(),
+            Event::Phase { phase } if phase == "undo" => self.begin(),
+            _ => {}
+        }
+        let failed = matches!(event, Event::StepFailed { .. } | Event::Warning { .. });
+        if (self.level > Level::Quiet || failed)
+            && let Some(text) = self.text(event)
+        {
+            self.line(&text);
+        }
+    }
+}

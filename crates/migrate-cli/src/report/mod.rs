@@ -1,0 +1,175 @@
+//! What people and machines see. The only place that writes to a stream.
+
+mod documents;
+mod events;
+mod human;
+mod progress;
+mod summary;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
+
+use console::style;
+use migrate_core::{Reporter, Step, Version};
+use serde_json::{Value, json};
+
+use crate::args::{Format, Global};
+use crate::failure::Failure;
+use crate::plans::LoadedPlan;
+use crate::wire::Wired;
+
+use events::JsonEvents;
+use human::HumanEvents;
+
+/// How much is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// Only errors and results.
+    Quiet,
+    /// What happens.
+    Normal,
+    /// Every detail.
+    Verbose,
+}
+
+/// Where everything that is shown goes.
+pub(crate) struct Output {
+    format: Format,
+    level: Level,
+    human: Arc<HumanEvents>,
+}
+
+impl Output {
+    pub(crate) fn new(global: &Global) -> Self {
+        let level = match (global.quiet, global.verbose) {
+            (true, _) => Level::Quiet,
+            (false, 0) => Level::Normal,
+            _ => Level::Verbose,
+        };
+        Self {
+            format: global.format,
+            level,
+            human: Arc::new(HumanEvents::new(level)),
+        }
+    }
+
+    fn json(&self) -> bool {
+        crate::is_json(self.format)
+    }
+
+    /// Where the engine's events go.
+    pub(crate) fn reporter(&self) -> Arc<dyn Reporter> {
+        if self.json() {
+            Arc::new(JsonEvents)
+        } else {
+            self.human.clone()
+        }
+    }
+
+    /// Takes the progress bar away before other output.
+    pub(crate) fn done_with_progress(&self) {
+        self.human.clear();
+    }
+
+    /// One line about what was done, as the result.
+    pub(crate) fn say(&self, message: &str) {
+        if self.json() {
+            document(&json!({ "message": message }));
+        } else {
+            out(message);
+        }
+    }
+
+    /// A line for people while things happen.
+    pub(crate) fn note(&self, message: &str) {
+        if !self.json() && self.level > Level::Quiet {
+            self.human.line(message);
+        }
+    }
+
+    /// Which database, and whether the config file names another.
+    pub(crate) fn database(&self, wired: &Wired) {
+        let backend = wired.db.backend();
+        self.note(&format!(
+            "{} {backend} {}",
+            style("database").bold(),
+            wired.url
+        ));
+        if let Some(warning) = wired
+            .deployment
+            .other_database(&wired.url, wired.url_source)
+        {
+            self.note(&format!("{} {warning}", style("warning").yellow()));
+        }
+    }
+
+    /// Which plan.
+    pub(crate) fn plan(&self, loaded: &LoadedPlan, steps: &[Box<dyn Step>]) {
+        let plan = &loaded.plan;
+        self.note(&format!(
+            "{}     {} -> {} ({}, {} steps)",
+            style("plan").bold(),
+            plan.from_version,
+            plan.to_version,
+            loaded.origin,
+            steps.len()
+        ));
+    }
+
+    pub(crate) fn already(&self, version: &Version, why: &str) {
+        if self.json() {
+            document(
+                &json!({ "event": "result", "end": "already_there", "version": version, "reason": why }),
+            );
+        } else {
+            out(&format!("already at {version}: {why}; nothing was done"));
+        }
+    }
+
+    /// A failure, with everything that was found.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if self.json() {
+            document(&json!({ "event": "error", "error": {
+                "exit_code": failure.code,
+                "message": failure.message,
+                "findings": failure.findings,
+                "hint": failure.hint,
+            }}));
+        } else {
+            self.human.clear();
+            let text = failure.to_string();
+            err(&format!(
+                "{} {text}",
+                style("error:").red().bold().for_stderr()
+            ));
+        }
+    }
+
+    /// Asks on a terminal; without one it refuses and names the flag.
+    pub(crate) fn confirm(&self, question: &str) -> Result<bool, Failure> {
+        let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        if !terminal || self.json() {
+            return Err(Failure::refused(format!("refused: {question}")).hint("agree with --yes"));
+        }
+        dialoguer::Confirm::new()
+            .with_prompt(format!("{question}. Go on?"))
+            .default(false)
+            .interact()
+            .map_err(|error| Failure::refused(format!("not confirmed: {error}")))
+    }
+}
+
+/// A line on stdout. A closed pipe is nobody's failure.
+fn out(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// A line on stderr.
+fn err(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// One JSON document, on one line.
+fn document(value: &Value) {
+    out(&value.to_string());
+}

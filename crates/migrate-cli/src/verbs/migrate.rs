@@ -1,0 +1,250 @@
+//! Forward: from a version to another, plan by plan.
+
+use std::sync::Arc;
+
+use migrate_core::executor::{Backup, RunEnd};
+use migrate_core::{
+    Cancel, Journal, MigrationError, MigrationExecutor, MigrationResult, RunOptions, RunState,
+    Scripts, Step, Undoable, Version,
+};
+
+use crate::args::{Global, RunArgs};
+use crate::exit;
+use crate::failure::Failure;
+use crate::plans::{LoadedPlan, Migrations, Recorded};
+use crate::report::Output;
+use crate::verbs::next;
+use crate::wire::{Access, Wired};
+
+/// `--from A --to B`.
+pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Result<u8, Failure> {
+    let (from, to) = versions(args)?;
+    let cancel = Cancel::new();
+    crate::signals::watch(&cancel)
+        .map_err(|error| Failure::unchanged(format!("signals can't be watched: {error}")))?;
+    let migrations = {
+        let deployment = crate::deployment::Deployment::open(global)?;
+        Migrations::find(&deployment.root, global.migrations.as_deref())?
+    };
+    if from == to {
+        output.say(&format!("already at {to}: --from and --to are the same"));
+        return Ok(exit::DONE);
+    }
+    let chain = migrations.path(&from, &to)?;
+    let plans = chain
+        .iter()
+        .map(|edge| migrations.load(edge))
+        .collect::<Result<Vec<_>, _>>()?;
+    let wired = Wired::open(global).await?;
+    output.database(&wired);
+    for (index, plan) in plans.iter().enumerate() {
+        if args.dry_run && index > 0 {
+            output.say(&format!(
+                "{}: can only be looked at once the plan before it has run",
+                plan.origin
+            ));
+            continue;
+        }
+        one_plan(global, args, output, &wired, &migrations, plan, &cancel).await?;
+    }
+    Ok(exit::DONE)
+}
+
+fn versions(args: &RunArgs) -> Result<(Version, Version), Failure> {
+    let missing = |flag: &str| {
+        Failure::usage(format!("{flag} VERSION is missing"))
+            .hint("for example: etlrs-migrate --from 1.5.0 --to 2.0.0; see --help for the verbs")
+    };
+    let to = args.to.as_deref().ok_or_else(|| missing("--to"))?;
+    let from = args.from.as_deref().ok_or_else(|| missing("--from"))?;
+    Ok((version(from, "--from")?, version(to, "--to")?))
+}
+
+/// Parses a version of the command line.
+pub(crate) fn version(text: &str, flag: &str) -> Result<Version, Failure> {
+    text.parse()
+        .map_err(|error| Failure::unchanged(format!("{flag}: {error}")))
+}
+
+async fn one_plan(
+    global: &Global,
+    args: &RunArgs,
+    output: &Output,
+    wired: &Wired,
+    migrations: &Migrations,
+    loaded: &LoadedPlan,
+    cancel: &Cancel,
+) -> Result<(), Failure> {
+    let recorded = Arc::new(Recorded::new(migrations.clone()));
+    let scripts: Arc<dyn Scripts> = recorded.clone();
+    let registry = wired.registry(&scripts);
+    let steps = registry
+        .build_all(&loaded.plan, "steps", &loaded.plan.steps)
+        .map_err(|found| Failure::of(MigrationError::Plan(found), Some(&loaded.located)))?;
+    output.plan(loaded, &steps);
+    if !args.dry_run {
+        consent(global, args, output, wired, &steps)?;
+    }
+    let mut options = options(global, args, wired);
+    options.scripts = recorded.scripts();
+    options.inputs = inputs(loaded, &options.scripts);
+    let access = if args.dry_run {
+        Access::ReadOnly
+    } else {
+        Access::Write
+    };
+    let journal = wired.journal(access).await?;
+    let (from, to) = (&loaded.plan.from_version, &loaded.plan.to_version);
+    let executor = MigrationExecutor::new(&from.to_string(), &to.to_string(), args.dry_run)
+        .with_registry(registry);
+    let executor = wired.executor(
+        executor,
+        &journal,
+        options,
+        output.reporter(),
+        cancel.clone(),
+    );
+    let result = executor.execute_migration(&loaded.plan).await;
+    output.done_with_progress();
+    match result {
+        Ok(result) => {
+            tell(global, output, &journal, loaded, &result).await;
+            Ok(())
+        }
+        Err(error) => Err(with_next(global, &journal, error, Some(loaded)).await),
+    }
+}
+
+fn options(global: &Global, args: &RunArgs, wired: &Wired) -> RunOptions {
+    let mut flags = Vec::new();
+    if args.no_backup {
+        flags.push("--no-backup".to_owned());
+    }
+    if global.yes {
+        flags.push("--yes".to_owned());
+    }
+    if wired.commands_allowed() {
+        flags.push("--allow-commands".to_owned());
+    }
+    flags.extend(
+        global
+            .skip_check
+            .iter()
+            .map(|name| format!("--skip-check {name}")),
+    );
+    RunOptions {
+        backup: if args.no_backup {
+            Backup::Skip
+        } else {
+            Backup::Make
+        },
+        skip_checks: global.skip_check.clone(),
+        flags,
+        identity: wired.identity.clone(),
+        salt: salt(),
+        ..RunOptions::default()
+    }
+}
+
+/// Tells runs of one second apart: process number and the clock's fraction.
+pub(crate) fn salt() -> u16 {
+    let nanos = chrono::Utc::now().timestamp_subsec_micros() >> 4;
+    let mixed = (nanos ^ std::process::id().rotate_left(7)) & 0xffff;
+    u16::try_from(mixed).unwrap_or_default()
+}
+
+/// Hashes of what decides the run, by name.
+pub(crate) fn inputs(
+    loaded: &LoadedPlan,
+    scripts: &std::collections::BTreeMap<String, migrate_core::Script>,
+) -> std::collections::BTreeMap<String, String> {
+    let mut inputs: std::collections::BTreeMap<_, _> = scripts
+        .iter()
+        .map(|(name, script)| (format!("script {name}"), crate::plans::sha256(&script.text)))
+        .collect();
+    inputs.insert("plan".to_owned(), loaded.sha256.clone());
+    inputs
+}
+
+/// Asks for what needs consent; without a terminal it names the missing flag.
+fn consent(
+    global: &Global,
+    args: &RunArgs,
+    output: &Output,
+    wired: &Wired,
+    steps: &[Box<dyn Step>],
+) -> Result<(), Failure> {
+    let runs = steps.iter().any(|step| step.describe().runs_commands);
+    if runs && !wired.commands_allowed() {
+        return Err(Failure::refused("refused: this plan runs commands, and nobody agreed to that")
+            .hint("read them with `etlrs-migrate plan`, then agree with --allow-commands (or allow_commands = true in etlrs-migrate.toml)"));
+    }
+    let for_good: Vec<String> = steps
+        .iter()
+        .map(|step| step.describe())
+        .filter(|about| about.undo == Undoable::No && !about.deferred)
+        .map(|about| about.title)
+        .collect();
+    if for_good.is_empty() || global.yes {
+        return Ok(());
+    }
+    let net = if args.no_backup {
+        "and --no-backup leaves nothing to restore"
+    } else {
+        "only the rollback point covers them"
+    };
+    let question = format!(
+        "these steps can't be undone ({net}): {}",
+        for_good.join("; ")
+    );
+    if output.confirm(&question)? {
+        Ok(())
+    } else {
+        Err(Failure::refused("not confirmed; nothing was changed"))
+    }
+}
+
+async fn tell(
+    global: &Global,
+    output: &Output,
+    journal: &Arc<dyn Journal>,
+    loaded: &LoadedPlan,
+    result: &MigrationResult,
+) {
+    let back = match journal.runs().await {
+        Ok(runs) => runs
+            .iter()
+            .rfind(|log| Some(&log.header.run) == result.run.as_ref())
+            .map(|log| next::line(global, &next::back(log, None))),
+        Err(_) => None,
+    };
+    match &result.end {
+        RunEnd::AlreadyThere(why) => output.already(&loaded.plan.to_version, why),
+        RunEnd::DryRun => output.dry_run(result),
+        _ => output.summary(&loaded.plan, result, back.as_deref()),
+    }
+}
+
+/// Adds the next command to a failure that leaves a run open.
+pub(crate) async fn with_next(
+    global: &Global,
+    journal: &Arc<dyn Journal>,
+    error: MigrationError,
+    loaded: Option<&LoadedPlan>,
+) -> Failure {
+    let mut failure = Failure::of(error, loaded.map(|loaded| &loaded.located));
+    let Ok(runs) = journal.runs().await else {
+        return failure;
+    };
+    let Some(log) = runs.last() else {
+        return failure;
+    };
+    let open_ends = [exit::STUCK, exit::OPEN_RUN, 129, 130, 143];
+    if open_ends.contains(&failure.code)
+        && let Ok(state) = RunState::replay(log)
+        && let Some(command) = next::command(global, log, &state)
+    {
+        failure.hint = Some(format!("next: {command}"));
+    }
+    failure
+}

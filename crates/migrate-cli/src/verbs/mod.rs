@@ -1,0 +1,54 @@
+//! One verb, one file.
+
+pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod history;
+pub(crate) mod migrate;
+pub(crate) mod next;
+pub(crate) mod plan;
+pub(crate) mod resume;
+pub(crate) mod rollback;
+pub(crate) mod status;
+pub(crate) mod validate;
+
+use crate::args::{Cli, RunArgs, Verb};
+use crate::failure::Failure;
+use crate::report::Output;
+
+/// Does what the command line asks for.
+pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
+    let global = &cli.global;
+    if let Some(verb) = &cli.verb {
+        refuse_flags_of_a_run(&cli.run)?;
+        return match verb {
+            Verb::Plan(args) => plan::run(global, args, output).await,
+            Verb::Resume => resume::run(global, output).await,
+            Verb::Status => status::run(global, output).await,
+            Verb::History => history::run(global, output).await,
+            Verb::Validate(args) => validate::run(global, args, output).await,
+            Verb::Demo(args) => demo::run(global, args, output).await,
+            Verb::Config(verb) => config::run(verb, output).await,
+        };
+    }
+    if cli.run.rollback {
+        rollback::run(global, &cli.run, output).await
+    } else {
+        migrate::run(global, &cli.run, output).await
+    }
+}
+
+fn refuse_flags_of_a_run(run: &RunArgs) -> Result<(), Failure> {
+    let given = [
+        (run.from.is_some(), "--from"),
+        (run.to.is_some(), "--to"),
+        (run.dry_run, "--dry-run"),
+        (run.no_backup, "--no-backup"),
+        (run.rollback, "--rollback"),
+    ];
+    match given.iter().find(|(given, _)| *given) {
+        None => Ok(()),
+        Some((_, flag)) => Err(Failure::usage(format!(
+            "{flag} before a verb belongs to a migration without a verb; put it after the verb, or leave the verb out"
+        ))),
+    }
+}

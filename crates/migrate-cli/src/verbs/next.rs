@@ -1,0 +1,97 @@
+//! The next command, as a whole line that can be typed.
+
+use std::path::Path;
+
+use migrate_core::{NextAction, RunLog, RunState, Strategy};
+
+use crate::args::Global;
+
+/// The word that `status` gives for it.
+pub(crate) fn word(action: NextAction) -> Option<&'static str> {
+    match action {
+        NextAction::Nothing => None,
+        NextAction::Resume => Some("resume"),
+        NextAction::RollBack(_) => Some("rollback"),
+        NextAction::Manual => Some("manual"),
+    }
+}
+
+/// The whole line; none where a human must mend something first.
+pub(crate) fn command(global: &Global, log: &RunLog, state: &RunState) -> Option<String> {
+    match state.next_action() {
+        NextAction::Nothing | NextAction::Manual => None,
+        NextAction::Resume => Some(line(global, &with_commands(log, "resume"))),
+        NextAction::RollBack(strategy) => Some(line(global, &back(log, strategy))),
+    }
+}
+
+/// The line that takes a run back.
+pub(crate) fn back(log: &RunLog, strategy: Option<Strategy>) -> String {
+    let flag = match strategy {
+        Some(Strategy::Restore) => " --strategy restore",
+        Some(Strategy::Reverse) => " --strategy reverse",
+        _ => "",
+    };
+    let to = &log.header.plan.from_version;
+    with_commands(log, &format!("--rollback --to {to}{flag}"))
+}
+
+fn with_commands(log: &RunLog, rest: &str) -> String {
+    if log
+        .header
+        .flags
+        .iter()
+        .any(|flag| flag == "--allow-commands")
+    {
+        format!("{rest} --allow-commands")
+    } else {
+        rest.to_owned()
+    }
+}
+
+/// `etlrs-migrate` with the global flags that were given, and the rest.
+pub(crate) fn line(global: &Global, rest: &str) -> String {
+    let mut line = "etlrs-migrate".to_owned();
+    if global.root != Path::new(".") {
+        line.push_str(" -C ");
+        line.push_str(&quoted(&global.root.to_string_lossy()));
+    }
+    if let Some(url) = &global.database_url {
+        let shown = match url.parse::<migrate_schema::db::DatabaseUrl>() {
+            Ok(parsed) if parsed.password().is_none() => quoted(url),
+            // A password is never shown: the environment can hold it.
+            _ => "\"$DATABASE_URL\"".to_owned(),
+        };
+        line.push_str(" --database-url ");
+        line.push_str(&shown);
+    }
+    if let Some(dir) = &global.migrations {
+        line.push_str(" --migrations ");
+        line.push_str(&quoted(&dir.to_string_lossy()));
+    }
+    line.push(' ');
+    line.push_str(rest);
+    line
+}
+
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@+=,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn quotes_for_a_shell() {
+        assert_eq!(quoted("etlrs-demo"), "etlrs-demo");
+        assert_eq!(quoted("my dir"), "'my dir'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+}

@@ -1,0 +1,135 @@
+//! Going on with an interrupted run.
+
+use std::sync::Arc;
+
+use migrate_core::executor::RunEnd;
+use migrate_core::{Cancel, MigrationExecutor, Phase, RunLog, RunOptions, RunState, Scripts};
+
+use crate::args::Global;
+use crate::exit;
+use crate::failure::Failure;
+use crate::plans::{Kept, Migrations, sha256};
+use crate::report::Output;
+use crate::verbs::{migrate, next, rollback};
+use crate::wire::{Access, Wired};
+
+/// `resume`.
+pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure> {
+    let deployment = crate::deployment::Deployment::open(global)?;
+    let runs = crate::wire::runs(&deployment).await?;
+    let Some((log, state)) = open_run(&runs)? else {
+        output.say("nothing to resume: no run is open");
+        return Ok(exit::DONE);
+    };
+    if matches!(state.phase, Phase::Stuck | Phase::Unhealthy) {
+        let command = next::command(global, log, &state).unwrap_or_default();
+        return Err(Failure {
+            code: exit::STUCK,
+            message: format!("run {} can't be resumed: {}", log.header.run, why(&state)),
+            findings: Vec::new(),
+            hint: Some(format!("next: {command}")),
+        });
+    }
+    let forward = !matches!(
+        state.phase,
+        Phase::Failed | Phase::RollingBack(_) | Phase::Reverted
+    );
+    if forward {
+        same_inputs(global, &deployment, log)?;
+    }
+    let cancel = Cancel::new();
+    crate::signals::watch(&cancel)
+        .map_err(|error| Failure::unchanged(format!("signals can't be watched: {error}")))?;
+    let wired = Wired::open(global).await?;
+    output.database(&wired);
+    rollback::same_database(&wired, log)?;
+    let journal = wired.journal(Access::Write).await?;
+    let plan = &log.header.plan;
+    let scripts: Arc<dyn Scripts> = Arc::new(Kept(log.header.scripts.clone()));
+    let executor = MigrationExecutor::new(
+        &plan.from_version.to_string(),
+        &plan.to_version.to_string(),
+        false,
+    )
+    .with_registry(wired.registry(&scripts));
+    let options = RunOptions {
+        identity: wired.identity.clone(),
+        ..RunOptions::default()
+    };
+    let executor = wired.executor(executor, &journal, options, output.reporter(), cancel);
+    let result = executor.resume(log).await;
+    output.done_with_progress();
+    match result {
+        Ok(result) if result.end == RunEnd::RolledBack => {
+            output.rolled_back(plan, &result);
+            Ok(exit::DONE)
+        }
+        Ok(result) => {
+            let back = next::line(global, &next::back(log, None));
+            output.summary(plan, &result, Some(&back));
+            Ok(exit::DONE)
+        }
+        Err(error) => Err(migrate::with_next(global, &journal, error, None).await),
+    }
+}
+
+fn why(state: &RunState) -> String {
+    state
+        .failure
+        .as_ref()
+        .map_or_else(|| "it is stuck".to_owned(), ToString::to_string)
+}
+
+/// The run that is not finished, if there is one.
+pub(crate) fn open_run(runs: &[RunLog]) -> Result<Option<(&RunLog, RunState)>, Failure> {
+    for log in runs.iter().rev() {
+        let state = RunState::replay(log)
+            .map_err(|error| Failure::unchanged(format!("the journal makes no sense: {error}")))?;
+        if !state.phase.is_final() {
+            return Ok(Some((log, state)));
+        }
+    }
+    Ok(None)
+}
+
+/// A run goes on only with the plan and scripts that it began with.
+fn same_inputs(
+    global: &Global,
+    deployment: &crate::deployment::Deployment,
+    log: &RunLog,
+) -> Result<(), Failure> {
+    let migrations = Migrations::find(&deployment.root, global.migrations.as_deref())?;
+    let plan = &log.header.plan;
+    let mut changed = Vec::new();
+    for (name, kept) in &log.header.scripts {
+        match migrations.read(name) {
+            Ok(now) if sha256(&now.text) == sha256(&kept.text) => {}
+            Ok(now) => changed.push(format!("{} has changed since", now.origin)),
+            Err(_) => changed.push(format!("{} is gone", kept.origin)),
+        }
+    }
+    let edge = migrations
+        .graph()?
+        .edges()
+        .iter()
+        .find(|edge| edge.from == plan.from_version && edge.to == plan.to_version)
+        .cloned();
+    match edge.map(|edge| migrations.load(&edge)) {
+        Some(Ok(loaded)) if &loaded.plan == plan => {}
+        Some(Ok(loaded)) => changed.push(format!("{} has changed since", loaded.origin)),
+        Some(Err(failure)) => changed.push(failure.to_string()),
+        None => changed.push("its plan is gone".to_owned()),
+    }
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let command = next::line(global, &next::back(log, None));
+    Err(Failure::unchanged(format!(
+        "run {} can't go on with another plan than it began with: {}",
+        log.header.run,
+        changed.join("; ")
+    ))
+    .hint(format!(
+        "bring the files back as they were, or go back: {command}"
+    )))
+}

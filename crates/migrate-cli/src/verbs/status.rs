@@ -1,0 +1,194 @@
+//! Where a deployment stands. Always answers, whatever is broken.
+
+use migrate_core::{RunLog, RunState, StepStatus, Version};
+use serde::Serialize;
+
+use crate::args::Global;
+use crate::deployment::Deployment;
+use crate::exit;
+use crate::failure::Failure;
+use crate::plans::Migrations;
+use crate::report::Output;
+use crate::verbs::next;
+
+/// The document of `status --format json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Status {
+    /// The format of this document.
+    pub(crate) format: u32,
+    /// The deployment's root.
+    pub(crate) root: String,
+    /// The version that it is at, where a finished run tells.
+    pub(crate) version: Option<Version>,
+    /// Who works on it now.
+    pub(crate) lock: Option<Lock>,
+    /// The newest run.
+    pub(crate) run: Option<RunView>,
+    /// `null`, `migrate`, `resume`, `rollback` or `manual`.
+    pub(crate) next: Option<&'static str>,
+    /// The whole line to type.
+    pub(crate) next_command: Option<String>,
+    /// What could not be read.
+    pub(crate) problems: Vec<String>,
+}
+
+/// Who holds the lock.
+#[derive(Debug, Serialize)]
+pub(crate) struct Lock {
+    /// In words: run, user, host, process, since when.
+    pub(crate) holder: String,
+    /// The process number on its host.
+    pub(crate) pid: u32,
+    /// The host.
+    pub(crate) host: String,
+}
+
+/// A run.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunView {
+    pub(crate) id: String,
+    pub(crate) from: Version,
+    pub(crate) to: Version,
+    pub(crate) phase: String,
+    pub(crate) started_at: String,
+    pub(crate) database: String,
+    pub(crate) interrupted_by_signal: Option<i32>,
+    pub(crate) steps: Vec<StepView>,
+    pub(crate) failure: Option<String>,
+    pub(crate) rollback_point: Option<serde_json::Value>,
+    pub(crate) left: Vec<String>,
+}
+
+/// A step of a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct StepView {
+    pub(crate) id: String,
+    pub(crate) status: StepStatus,
+    pub(crate) attempts: u32,
+    pub(crate) message: Option<String>,
+    pub(crate) duration_ms: u64,
+}
+
+/// `status`.
+pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure> {
+    let deployment = Deployment::open(global)?;
+    let mut status = Status {
+        format: 1,
+        root: deployment.shown_root.display().to_string(),
+        version: None,
+        lock: crate::wire::lock_holder(&deployment).map(|holder| Lock {
+            holder: holder.to_string(),
+            pid: holder.pid,
+            host: holder.host,
+        }),
+        run: None,
+        next: None,
+        next_command: None,
+        problems: Vec::new(),
+    };
+    match crate::wire::runs(&deployment).await {
+        Ok(runs) => from_runs(global, &deployment, &runs, &mut status),
+        Err(failure) => {
+            status.problems.push(failure.to_string());
+            status.next = Some("manual");
+        }
+    }
+    output.status(&status);
+    Ok(exit::DONE)
+}
+
+fn from_runs(global: &Global, deployment: &Deployment, runs: &[RunLog], status: &mut Status) {
+    let mut open = None;
+    for log in runs {
+        match RunState::replay(log) {
+            Ok(state) => {
+                if let Some(version) = reached(log, &state) {
+                    status.version = Some(version);
+                }
+                status.run = Some(view(log, &state));
+                open = (!state.phase.is_final()).then_some((log, state));
+            }
+            Err(error) => {
+                status
+                    .problems
+                    .push(format!("run {}: {error}", log.header.run));
+                status.next = Some("manual");
+                return;
+            }
+        }
+    }
+    match open {
+        Some((log, state)) => {
+            status.next = next::word(state.next_action());
+            status.next_command = next::command(global, log, &state);
+        }
+        None => offer_migration(global, deployment, status),
+    }
+}
+
+fn reached(log: &RunLog, state: &RunState) -> Option<Version> {
+    match state.phase {
+        migrate_core::Phase::Completed => Some(log.header.plan.to_version.clone()),
+        migrate_core::Phase::RolledBack => Some(log.header.plan.from_version.clone()),
+        _ => None,
+    }
+}
+
+/// With no run open, the way forward is a plan that starts where the deployment is.
+fn offer_migration(global: &Global, deployment: &Deployment, status: &mut Status) {
+    let shape = std::fs::read_to_string(deployment.root.join(crate::deployment::CONFIG_FILE))
+        .ok()
+        .map(|text| migrate_config::detect(crate::deployment::CONFIG_FILE, &text));
+    let graph = Migrations::find(&deployment.root, global.migrations.as_deref())
+        .and_then(|migrations| migrations.graph());
+    let graph = match graph {
+        Ok(graph) => graph,
+        Err(failure) => {
+            status.problems.push(failure.to_string());
+            return;
+        }
+    };
+    let starts_here = |from: &Version| match (&status.version, &shape) {
+        (Some(version), _) => version == from,
+        (None, Some(migrate_config::Shape::V1)) => from.major() == 1,
+        (None, Some(migrate_config::Shape::V2)) => from.major() == 2,
+        _ => false,
+    };
+    if let Some(edge) = graph.edges().iter().rfind(|edge| starts_here(&edge.from)) {
+        let rest = format!("--from {} --to {}", edge.from, edge.to);
+        status.next = Some("migrate");
+        status.next_command = Some(next::line(global, &rest));
+    }
+}
+
+fn view(log: &RunLog, state: &RunState) -> RunView {
+    let header = &log.header;
+    RunView {
+        id: header.run.to_string(),
+        from: header.plan.from_version.clone(),
+        to: header.plan.to_version.clone(),
+        phase: phase_name(state),
+        started_at: header.started_at.to_rfc3339(),
+        database: header.database.clone(),
+        interrupted_by_signal: state.interrupted,
+        steps: state
+            .steps
+            .iter()
+            .map(|step| StepView {
+                id: step.id.to_string(),
+                status: step.status,
+                attempts: step.attempts,
+                message: step.outcome.as_ref().map(|outcome| outcome.message.clone()),
+                duration_ms: step.duration_ms,
+            })
+            .collect(),
+        failure: state.failure.as_ref().map(ToString::to_string),
+        rollback_point: state.point.clone(),
+        left: state.left.clone(),
+    }
+}
+
+/// A phase as one word: `rolling-back`.
+pub(crate) fn phase_name(state: &RunState) -> String {
+    migrate_core::executor::phase_name(state.phase)
+}

@@ -1,0 +1,231 @@
+//! The only file that names every concrete type: what the engine's ports are made of here.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use migrate_config::{ConfigUpdateKind, Root};
+use migrate_core::executor::Identity;
+use migrate_core::{
+    Cancel, Journal, MemoryJournal, MigrationExecutor, Reporter, RunLog, RunOptions, Scripts,
+    StepError, StepRegistry,
+};
+use migrate_data::{DataMigrationKind, TransformRegistry};
+use migrate_rollback::{DeploymentGuard, DeploymentObserver, RollbackManager, SqliteJournal};
+use migrate_schema::db::{ConnectOptions, Database, DatabaseUrl};
+use migrate_schema::kind::SchemaUpdateKind;
+use migrate_schema::validation::ValidationKind;
+use migrate_service::{
+    CleanupKind, CommandKind, CommandRunner, PlanCommands, Secrets, ServiceRestartKind, Services,
+    WriterProbe,
+};
+
+use crate::args::Global;
+use crate::clock::SystemClock;
+use crate::deployment::{Deployment, UrlSource};
+use crate::failure::Failure;
+
+/// A deployment with its database open.
+pub(crate) struct Wired {
+    pub(crate) deployment: Deployment,
+    pub(crate) url: DatabaseUrl,
+    pub(crate) url_source: UrlSource,
+    pub(crate) db: Database,
+    pub(crate) identity: Identity,
+    files: Arc<Root>,
+    services: Arc<Services>,
+    commands: PlanCommands,
+}
+
+/// Whether the journal may be made if there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing is written anywhere.
+    ReadOnly,
+    /// A run will be recorded.
+    Write,
+}
+
+impl Wired {
+    /// Opens the deployment's database.
+    pub(crate) async fn open(global: &Global) -> Result<Self, Failure> {
+        let deployment = Deployment::open(global)?;
+        let (url, url_source) = deployment.url(global)?;
+        let options = ConnectOptions {
+            connect_timeout: Duration::from_secs(10),
+            ..ConnectOptions::default()
+        };
+        let db = Database::connect(&url, &options).await.map_err(|error| {
+            Failure::from(error.into_step_error(format!("the database {url} (from {url_source})")))
+        })?;
+        let database = db
+            .identity()
+            .await
+            .map_err(|error| Failure::from(error.into_step_error(format!("the database {url}"))))?;
+        let files =
+            Root::open(&deployment.root).map_err(|error| Failure::unchanged(error.to_string()))?;
+        let configured = &deployment.settings.services;
+        let services = Services::new(runner(&deployment, &url), configured)
+            .map_err(|found| Failure::findings("the services can't be used", found))?
+            .with_writer_probe(Arc::new(OtherSessions(db.clone())), STOP_PATIENCE);
+        let allowed = global.allow_commands || deployment.settings.allow_commands;
+        Ok(Self {
+            identity: identity(database),
+            files: Arc::new(files),
+            services: Arc::new(services),
+            commands: if allowed {
+                PlanCommands::Allowed
+            } else {
+                PlanCommands::Refused
+            },
+            deployment,
+            url,
+            url_source,
+            db,
+        })
+    }
+
+    /// Whether the commands of plans may run.
+    pub(crate) fn commands_allowed(&self) -> bool {
+        self.commands == PlanCommands::Allowed
+    }
+
+    fn root(&self) -> PathBuf {
+        self.deployment.root.clone()
+    }
+
+    fn runner(&self) -> CommandRunner {
+        runner(&self.deployment, &self.url)
+    }
+
+    /// Every kind of step that a plan can name.
+    pub(crate) fn registry(&self, scripts: &Arc<dyn Scripts>) -> StepRegistry {
+        StepRegistry::new()
+            .with(ConfigUpdateKind::new(self.files.clone()))
+            .with(SchemaUpdateKind::new(self.db.clone(), scripts.clone()))
+            .with(DataMigrationKind::new(
+                self.db.clone(),
+                scripts.clone(),
+                TransformRegistry::shipped(),
+            ))
+            .with(ValidationKind::new(self.db.clone()))
+            .with(ServiceRestartKind::new(
+                self.services.clone(),
+                self.commands,
+            ))
+            .with(CleanupKind::new(self.runner(), self.commands))
+            .with(CommandKind::new(self.runner(), self.commands))
+    }
+
+    /// The journal; in memory, and empty, where there is none and none may be made.
+    pub(crate) async fn journal(&self, access: Access) -> Result<Arc<dyn Journal>, Failure> {
+        Ok(match access {
+            Access::Write => Arc::new(SqliteJournal::create(&self.deployment.root).await?),
+            Access::ReadOnly => match SqliteJournal::open_existing(&self.deployment.root).await? {
+                Some(journal) => Arc::new(journal),
+                None => Arc::new(MemoryJournal::default()),
+            },
+        })
+    }
+
+    /// An executor with all its ports.
+    pub(crate) fn executor(
+        &self,
+        executor: MigrationExecutor,
+        journal: &Arc<dyn Journal>,
+        options: RunOptions,
+        reporter: Arc<dyn Reporter>,
+        cancel: Cancel,
+    ) -> MigrationExecutor {
+        let manager = RollbackManager::new(self.root(), self.db.clone());
+        executor
+            .with_journal(journal.clone())
+            .with_clock(Arc::new(SystemClock))
+            .with_reporter(reporter)
+            .with_guard(Arc::new(DeploymentGuard::new(
+                self.root(),
+                self.db.clone(),
+                journal.clone(),
+            )))
+            .with_services(self.services.clone())
+            .with_points(Arc::new(manager))
+            .with_observer(Arc::new(DeploymentObserver::new(
+                self.root(),
+                self.db.clone(),
+                Some(journal.clone()),
+            )))
+            .with_checks(Arc::new(self.db.clone()))
+            .with_cancel(cancel)
+            .with_options(options)
+    }
+}
+
+/// How long sessions of others may take to go after services were stopped.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Commands find the database in their environment, and never show its password.
+fn runner(deployment: &Deployment, url: &DatabaseUrl) -> CommandRunner {
+    CommandRunner::new(&deployment.root)
+        .with_env("DATABASE_URL", url.secret())
+        .with_secrets(Secrets::new(url.password()))
+}
+
+/// The logs of a deployment's runs, without its database. Read-only.
+pub(crate) async fn runs(deployment: &Deployment) -> Result<Vec<RunLog>, Failure> {
+    match SqliteJournal::open_existing(&deployment.root).await? {
+        Some(journal) => Ok(Journal::runs(&journal).await?),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Who holds the deployment's lock, in words.
+pub(crate) fn lock_holder(deployment: &Deployment) -> Option<migrate_rollback::lock::Holder> {
+    DeploymentGuard::holder(&deployment.root)
+}
+
+fn identity(database: String) -> Identity {
+    let host = nix::unistd::gethostname().ok();
+    let uid = nix::unistd::Uid::current();
+    let user = nix::unistd::User::from_uid(uid).ok().flatten();
+    Identity {
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: host.map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        pid: std::process::id(),
+        user: user.map_or_else(|| uid.to_string(), |user| user.name),
+        database,
+    }
+}
+
+/// Sessions of others on the database.
+struct OtherSessions(Database);
+
+#[async_trait]
+impl WriterProbe for OtherSessions {
+    async fn other_writers(&self) -> Result<Vec<String>, StepError> {
+        let sql = match &self.0 {
+            Database::Postgres(_) => {
+                "SELECT format('process %s (%s): %s', pid, application_name, \
+                 left(regexp_replace(query, '\\s+', ' ', 'g'), 120)) \
+                 FROM pg_stat_activity WHERE datname = current_database() \
+                 AND backend_type = 'client backend' \
+                 AND application_name NOT LIKE 'etlrs-migrate%' ORDER BY pid"
+            }
+            Database::Sqlite(_) => return Ok(Vec::new()),
+        };
+        let found = self
+            .0
+            .query_json(sql)
+            .await
+            .map_err(|error| error.into_step_error("looking for other sessions"))?;
+        Ok(match found {
+            serde_json::Value::String(one) => vec![one],
+            serde_json::Value::Array(rows) => rows
+                .iter()
+                .filter_map(|row| row.get(0).and_then(|value| value.as_str()))
+                .map(str::to_owned)
+                .collect(),
+            _ => Vec::new(),
+        })
+    }
+}
