@@ -6,8 +6,9 @@ use migrate_core::{
     CommandLine, DataMigration, Finding, MigrationStep, Scripts, Step, StepKind, StepSite,
     StepType, Undoable,
 };
-use migrate_schema::db::Database;
+use migrate_schema::db::{Backend, Database};
 use migrate_schema::quote::TableName;
+use migrate_schema::script::find;
 
 use crate::copy::TableCopy;
 use crate::range::Program;
@@ -95,7 +96,7 @@ impl DataMigrationKind {
                 _ => continue,
             };
             let script = script
-                .and_then(|name| self.scripts.read(name).ok())
+                .and_then(|name| find(&*self.scripts, self.db.backend(), name).ok())
                 .map(|script| script.text);
             earlier.push(EarlierStep {
                 id: step.id.to_string(),
@@ -145,7 +146,7 @@ impl Parts<'_> {
                     .hint("copy into another table"),
             );
         }
-        let program = match self.program(&data.transformation_script) {
+        let program = match self.program(db.backend(), &data.transformation_script) {
             Ok(program) => Some(program),
             Err(finding) => {
                 findings.push(finding.at("/transformation_script"));
@@ -168,7 +169,11 @@ impl Parts<'_> {
         }
     }
 
-    fn program(&self, name: &str) -> Result<(Program, (String, String)), Finding> {
+    fn program(
+        &self,
+        backend: Backend,
+        name: &str,
+    ) -> Result<(Program, (String, String)), Finding> {
         if let Some(rust) = name.strip_prefix("rust:") {
             let found = self.transforms.get(rust.trim()).ok_or_else(|| {
                 let known = self.transforms.names().join(", ");
@@ -186,7 +191,7 @@ impl Parts<'_> {
                     .hint("name a .sql script with one SELECT over `batch`, or rust:NAME"),
             );
         }
-        let script = self.scripts.read(name)?;
+        let script = find(self.scripts, backend, name)?;
         let parsed = script::parse(&script.text).map_err(|why| {
             Finding::error("data.script", format!("{} is not a transformation: {why}", script.origin))
                 .hint("write one SELECT over the relation `batch`; its columns go by name into the target")
