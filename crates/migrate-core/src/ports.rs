@@ -145,7 +145,8 @@ pub trait ServiceControl: Send + Sync {
     /// Findings before anything is stopped (unknown service, no rights).
     async fn check(&self) -> Result<Vec<Finding>, StepError>;
 
-    /// What runs now and would have to be stopped: what `start` needs. Read-only.
+    /// What runs now and would have to be stopped: what `start` needs; null if nothing runs.
+    /// Read-only.
     async fn running(&self) -> Result<Value, StepError>;
 
     /// Stops what `running` named and proves that no other writer is left. Idempotent.

@@ -35,7 +35,8 @@ impl MigrationExecutor {
         let step = spec.id.clone();
         let timeout = spec.timeout.saturating_mul(4).max(LEAST_UNDO_TIME);
         let cx = self.context(run, &spec, timeout);
-        if run.step_state(index).status != StepStatus::Undoing {
+        let begun = |status| matches!(status, StepStatus::Undoing | StepStatus::Undone);
+        if !run.state.steps.iter().any(|step| begun(step.status)) {
             self.phase("undo");
         }
         self.record(run, Record::UndoStarted { step: step.clone() })

@@ -280,7 +280,12 @@ impl ServiceControl for Services {
     }
 
     async fn running(&self) -> Result<Value, StepError> {
-        Ok(self.running_of(|_| true, &Cancel::new()).await?.to_value())
+        let running = self.running_of(|_| true, &Cancel::new()).await?;
+        Ok(if running.services.is_empty() {
+            Value::Null
+        } else {
+            running.to_value()
+        })
     }
 
     async fn stop(&self, running: &Value) -> Result<Vec<String>, StepError> {

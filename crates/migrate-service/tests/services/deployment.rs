@@ -87,6 +87,9 @@ impl Drop for Deployment {
 
 /// The names in what `running` answers.
 pub(crate) fn names(running: &Value) -> Vec<&str> {
+    if running.is_null() {
+        return Vec::new();
+    }
     let services = running["services"].as_array().unwrap();
     services
         .iter()
