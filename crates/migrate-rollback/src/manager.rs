@@ -124,6 +124,24 @@ impl RollbackManager {
     }
 
     #[cfg(feature = "postgres")]
+    async fn check_postgres(
+        &self,
+        database: &migrate_schema::db::Postgres,
+    ) -> Result<Vec<Finding>, StepError> {
+        let mut findings = Vec::new();
+        match self.find_programs(database).await {
+            Ok(_) => {}
+            Err(PgProgramsError::Missing(finding)) => findings.push(finding),
+            Err(PgProgramsError::Step(error)) => return Err(error),
+        }
+        let foreign = facts::foreign_objects(database)
+            .await
+            .map_err(|error| error.into_step_error("can't read the owners of the tables"))?;
+        findings.extend(foreign);
+        Ok(findings)
+    }
+
+    #[cfg(feature = "postgres")]
     async fn find_programs(
         &self,
         database: &migrate_schema::db::Postgres,
@@ -169,17 +187,13 @@ impl RollbackPoints for RollbackManager {
             .map_err(|error| error.into_step_error("can't tell the size of the database"))?;
         let dir = self.root.join(directory::BACKUPS);
         findings.extend(space::shortage(&dir, bytes));
-        #[cfg(feature = "postgres")]
-        if let Database::Postgres(database) = &self.database {
-            match self.find_programs(database).await {
-                Ok(_) => {}
-                Err(PgProgramsError::Missing(finding)) => findings.push(finding),
-                Err(PgProgramsError::Step(error)) => return Err(error),
+        match &self.database {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(database) => {
+                findings.extend(self.check_postgres(database).await?);
             }
-            let foreign = facts::foreign_objects(database)
-                .await
-                .map_err(|error| error.into_step_error("can't read the owners of the tables"))?;
-            findings.extend(foreign);
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(_) => {}
         }
         Ok(findings)
     }

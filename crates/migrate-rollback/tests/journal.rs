@@ -1,5 +1,7 @@
 //! The journal keeps what it was told, and says so when it can't.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it can not go on")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -25,7 +27,7 @@ fn header(salt: u16) -> RunHeader {
         format: FORMAT,
         run: run(salt),
         plan: serde_json::from_value(plan).unwrap(),
-        scripts: Default::default(),
+        scripts: std::collections::BTreeMap::default(),
         inputs: [("plan".to_owned(), "00".to_owned())].into(),
         tool_version: "0.1.0".into(),
         host: "h".into(),

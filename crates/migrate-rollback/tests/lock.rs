@@ -1,5 +1,7 @@
 //! Two runs at once: the second is refused and told who the first is.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it can not go on")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

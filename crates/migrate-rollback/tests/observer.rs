@@ -1,5 +1,7 @@
 //! What a deployment shows, and what a rollback of it would lose.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it can not go on")]
+
 use std::fs;
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! A rollback point brings everything back, on both databases, or changes nothing.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it can not go on")]
+
 mod hostile;
 
 use std::collections::HashSet;
@@ -41,16 +43,16 @@ impl Deployment {
     async fn sqlite() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", dir.path().join("x.db").display());
-        Self::with(dir, None, connect(&url).await).await
+        Self::with(dir, None, connect(&url).await)
     }
 
     async fn postgres() -> Self {
         let server = TestDatabase::create();
         let database = connect(&server.url()).await;
-        Self::with(tempfile::tempdir().unwrap(), Some(server), database).await
+        Self::with(tempfile::tempdir().unwrap(), Some(server), database)
     }
 
-    async fn with(
+    fn with(
         dir: tempfile::TempDir,
         server: Option<TestDatabase<'static>>,
         database: Database,
@@ -252,7 +254,7 @@ async fn a_damaged_or_foreign_backup_is_refused_before_anything_changes() {
 #[tokio::test]
 async fn hostile_databases_come_back_whatever_happened() {
     for case in both().await {
-        hostile::make(&case.database, case.server.as_ref()).await;
+        hostile::make(&case.database, case.server.as_ref());
         let manager = case.manager();
         let before = (
             case.sum().await,

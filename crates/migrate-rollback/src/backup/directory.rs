@@ -62,7 +62,7 @@ fn is_gone(pid: i32) -> bool {
 
 /// The first free name from `now` on, second by second.
 pub(crate) fn free_id(dir: &Path, now: DateTime<Utc>) -> String {
-    (0..)
+    (0..i64::from(u32::MAX))
         .map(|seconds| now + TimeDelta::seconds(seconds))
         .map(|moment| moment.format("%Y%m%d_%H%M%S").to_string())
         .find(|id| {

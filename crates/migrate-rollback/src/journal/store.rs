@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 /// "ETLJ": tells our file from any other SQLite file.
 const APPLICATION_ID: i64 = 0x4554_4c4a;
 
-/// SQLITE_READONLY_ROLLBACK: a crashed writer's journal must be rolled back, which a reader may not.
+/// `SQLITE_READONLY_ROLLBACK`: a crashed writer's journal must be rolled back, which a reader may not.
 const READONLY_ROLLBACK: &str = "776";
 
 const BUSY: Duration = Duration::from_secs(30);
@@ -197,7 +197,7 @@ pub(super) fn failed(path: &Path, error: &sqlx::Error) -> JournalError {
 
 fn code(error: &sqlx::Error) -> Option<String> {
     match error {
-        sqlx::Error::Database(error) => error.code().map(|code| code.into_owned()),
+        sqlx::Error::Database(error) => error.code().map(std::borrow::Cow::into_owned),
         _ => None,
     }
 }

@@ -19,6 +19,13 @@ pub(super) enum DatabaseLock {
 }
 
 impl DatabaseLock {
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(
+            unused_variables,
+            reason = "a directory's lock has no place for a name"
+        )
+    )]
     pub(super) async fn acquire(
         database: &Database,
         me: &Holder,

@@ -13,9 +13,9 @@ use super::{RollbackManager, facts, now};
 use crate::backup::directory::{self, BACKUPS};
 use crate::backup::files::{self, CONFIG_FILE};
 use crate::backup::space;
+use crate::checksum;
 use crate::history::RollbackHistory;
 use crate::point::{RollbackPoint, Snapshot};
-use crate::{checksum, state_dir};
 
 impl RollbackManager {
     /// Makes the point and names it in the history. On any error, and when asked to stop,
@@ -78,6 +78,13 @@ impl RollbackManager {
         self.database.cancellable(cancel, look).await
     }
 
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(
+            unused_variables,
+            reason = "the state directory is for PostgreSQL's password file"
+        )
+    )]
     async fn copy_database(
         &self,
         root: &Path,
@@ -94,7 +101,7 @@ impl RollbackManager {
             #[cfg(feature = "postgres")]
             Database::Postgres(database) => {
                 let programs = self.find_programs(database).await?;
-                let state = state_dir::ensure(root)
+                let state = crate::state_dir::ensure(root)
                     .map_err(|error| StepError::caused("can't make the state directory", &error))?;
                 let target = crate::pg::target::Target::new(database, self.database.url(), &state)?;
                 crate::backup::postgres::copy(database, &programs, &target, dir, cancel)

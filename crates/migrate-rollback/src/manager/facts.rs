@@ -1,5 +1,6 @@
 //! What has to be known of the database round a backup.
 
+#[cfg(feature = "postgres")]
 use migrate_core::Finding;
 use migrate_schema::db::{Database, DbError};
 use serde_json::Value;
@@ -15,7 +16,7 @@ pub(super) async fn schema_version(database: &Database) -> Result<i64, DbError> 
         }
     };
     let found = database.query_json(exists).await?;
-    if found == Value::Bool(false) || found == Value::from(0) {
+    if matches!(found, Value::Bool(false)) || found.as_i64() == Some(0) {
         return Ok(0);
     }
     let highest = database

@@ -182,11 +182,10 @@ impl Attempt<'_> {
             .await
             .map_err(|error| StepError::caused("can't wait for psql", &error))?;
         match fed {
-            // Then psql ended before it had read all: what it said is the reason.
-            Err(Feed::PsqlGone) => Ok(Ended::Refused(said)),
             Err(Feed::Failed(error)) => Err(error),
             Ok(()) if status.success() => Ok(Ended::Committed),
-            Ok(()) => Ok(Ended::Refused(said)),
+            // It ended badly, or before it had read all: what it said is the reason.
+            Ok(()) | Err(Feed::PsqlGone) => Ok(Ended::Refused(said)),
         }
     }
 

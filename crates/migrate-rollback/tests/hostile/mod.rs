@@ -3,26 +3,22 @@
 use migrate_schema::db::{Backend, Database};
 use migrate_tests::postgres::TestDatabase;
 
-pub(crate) async fn make(database: &Database, server: Option<&TestDatabase<'_>>) {
-    match server {
-        Some(server) => {
-            server.admin_psql(POSTGRES_ADMIN);
-            server.psql(POSTGRES);
-        }
-        None => {
-            let file = database.url().unwrap().sqlite_path().unwrap();
-            migrate_tests::sqlite::run(&file, SQLITE);
-        }
+pub(crate) fn make(database: &Database, server: Option<&TestDatabase<'_>>) {
+    if let Some(server) = server {
+        server.admin_psql(POSTGRES_ADMIN);
+        server.psql(POSTGRES);
+    } else {
+        let file = database.url().unwrap().sqlite_path().unwrap();
+        migrate_tests::sqlite::run(&file, SQLITE);
     }
 }
 
 pub(crate) fn dump(database: &Database, server: Option<&TestDatabase<'_>>) -> String {
-    match server {
-        Some(server) => as_reloaded(&server.dump_sorted()),
-        None => {
-            let file = database.url().unwrap().sqlite_path().unwrap();
-            migrate_tests::sqlite::dump_sorted(&file)
-        }
+    if let Some(server) = server {
+        as_reloaded(&server.dump_sorted())
+    } else {
+        let file = database.url().unwrap().sqlite_path().unwrap();
+        migrate_tests::sqlite::dump_sorted(&file)
     }
 }
 
@@ -43,7 +39,7 @@ pub(crate) fn damages(database: &Database) -> Vec<&'static [&'static str]> {
     }
 }
 
-const SQLITE: &str = r#"
+const SQLITE: &str = r"
     CREATE TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT, b INT REFERENCES b (id), t TEXT);
     CREATE TABLE b (id INTEGER PRIMARY KEY, a INT REFERENCES a (id));
     INSERT INTO a VALUES (1, NULL, 'ü'''), (7, NULL, 'NULL'); INSERT INTO b VALUES (1, 7);
@@ -54,7 +50,7 @@ const SQLITE: &str = r#"
     CREATE TRIGGER tr AFTER INSERT ON b BEGIN INSERT INTO g (x) VALUES (new.id); END;
     CREATE TABLE w (k TEXT PRIMARY KEY, big TEXT) WITHOUT ROWID;
     INSERT INTO w VALUES ('k', hex(zeroblob(300000)));
-"#;
+";
 
 const SQLITE_CHANGED: [&str; 5] = [
     "INSERT INTO b VALUES (9, NULL)",

@@ -1,5 +1,6 @@
 //! Everything that SQLite can hold comes back, whatever happened to it in between.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use migrate_core::Cancel;
@@ -138,16 +139,18 @@ impl Case {
 /// As `assert_eq`, with the lines that differ instead of two long texts.
 #[track_caller]
 fn same(now: &str, before: &str, when: &str) {
-    let lines = |one: &str, other: &str| -> Vec<String> {
-        let missing = one
-            .lines()
-            .filter(|line| !other.lines().any(|l| l == *line));
-        missing
+    if now == before {
+        return;
+    }
+    let lines = |text: &str| -> HashSet<String> {
+        text.lines()
             .map(|line| line.chars().take(200).collect())
             .collect()
     };
-    let (gone, new) = (lines(before, now), lines(now, before));
-    panic!("{when}\ngone: {gone:#?}\nnew: {new:#?}");
+    let (old, new) = (lines(before), lines(now));
+    let gone: Vec<_> = old.difference(&new).collect();
+    let made: Vec<_> = new.difference(&old).collect();
+    panic!("{when}\ngone: {gone:#?}\nnew: {made:#?}");
 }
 
 /// What may have happened between the copy and the restore.
