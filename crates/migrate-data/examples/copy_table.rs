@@ -20,7 +20,10 @@ impl RowTransform for Hide {
             return Err("address is not text".to_owned());
         };
         let (_, domain) = address.split_once('@').ok_or("address has no @")?;
-        Ok(vec![row.get("id")?.clone(), Cell::Text(format!("...@{domain}"))])
+        Ok(vec![
+            row.get("id")?.clone(),
+            Cell::Text(format!("...@{domain}")),
+        ])
     }
 }
 
@@ -48,16 +51,25 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .transforms(TransformRegistry::new().with("hide", Hide))
         .build();
     let names = migrator
-        .migrate("people", "names", "SELECT id, upper(name) AS name FROM batch")
+        .migrate(
+            "people",
+            "names",
+            "SELECT id, upper(name) AS name FROM batch",
+        )
         .await?;
     println!("names: {} read, {} inserted", names.read, names.inserted);
     let domains = migrator.migrate("people", "domains", "rust:hide").await?;
-    println!("domains: {} read, {} inserted", domains.read, domains.inserted);
+    println!(
+        "domains: {} read, {} inserted",
+        domains.read, domains.inserted
+    );
     let again = migrator.migrate("people", "domains", "rust:hide").await?;
     println!("again: {} read, {} unchanged", again.read, again.unchanged);
 
     // A row that does not fit is named, and nothing stays of the copy that met it.
-    sqlx::query("UPDATE people SET address = 'nowhere' WHERE id = 7777").execute(&pool).await?;
+    sqlx::query("UPDATE people SET address = 'nowhere' WHERE id = 7777")
+        .execute(&pool)
+        .await?;
     if let Err(error) = migrator.migrate("people", "domains", "rust:hide").await {
         println!("refused: {error}");
     }

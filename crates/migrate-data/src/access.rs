@@ -2,7 +2,9 @@
 
 use migrate_schema::db::{Database, DbError};
 use migrate_schema::own;
-use sqlx::{AssertSqlSafe, Column as _, Connection as _, Row as _};
+#[cfg(feature = "sqlite")]
+use sqlx::Connection as _;
+use sqlx::{AssertSqlSafe, Column as _, Row as _};
 
 /// A row of a result, each value as the database writes it.
 pub(crate) type TextRow = Vec<Option<String>>;

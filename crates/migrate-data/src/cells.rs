@@ -6,7 +6,9 @@ use sqlx::AssertSqlSafe;
 #[cfg(feature = "sqlite")]
 use sqlx::{Row as _, TypeInfo as _, ValueRef as _};
 
-use crate::access::{self, Tx};
+#[cfg(feature = "postgres")]
+use crate::access::TextRow;
+use crate::access::Tx;
 use crate::keyset::KeyRange;
 use crate::layout::Layout;
 use crate::statement::{STAGE, Statements};
@@ -45,7 +47,7 @@ pub(crate) async fn read(
             tx.execute("SET LOCAL DateStyle = 'ISO'; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1").await?;
             let rows = tx.rows(&query).await?;
             tx.rollback().await?;
-            let cells = |row: &access::TextRow| {
+            let cells = |row: &TextRow| {
                 columns
                     .iter()
                     .zip(row)
@@ -195,17 +197,14 @@ fn to_text(cell: &Cell, with_zone: bool) -> Option<String> {
         Cell::Bool(value) => value.to_string(),
         Cell::Integer(value) => value.to_string(),
         Cell::Real(value) => value.to_string(),
-        Cell::Text(value) => value.clone(),
-        Cell::Bytes(bytes) => std::iter::once("\\x".to_owned())
-            .chain(bytes.iter().map(|byte| format!("{byte:02x}")))
-            .collect(),
+        Cell::Bytes(bytes) => format!("\\x{}", crate::hex::hex(bytes)),
         Cell::Timestamp(value) if with_zone && !value.contains("infinity") => {
             match value.strip_suffix(" BC") {
                 Some(before) => format!("{before}+00 BC"),
                 None => format!("{value}+00"),
             }
         }
-        Cell::Timestamp(value) => value.clone(),
+        Cell::Text(value) | Cell::Timestamp(value) => value.clone(),
     })
 }
 

@@ -116,7 +116,7 @@ impl TableCopy {
     /// Moves what the ledger does not have yet. Idempotent.
     pub(crate) async fn run(&self, cx: &StepContext, layout: &Layout) -> Result<Counts, StepError> {
         self.db
-            .cancellable(&cx.cancel, self.run_to_the_end(cx, layout))
+            .cancellable(&cx.cancel, Box::pin(self.run_to_the_end(cx, layout)))
             .await
     }
 

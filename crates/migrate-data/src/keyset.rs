@@ -4,6 +4,8 @@ use migrate_schema::db::Backend;
 use migrate_schema::quote::{ident, literal};
 use serde::{Deserialize, Serialize};
 
+use crate::hex::hex;
+
 /// One column's value of a key. In JSON: `5`, `"five"`, `{"real":"5.5"}`, `{"blob":"05"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -27,10 +29,9 @@ pub enum KeyPart {
 impl KeyPart {
     fn sql(&self) -> String {
         match self {
-            // Quoted: PostgreSQL then takes the column's own type, and its index.
             Self::Integer(number) => number.to_string(),
             Self::Text(text) if text.contains('\0') => {
-                let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+                let hex = hex(text.as_bytes());
                 format!("CAST(x'{hex}' AS TEXT)")
             }
             Self::Text(text) => literal(text),

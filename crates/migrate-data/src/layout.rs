@@ -92,12 +92,7 @@ pub(crate) fn own_names(run: &str, step: &str) -> (String, String) {
             .take(39)
             .collect();
         let digest = Sha256::digest(whole.as_bytes());
-        let mark: String = digest
-            .iter()
-            .take(4)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        format!("{kept}_{mark}")
+        format!("{kept}_{}", crate::hex::hex(&digest[..4]))
     };
     (format!("ledger_{suffix}"), format!("before_{suffix}"))
 }

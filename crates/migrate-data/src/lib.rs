@@ -24,6 +24,7 @@ mod access;
 mod cells;
 mod copy;
 mod failure;
+mod hex;
 mod inspect;
 pub mod keyset;
 pub mod kind;

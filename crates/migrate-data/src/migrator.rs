@@ -91,7 +91,7 @@ impl DataMigrator {
             .await
             .map_err(|error| error.into_step_error("can't look at the database"))?;
         let layout = copy.prepare(cx.run.as_str(), cx.step.as_str()).await?;
-        let moved = copy.run(&cx, &layout).await;
+        let moved = Box::pin(copy.run(&cx, &layout)).await;
         if let Err(mut error) = moved {
             // The way back is not cancelled by what cancelled the way there.
             let back = StepContext {
@@ -121,7 +121,7 @@ impl DataMigrator {
             Backend::Postgres => include_str!("../../../migrations/transform_pipelines.sql"),
             Backend::Sqlite => include_str!("../../../migrations/transform_pipelines.sqlite.sql"),
         };
-        self.migrate("pipelines_old", "pipelines", script).await
+        Box::pin(self.migrate("pipelines_old", "pipelines", script)).await
     }
 
     fn copy(&self, source: &str, target: &str, script: &str) -> Result<TableCopy, StepError> {

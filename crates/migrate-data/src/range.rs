@@ -103,7 +103,7 @@ impl RangeWriter {
                 // A key is there although the target was empty: somebody wrote, or the script
                 // gives a key twice. The careful way decides.
                 Err(RangeError::Db(error)) if fresh && error.kind == DbErrorKind::Constraint => {
-                    fresh = false
+                    fresh = false;
                 }
                 Err(RangeError::Db(error)) if is_passing(&error) && tries < TRIES => {
                     tokio::time::sleep(std::time::Duration::from_millis(50) * tries).await;
@@ -329,7 +329,7 @@ fn key_of(row: &SourceRow<'_>, key: &[String]) -> String {
             real: number.to_string(),
         },
         Ok(Cell::Bytes(bytes)) => KeyPart::Blob {
-            blob: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            blob: crate::hex::hex(bytes),
         },
         Ok(Cell::Bool(value)) => KeyPart::Text(value.to_string()),
         Ok(Cell::Null) | Err(_) => KeyPart::Text("?".to_owned()),
@@ -398,6 +398,7 @@ async fn fixed_count(tx: &mut Tx, sql: &str) -> Result<u64, DbError> {
 
 /// The query that puts the settings back; none where there are none.
 async fn fix_settings(tx: &mut Tx) -> Result<Option<String>, DbError> {
+    #[cfg(feature = "postgres")]
     const SETTINGS: [(&str, &str); 5] = [
         ("TimeZone", "UTC"),
         ("DateStyle", "ISO, MDY"),

@@ -8,6 +8,9 @@ use crate::keyset::KeyRange;
 use crate::layout::Layout;
 use crate::transform::OnConflict;
 
+/// Columns to update, and extra assignments.
+type Updates = (Vec<String>, Vec<(String, String)>);
+
 /// Where the produced rows of a range come from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Produced<'a> {
@@ -357,7 +360,7 @@ impl Statements<'_> {
     }
 
     /// The columns to update with their extra assignments; none where an existing key is an error.
-    fn updates(&self, policy: &OnConflict) -> Option<(Vec<String>, Vec<(String, String)>)> {
+    fn updates(&self, policy: &OnConflict) -> Option<Updates> {
         match policy {
             OnConflict::Fail => None,
             OnConflict::Update { columns, set } => Some((columns.clone(), set.clone())),

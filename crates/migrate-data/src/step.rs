@@ -123,7 +123,20 @@ impl Step for DataStep {
             actions: self.describe().actions,
             ..Preview::default()
         };
-        if !inspection.obstacles.is_empty() {
+        if inspection.obstacles.is_empty() {
+            preview.actions = vec![self.batch_sql(&inspection.layout)];
+            let rows = self
+                .copy
+                .source_rows()
+                .await
+                .map_err(|error| self.failed(error))?;
+            preview.rows = Some(rows);
+            preview.notes.push(
+                self.already_there(&inspection.layout)
+                    .await
+                    .map_err(|error| self.failed(error))?,
+            );
+        } else {
             preview.notes = inspection
                 .obstacles
                 .into_iter()
@@ -137,19 +150,6 @@ impl Step for DataStep {
                         .map_err(|error| self.failed(error))?,
                 );
             }
-        } else {
-            preview.actions = vec![self.batch_sql(&inspection.layout)];
-            let rows = self
-                .copy
-                .source_rows()
-                .await
-                .map_err(|error| self.failed(error))?;
-            preview.rows = Some(rows);
-            preview.notes.push(
-                self.already_there(&inspection.layout)
-                    .await
-                    .map_err(|error| self.failed(error))?,
-            );
         }
         let rate = match self.copy.db.backend() {
             Backend::Postgres => 50_000,
@@ -197,7 +197,7 @@ impl Step for DataStep {
 
     async fn run(&self, cx: &StepContext, receipt: &Receipt) -> Result<Outcome, StepError> {
         let layout = Self::layout(receipt)?;
-        let counts = self.copy.run(cx, &layout).await?;
+        let counts = Box::pin(self.copy.run(cx, &layout)).await?;
         Ok(outcome(&counts))
     }
 

@@ -1,4 +1,8 @@
 //! Copies on real databases.
+#![expect(
+    clippy::unwrap_used,
+    reason = "the functions that tests share are tests too"
+)]
 
 mod checks;
 mod keys;

@@ -242,7 +242,7 @@ pub(crate) fn context() -> StepContext {
         run: RunId::new(chrono::Utc::now(), SALT.fetch_add(1, Ordering::Relaxed)),
         step: "move.Rows".parse().unwrap(),
         attempt: 1,
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
         cancel: Cancel::new(),
         reporter: Arc::new(migrate_core::event::Silent),
     }
