@@ -2,11 +2,15 @@
 //!
 //! Reading order: [`db`] (one handle for both databases, with cancellation and fencing),
 //! [`quote`] (names and values in SQL), [`own`] (the objects that we keep in the user's
-//! database).
+//! database), [`script`] (statements with their places), [`catalog`] and [`fingerprint`] (what
+//! is in a database), [`migrator`] (running a script and taking it back), [`kind`] and
+//! [`validation`] (the step kinds).
 //!
 //! Invariants:
 //! - Every transaction of a run is begun by [`db::Postgres::begin`] or [`db::Sqlite::begin`],
 //!   which check the run's fence inside the transaction.
+//! - A script, its version and its step's marker are one transaction; an undo compares the
+//!   catalog with the one before, and commits only if it is the same.
 //! - A password of a URL is in [`db::DatabaseUrl`] and nowhere else; it is not shown by
 //!   `Debug`, `Display` or any error.
 //! - The user's journal mode and other lasting settings are never changed.

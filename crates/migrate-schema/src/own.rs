@@ -1,9 +1,7 @@
 //! The objects that we keep in the user's database: schema `etlrs_migrate` on PostgreSQL,
 //! tables named `_etlrs_…` on SQLite. They are outside fingerprints and restores.
 
-use std::time::Duration;
-
-use crate::db::{Backend, Database, DbError, DbErrorKind, Fence};
+use crate::db::{Backend, Database, DbError, Fence};
 use crate::quote::{ident, literal};
 
 /// The schema that holds our objects on PostgreSQL.
@@ -11,9 +9,6 @@ pub const SCHEMA: &str = "etlrs_migrate";
 
 /// What the names of our tables begin with on SQLite.
 pub const SQLITE_PREFIX: &str = "_etlrs_";
-
-/// How long the raiser of a fence waits for the transactions of the holder before it.
-const RAISE_WAIT: Duration = Duration::from_secs(30);
 
 /// One of our tables as SQL, quoted and qualified.
 pub fn name(backend: Backend, table: &str) -> String {
@@ -45,9 +40,17 @@ pub async fn ensure(db: &Database) -> Result<(), DbError> {
         #[cfg(feature = "postgres")]
         Database::Postgres(pg) => {
             let mut tx = pg.begin().await?;
-            sqlx::raw_sql("create schema if not exists etlrs_migrate")
-                .execute(&mut *tx)
+            // `IF NOT EXISTS` would need the right to create even where the schema is there.
+            let there: bool = sqlx::query_scalar("select to_regnamespace($1) is not null")
+                .bind(SCHEMA)
+                .fetch_one(&mut *tx)
                 .await?;
+            if !there {
+                sqlx::raw_sql("create schema etlrs_migrate")
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(|error| may_not_create(error.into()))?;
+            }
             for table in tables {
                 sqlx::raw_sql(sqlx::AssertSqlSafe(table))
                     .execute(&mut *tx)
@@ -66,6 +69,17 @@ pub async fn ensure(db: &Database) -> Result<(), DbError> {
             Ok(tx.commit().await?)
         }
     }
+}
+
+#[cfg(feature = "postgres")]
+fn may_not_create(error: DbError) -> DbError {
+    if error.code.as_deref() == Some("42501") {
+        return error.hint(
+            "the tool keeps its markers in a schema of its own: \
+             GRANT CREATE ON DATABASE … TO the user of the URL, or create schema etlrs_migrate for it",
+        );
+    }
+    error
 }
 
 /// Whether the database holds objects of ours.
@@ -173,6 +187,13 @@ pub async fn raise_fence(db: &Database, run: &str) -> Result<Fence, DbError> {
 
 #[cfg(feature = "postgres")]
 async fn raise_postgres(pg: &crate::db::Postgres, sql: String) -> Result<i64, DbError> {
+    use std::time::Duration;
+
+    use crate::db::DbErrorKind;
+
+    /// How long to wait for the transactions of the holder before.
+    const RAISE_WAIT: Duration = Duration::from_secs(30);
+
     let deadline = tokio::time::Instant::now() + RAISE_WAIT;
     loop {
         let mut tx = pg.pool().begin().await?;

@@ -37,7 +37,6 @@ fn unwrapped(expected: &[Value], found: &Value) -> bool {
     matches!(expected, [one] if compare(one, found))
 }
 
-#[expect(clippy::float_cmp, reason = "equal means the same value")]
 fn same_number(a: &serde_json::Number, b: &serde_json::Number) -> bool {
     match (a.as_i64(), b.as_i64(), a.as_u64(), b.as_u64()) {
         (Some(a), Some(b), _, _) => a == b,

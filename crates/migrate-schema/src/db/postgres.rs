@@ -22,7 +22,7 @@ const OLDEST: i32 = 150_000;
 const FENCE_WAIT: Duration = Duration::from_secs(2);
 
 /// How long a caller waits for a free connection of the pool.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(60);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The key of the advisory lock that holders of the fence share and its raiser takes alone.
 /// The letters `etlrsfnc`.

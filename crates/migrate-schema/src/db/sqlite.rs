@@ -1,5 +1,6 @@
 //! The SQLite side of the handle.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -54,8 +55,8 @@ impl Sqlite {
             } else {
                 1
             })
-            .max_lifetime(file.is_some().then_some(Duration::from_secs(1800)))
-            .idle_timeout(file.is_some().then_some(Duration::from_secs(600)))
+            .max_lifetime(file.is_some().then_some(Duration::from_mins(30)))
+            .idle_timeout(file.is_some().then_some(Duration::from_mins(10)))
             .after_connect(move |connection, _| {
                 let flag = flag.clone();
                 Box::pin(async move { watch(connection, &flag).await })
@@ -330,8 +331,11 @@ fn json_value(row: &SqliteRow, at: usize) -> Result<Value, DbError> {
         }
         _ => {
             let bytes = row.try_get_unchecked::<Vec<u8>, _>(at)?;
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            Value::from(format!("\\x{hex}"))
+            let mut text = "\\x".to_owned();
+            for byte in bytes {
+                let _ = write!(text, "{byte:02x}");
+            }
+            Value::from(text)
         }
     })
 }

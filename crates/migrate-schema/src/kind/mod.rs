@@ -1,9 +1,10 @@
 //! The step kind `SchemaUpdate`: a script that brings the schema to a version.
 
+mod clashes;
 mod spec;
 mod syntax;
+mod undo;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,12 +14,11 @@ use migrate_core::{
 };
 use serde_json::json;
 
-use crate::catalog::table_columns;
-use crate::db::{Backend, Database};
-use crate::migrator::{Change, Patience, apply, revert, versions};
+use crate::catalog::row_estimate;
+use crate::db::Database;
+use crate::migrator::{Change, Direction, Patience, apply, revert, versions};
 use crate::own;
-use crate::quote::TableName;
-use crate::script::{Effect, SqlScript};
+use crate::script::{DefaultValue, Effect};
 
 use spec::{Spec, Undo};
 
@@ -56,11 +56,16 @@ impl StepKind for SchemaUpdateKind {
         site: &StepSite<'_>,
     ) -> Result<Box<dyn Step>, Vec<Finding>> {
         let spec = Spec::read(step, &*self.scripts, self.db.backend())?;
-        let earlier = site
-            .plan
-            .steps
+        // Steps of `rollback_steps` are counted in a list of their own.
+        let before = match site.plan.steps.get(site.index) {
+            Some(same) if same == step => &site.plan.steps[..site.index],
+            _ => &[],
+        };
+        if let Some(clash) = never_run(&spec, before) {
+            return Err(vec![clash]);
+        }
+        let earlier = before
             .iter()
-            .take(site.index)
             .any(|earlier| !matches!(earlier.step_type.name(), "ConfigUpdate" | "Validation"));
         Ok(Box::new(SchemaUpdate {
             db: self.db.clone(),
@@ -68,6 +73,24 @@ impl StepKind for SchemaUpdateKind {
             earlier,
         }))
     }
+}
+
+/// A step whose version an earlier one reaches would be taken for done already.
+fn never_run(spec: &Spec, before: &[MigrationStep]) -> Option<Finding> {
+    let reached = before
+        .iter()
+        .find(|step| spec::version_brought(step).is_some_and(|version| version >= spec.version))?;
+    (spec.direction == Direction::Up).then(|| {
+        Finding::error(
+            "schema.version-order",
+            format!(
+                "step {} brings schema version {} or a later one already",
+                reached.id, spec.version
+            ),
+        )
+        .at("/schema_version")
+        .hint("give each schema step of the plan a `schema_version` above the one before")
+    })
 }
 
 /// One script, as a step.
@@ -95,6 +118,44 @@ impl SchemaUpdate {
         }
     }
 
+    fn is_done(&self, current: i64) -> bool {
+        match self.spec.direction {
+            Direction::Up => current >= self.spec.version,
+            Direction::Down => current < self.spec.version,
+        }
+    }
+
+    fn brings(&self, current: i64) -> String {
+        match self.spec.direction {
+            Direction::Up => format!(
+                "the schema goes from version {current} to {}",
+                self.spec.version
+            ),
+            Direction::Down => format!("the schema goes back from version {current}"),
+        }
+    }
+
+    /// Tables that SQLite has to rebuild, with their rows.
+    async fn rebuilt(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (_, effect) in self.spec.script.effects() {
+            let Effect::AddColumn {
+                table,
+                column,
+                default: DefaultValue::Expression,
+            } = effect
+            else {
+                continue;
+            };
+            if let Ok(rows @ 1..) = row_estimate(&self.db, &table).await {
+                notes.push(format!(
+                    "table {table} with its {rows} rows is rebuilt for column {column}"
+                ));
+            }
+        }
+        notes
+    }
+
     async fn current(&self) -> Result<i64, StepError> {
         versions::current(&self.db)
             .await
@@ -103,7 +164,7 @@ impl SchemaUpdate {
 
     async fn readiness(&self) -> Result<Readiness, StepError> {
         let current = self.current().await?;
-        if current >= self.spec.version {
+        if self.is_done(current) {
             return Ok(Readiness::AlreadyDone(format!(
                 "the schema is at version {current}"
             )));
@@ -111,7 +172,7 @@ impl SchemaUpdate {
         let mut findings = syntax::check(&self.db, &self.spec.script)
             .await
             .map_err(|error| error.into_step_error("the script can't be checked"))?;
-        let missing = self.clashes().await.map_err(|error| {
+        let missing = clashes::find(&self.db, &self.spec).await.map_err(|error| {
             error.into_step_error("the script can't be compared with the schema")
         })?;
         if findings.is_empty() && self.earlier && !missing.is_empty() {
@@ -128,98 +189,14 @@ impl SchemaUpdate {
         })
     }
 
-    /// Tables that a statement needs and that are not there, or makes and that are there.
-    async fn clashes(&self) -> Result<Vec<Finding>, crate::db::DbError> {
-        let script = &self.spec.script;
-        let mut made: HashSet<TableName> = HashSet::new();
-        let mut findings = Vec::new();
-        for (statement, effect) in script.effects() {
-            let finding = match effect {
-                Effect::AlterTable(Some(table)) | Effect::Update { table, .. } => {
-                    self.missing(&table, &made).await?
-                }
-                Effect::AddColumn { table, column, .. } => match self.missing(&table, &made).await?
-                {
-                    Some(finding) => Some(finding),
-                    None => self.column_there(&table, &column).await?,
-                },
-                Effect::CreateTable(Some(table)) => {
-                    let there = !table_columns(&self.db, &table).await?.is_empty();
-                    let finding = there.then(|| {
-                        Finding::error(
-                            "schema.table-exists",
-                            format!("table {table} is there already"),
-                        )
-                        .hint(self.by_hand())
-                    });
-                    made.insert(table);
-                    finding
-                }
-                // What follows may be about what these made or renamed.
-                Effect::Other | Effect::CreateTableIfMissing | Effect::AlterTable(None) => {
-                    return Ok(findings);
-                }
-                _ => None,
-            };
-            findings.extend(finding.map(|found| found.in_file(script.place(statement.start))));
-        }
-        Ok(findings)
-    }
-
-    fn by_hand(&self) -> String {
-        format!(
-            "if the change was made by hand, record it: \
-             INSERT INTO schema_versions (version) VALUES ({})",
-            self.spec.version
-        )
-    }
-
-    async fn missing(
-        &self,
-        table: &TableName,
-        made: &HashSet<TableName>,
-    ) -> Result<Option<Finding>, crate::db::DbError> {
-        if made.contains(table) || !table_columns(&self.db, table).await?.is_empty() {
-            return Ok(None);
-        }
-        let known: Vec<String> = crate::catalog::user_tables(&self.db)
-            .await?
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        Ok(Some(
-            Finding::error("schema.no-table", format!("there is no table {table}")).hint(
-                if known.is_empty() {
-                    "the database holds no tables: is it the right one?".to_owned()
-                } else {
-                    format!("tables: {}", known.join(", "))
-                },
-            ),
-        ))
-    }
-
-    async fn column_there(
-        &self,
-        table: &TableName,
-        column: &str,
-    ) -> Result<Option<Finding>, crate::db::DbError> {
-        let there = table_columns(&self.db, table)
-            .await?
-            .iter()
-            .any(|found| found.name.eq_ignore_ascii_case(column));
-        Ok(there.then(|| {
-            Finding::error(
-                "schema.column-exists",
-                format!("table {table} has a column {column} already"),
-            )
-            .hint(self.by_hand())
-        }))
-    }
-
     fn outcome(&self) -> Outcome {
         let statements = self.spec.script.statements().len();
         let mut outcome = Outcome::line(format!(
-            "{statements} statements, schema at version {}",
+            "{statements} statements, schema {} version {}",
+            match self.spec.direction {
+                Direction::Up => "at",
+                Direction::Down => "back from",
+            },
             self.spec.version
         ));
         outcome
@@ -257,17 +234,12 @@ impl Step for SchemaUpdate {
     async fn preview(&self, cx: &StepContext) -> Result<Preview, StepError> {
         let look = async {
             let current = self.current().await?;
-            let mut notes = Vec::new();
-            if current >= self.spec.version {
-                notes.push(format!(
-                    "the schema is at version {current}: nothing would run"
-                ));
+            let mut notes = vec![if self.is_done(current) {
+                format!("the schema is at version {current}: nothing would run")
             } else {
-                notes.push(format!(
-                    "the schema goes from version {current} to {}",
-                    self.spec.version
-                ));
-            }
+                self.brings(current)
+            }];
+            notes.extend(self.rebuilt().await);
             if let Undo::None(why) = &self.spec.undo {
                 notes.push(format!("can't be undone by itself: {why}"));
             }
@@ -302,6 +274,7 @@ impl Step for SchemaUpdate {
         let change = Change {
             script: &self.spec.script,
             version: self.spec.version,
+            direction: self.spec.direction,
             step: Some(cx),
         };
         let work = apply(&self.db, &change, Self::patience(cx));
@@ -326,48 +299,4 @@ impl Step for SchemaUpdate {
             None => Probe::NotApplied,
         })
     }
-}
-
-/// Whether SQLite can take a script back by its catalog alone: nothing in it destroys or
-/// changes rows that were there. The reason if not.
-fn undo_by_catalog(script: &SqlScript) -> Result<(), String> {
-    if script.backend() == Backend::Postgres {
-        return Err("there is no down script".to_owned());
-    }
-    let mut made: HashSet<String> = HashSet::new();
-    let mut added: HashSet<(String, String)> = HashSet::new();
-    for (statement, effect) in script.effects() {
-        let small = |table: &TableName| table.table().to_lowercase();
-        let keeps_rows = match effect {
-            Effect::CreateTable(table) => {
-                made.extend(table.as_ref().map(small));
-                true
-            }
-            Effect::AddColumn { table, column, .. } => {
-                added.insert((small(&table), column.to_lowercase()));
-                true
-            }
-            Effect::Update { table, columns } => {
-                made.contains(&small(&table))
-                    || columns
-                        .iter()
-                        .all(|column| added.contains(&(small(&table), column.to_lowercase())))
-            }
-            Effect::Insert(table) => made.contains(&small(&table)),
-            Effect::Pragma { .. }
-            | Effect::Savepoint
-            | Effect::CreateTableIfMissing
-            | Effect::CreateOther
-            | Effect::DropOther
-            | Effect::Harmless => true,
-            _ => false,
-        };
-        if !keeps_rows {
-            let place = script.place(statement.start);
-            return Err(format!(
-                "{place} changes or drops rows that are there; only the rollback point has them"
-            ));
-        }
-    }
-    Ok(())
 }

@@ -2,8 +2,9 @@
 
 use migrate_core::{CommandLine, Finding, MigrationStep, Scripts};
 
-use super::undo_by_catalog;
+use super::undo;
 use crate::db::Backend;
+use crate::migrator::Direction;
 use crate::script::{SqlScript, find};
 
 /// A schema step as it was asked for.
@@ -11,6 +12,7 @@ pub(super) struct Spec {
     pub(super) title: String,
     pub(super) script: SqlScript,
     pub(super) version: i64,
+    pub(super) direction: Direction,
     pub(super) undo: Undo,
 }
 
@@ -48,15 +50,22 @@ impl Spec {
         let (Ok(script), Ok(version), Ok(down)) = (script, version, down) else {
             return Err(findings);
         };
+        let direction = direction_of_name(&name);
         let undo = match down {
+            _ if direction == Direction::Down => {
+                Undo::None("it takes a version back itself".to_owned())
+            }
             _ if !step.can_rollback => Undo::None("the plan says can_rollback = false".to_owned()),
             Some(down) => Undo::Down(down),
-            None => match undo_by_catalog(&script) {
+            None => match undo::by_catalog(&script) {
                 Ok(()) => Undo::ByCatalog,
                 Err(why) => Undo::None(why),
             },
         };
         let title = match step.description.trim() {
+            "" if direction == Direction::Down => {
+                format!("schema back from version {version} by {name}")
+            }
             "" => format!("schema to version {version} by {name}"),
             text => text.to_owned(),
         };
@@ -64,6 +73,7 @@ impl Spec {
             title,
             script,
             version,
+            direction,
             undo,
         })
     }
@@ -117,7 +127,7 @@ fn script_name(step: &MigrationStep) -> Result<(String, &'static str), Finding> 
 fn version(step: &MigrationStep, name: &str) -> Result<i64, Finding> {
     let (found, message) = match step.extra.get("schema_version") {
         Some(value) => (
-            value.as_i64().filter(is_version),
+            value.as_i64().filter(|number| is_version(*number)),
             "`schema_version` is not a version of a schema",
         ),
         None => (
@@ -132,14 +142,33 @@ fn version(step: &MigrationStep, name: &str) -> Result<i64, Finding> {
     })
 }
 
-fn is_version(number: &i64) -> bool {
-    (1..=i64::from(i32::MAX)).contains(number)
+fn is_version(number: i64) -> bool {
+    (1..=i64::from(i32::MAX)).contains(&number)
+}
+
+/// `001_v2_changes.down.sql` takes back what `001_v2_changes.sql` brought.
+fn direction_of_name(name: &str) -> Direction {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    if file.split('.').any(|part| part == "down") {
+        Direction::Down
+    } else {
+        Direction::Up
+    }
+}
+
+/// The version that a schema step of a plan brings; none if it is no such step or says none.
+pub(super) fn version_brought(step: &MigrationStep) -> Option<i64> {
+    let (name, _) = script_name(step).ok()?;
+    let schema = step.step_type.name() == "SchemaUpdate";
+    (schema && direction_of_name(&name) == Direction::Up)
+        .then(|| version(step, &name).ok())
+        .flatten()
 }
 
 /// `001_v2_changes.sql` brings version 2, `007_changes.sql` version 7.
 fn version_of_name(name: &str) -> Option<i64> {
     let stem = name.rsplit('/').next()?.split('.').next()?;
-    let number = |text: &str| text.parse::<i64>().ok().filter(is_version);
+    let number = |text: &str| text.parse().ok().filter(|number| is_version(*number));
     let named = stem
         .split('_')
         .skip(1)
@@ -170,17 +199,17 @@ fn down(
         };
         return load(scripts, backend, down, "/down").map(Some);
     }
-    let Some(stem) = name.strip_suffix(".sql") else {
+    let Some(base) = name.strip_suffix(".sql") else {
         return Ok(None);
     };
     let names = scripts.names();
     let has = |name: &str| names.iter().any(|known| known == name);
     let suffix = backend.file_suffix();
-    let own = format!("{stem}.down.{suffix}.sql");
-    let plain = format!("{stem}.down.sql");
+    let own = format!("{base}.down.{suffix}.sql");
+    let plain = format!("{base}.down.sql");
     let chosen = if has(&own) {
         own
-    } else if has(&plain) && !has(&format!("{stem}.{suffix}.sql")) {
+    } else if has(&plain) && !has(&format!("{base}.{suffix}.sql")) {
         plain
     } else {
         return Ok(None);

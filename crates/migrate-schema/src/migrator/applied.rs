@@ -3,7 +3,9 @@
 use migrate_core::StepError;
 use serde::{Deserialize, Serialize};
 
+use super::versions::TABLE;
 use crate::catalog::Catalog;
+use crate::script::table_after_on;
 
 /// What a script did to the catalog, and what is needed to take it back.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -104,24 +106,36 @@ impl Applied {
 
     /// Whether an object of somebody else's belongs to a table that the script created.
     fn hangs_on_created(&self, name: &str, definition: &str) -> bool {
+        let on = table_after_on(definition).map(|table| table.table().to_lowercase());
         self.changed
             .iter()
             .filter(|changed| changed.before.is_none())
             .filter_map(|changed| changed.name.strip_prefix("table "))
             .any(|table| {
                 let own = name.split_once(' ').map_or(name, |(_, rest)| rest);
+                let plain = table.rsplit_once('.').map_or(table, |(_, plain)| plain);
                 own.starts_with(&format!("{table}."))
-                    || definition.contains(&format!(" ON {table} "))
-                    || definition
-                        .to_lowercase()
-                        .contains(&format!(" on {}", table.to_lowercase()))
+                    || on.as_deref() == Some(plain.trim_matches('"').to_lowercase().as_str())
             })
     }
 }
 
 /// Whether an object belongs to the table of versions, which is not the script's.
 pub(super) fn is_versions(name: &str) -> bool {
-    name.contains(super::versions::TABLE)
+    let own = name.split_once(' ').map_or(name, |(_, rest)| rest);
+    let key = format!("{TABLE}_pkey");
+    own.split('.').any(|part| part == TABLE || part == key)
+}
+
+/// The steps (of those with these markers) whose script brought a version.
+pub(super) fn brought(
+    markers: Vec<(String, String)>,
+    version: i64,
+) -> impl Iterator<Item = (String, Applied)> {
+    markers.into_iter().filter_map(move |(step, marker)| {
+        let applied = Applied::parse(&marker).ok()?;
+        (applied.version == version).then_some((step, applied))
+    })
 }
 
 /// What differs between two catalogs, the table of versions left out.
@@ -143,4 +157,29 @@ pub(super) fn changes(before: &Catalog, after: &Catalog) -> Vec<Changed> {
         })
         .filter(|changed| changed.before != changed.after)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_table_of_versions_is_left_out() {
+        for name in [
+            "table schema_versions",
+            "table public.schema_versions",
+            "column public.schema_versions.version",
+            "constraint public.schema_versions.schema_versions_pkey",
+            "index public.schema_versions_pkey",
+        ] {
+            assert!(is_versions(name), "{name}");
+        }
+        for name in [
+            "table my_schema_versions",
+            "table public.schema_versions_log",
+            "table x",
+        ] {
+            assert!(!is_versions(name), "{name}");
+        }
+    }
 }

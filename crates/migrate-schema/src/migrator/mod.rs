@@ -86,6 +86,7 @@ impl SchemaMigrator {
         let change = Change {
             script,
             version,
+            direction: Direction::Up,
             step: None,
         };
         apply(&self.db, &change, self.patience).await?;
@@ -107,10 +108,20 @@ impl SchemaMigrator {
     }
 }
 
+/// Whether a script brings a version or takes it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// The version is recorded.
+    Up,
+    /// The version's record is removed.
+    Down,
+}
+
 /// A script to run as a version, for a step of a run or on its own.
 pub(crate) struct Change<'a> {
     pub(crate) script: &'a SqlScript,
     pub(crate) version: i64,
+    pub(crate) direction: Direction,
     /// The step's marker is written in the same transaction, with what an undo needs.
     pub(crate) step: Option<&'a StepContext>,
 }

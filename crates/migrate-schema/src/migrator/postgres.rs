@@ -3,11 +3,11 @@
 use migrate_core::StepContext;
 use sqlx::{AssertSqlSafe, PgConnection, Transaction};
 
-use super::applied::{Applied, Routine, changes};
+use super::applied::{Applied, Routine, brought, changes};
 use super::attempt::{Failed, Patience};
 use super::blockers::Blockers;
 use super::versions::postgres as versions;
-use super::{Change, changed_since, failed_at, not_as_before};
+use super::{Change, Direction, changed_since, failed_at, not_as_before};
 use crate::catalog::Catalog;
 use crate::db::{DbError, Postgres};
 use crate::own::postgres as own;
@@ -54,12 +54,35 @@ pub(super) async fn apply(
         )
         .await?;
     }
-    versions::record(&mut tx, change.version)
+    record(&mut tx, change)
         .await
         .map_err(Failed::at("the schema's version can't be recorded"))?;
     tx.commit()
         .await
         .map_err(|error| Failed::at("the schema change can't be committed")(error.into()))
+}
+
+async fn record(tx: &mut PgConnection, change: &Change<'_>) -> Result<(), DbError> {
+    match (change.direction, change.step) {
+        (Direction::Up, _) => versions::record(tx, change.version).await,
+        (Direction::Down, None) => versions::remove(tx, change.version, false).await,
+        (Direction::Down, Some(cx)) => {
+            // The step that brought the version knows whether it made the table.
+            let payloads: Vec<(String, String)> = sqlx::query_as(
+                "select step, payload from etlrs_migrate.markers where run = $1 and step <> $2",
+            )
+            .bind(cx.run.as_str())
+            .bind(cx.step.as_str())
+            .fetch_all(&mut *tx)
+            .await?;
+            let mut made = false;
+            for (step, applied) in brought(payloads, change.version) {
+                made |= applied.made_versions;
+                own::clear_marker(tx, cx.run.as_str(), &step).await?;
+            }
+            versions::remove(tx, change.version, made).await
+        }
+    }
 }
 
 /// One attempt to take it back.

@@ -6,11 +6,11 @@ use migrate_core::{StepContext, StepError};
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
-use super::applied::{Applied, changes};
+use super::applied::{Applied, brought, changes};
 use super::attempt::Failed;
 use super::rebuild::{NewShape, rebuild};
 use super::versions::sqlite as versions;
-use super::{Change, changed_since};
+use super::{Change, Direction, changed_since};
 use crate::catalog::Catalog;
 use crate::catalog::sqlite::master;
 use crate::db::{DbError, DbErrorKind, Sqlite};
@@ -67,12 +67,35 @@ async fn in_transaction(
         )
         .await?;
     }
-    versions::record(&mut tx, change.version)
+    record(&mut tx, change)
         .await
         .map_err(Failed::at("the schema's version can't be recorded"))?;
     tx.commit()
         .await
         .map_err(|error| Failed::at("the schema change can't be committed")(error.into()))
+}
+
+async fn record(tx: &mut SqliteConnection, change: &Change<'_>) -> Result<(), DbError> {
+    match (change.direction, change.step) {
+        (Direction::Up, _) => versions::record(tx, change.version).await,
+        (Direction::Down, None) => versions::remove(tx, change.version, false).await,
+        (Direction::Down, Some(cx)) => {
+            // The step that brought the version knows whether it made the table.
+            let payloads: Vec<(String, String)> = sqlx::query_as(
+                "select step, payload from _etlrs_markers where run = ?1 and step <> ?2",
+            )
+            .bind(cx.run.as_str())
+            .bind(cx.step.as_str())
+            .fetch_all(&mut *tx)
+            .await?;
+            let mut made = false;
+            for (step, applied) in brought(payloads, change.version) {
+                made |= applied.made_versions;
+                own::clear_marker(tx, cx.run.as_str(), &step).await?;
+            }
+            versions::remove(tx, change.version, made).await
+        }
+    }
 }
 
 /// Whether foreign keys are enforced while a transaction runs.
@@ -189,13 +212,16 @@ impl Held {
 
     /// Sets the pragmas back and returns the connection to the pool.
     pub(super) async fn give_back(mut self) -> Result<(), Failed> {
-        // A transaction that was dropped is rolled back before the next command.
+        // A transaction that was dropped is rolled back before the next command. One that
+        // SQLite itself rolled back is still counted as open by sqlx: such a connection is closed.
         self.connection().ping().await?;
         if self.changed {
             let (foreign_keys, legacy) = (self.foreign_keys, self.legacy_alter_table);
             self.set(foreign_keys, legacy).await?;
         }
-        self.connection = None;
+        if !self.connection().is_in_transaction() {
+            self.connection = None;
+        }
         Ok(())
     }
 }

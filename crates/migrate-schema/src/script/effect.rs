@@ -3,7 +3,8 @@
 use crate::db::Backend;
 use crate::quote::TableName;
 
-use super::token::{Kind, Token, significant};
+use super::cursor::Cursor;
+use super::token::Kind;
 
 /// What a statement does, read from its first tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,85 +57,9 @@ pub(crate) enum DefaultValue {
     Expression,
 }
 
-/// The tokens of one statement, read from the left.
-struct Cursor<'t> {
-    text: &'t str,
-    tokens: Vec<Token>,
-    at: usize,
-}
-
-impl Cursor<'_> {
-    fn peek(&self) -> Option<Token> {
-        self.tokens.get(self.at).copied()
-    }
-
-    /// Takes the words if all of them come next.
-    fn take(&mut self, words: &[&str]) -> bool {
-        let fits = words.iter().enumerate().all(|(offset, word)| {
-            self.tokens
-                .get(self.at + offset)
-                .is_some_and(|token| token.is_word(self.text, word))
-        });
-        if fits {
-            self.at += words.len();
-        }
-        fits
-    }
-
-    /// Takes one of the words.
-    fn take_any(&mut self, words: &[&str]) -> bool {
-        words.iter().any(|word| self.take(&[word]))
-    }
-
-    fn take_sign(&mut self, sign: &str) -> bool {
-        let fits = self
-            .peek()
-            .is_some_and(|token| token.kind != Kind::Text && token.text(self.text) == sign);
-        self.at += usize::from(fits);
-        fits
-    }
-
-    /// Takes a name, unquoted.
-    fn name(&mut self, backend: Backend) -> Option<String> {
-        let token = self.peek()?;
-        let name = object_name(backend, token.kind, token.text(self.text))?;
-        self.at += 1;
-        Some(name)
-    }
-
-    fn table(&mut self, backend: Backend) -> Option<TableName> {
-        let first = self.name(backend)?;
-        if !self.take_sign(".") {
-            return Some(TableName::new(None, &first));
-        }
-        let second = self.name(backend)?;
-        Some(TableName::new(Some(&first), &second))
-    }
-}
-
-/// The name that a token stands for: without quotes, and in small letters where PostgreSQL
-/// folds it. SQLite takes a text in quotes for a name too.
-fn object_name(backend: Backend, kind: Kind, text: &str) -> Option<String> {
-    match kind {
-        Kind::Word if backend == Backend::Postgres => Some(text.to_lowercase()),
-        Kind::Word => Some(text.to_owned()),
-        Kind::Text if backend == Backend::Postgres => None,
-        Kind::QuotedName | Kind::Text if text.len() >= 2 => {
-            let quote = text.chars().last()?;
-            let inner = text.get(1..text.len() - 1)?;
-            Some(inner.replace(&format!("{quote}{quote}"), &quote.to_string()))
-        }
-        _ => None,
-    }
-}
-
 impl Effect {
     pub(crate) fn of(backend: Backend, text: &str) -> Self {
-        let mut cursor = Cursor {
-            text,
-            tokens: significant(backend, text),
-            at: 0,
-        };
+        let mut cursor = Cursor::new(backend, text);
         let effect = if cursor.take(&["alter", "table"]) {
             alter_table(backend, &mut cursor)
         } else if cursor.take(&["create"]) {
@@ -173,7 +98,7 @@ fn alter_table(backend: Backend, cursor: &mut Cursor<'_>) -> Option<Effect> {
 /// Looks for `DEFAULT` outside parentheses and at what follows it.
 fn default_value(cursor: &Cursor<'_>) -> DefaultValue {
     let mut depth = 0_usize;
-    let rest = &cursor.tokens[cursor.at..];
+    let rest = cursor.rest();
     for (at, token) in rest.iter().enumerate() {
         match token.kind {
             Kind::Open => depth += 1,
@@ -241,7 +166,7 @@ fn drop(backend: Backend, cursor: &mut Cursor<'_>) -> Option<Effect> {
 
 /// The text of one routine's name and arguments; none if several are named.
 fn routine_signature(cursor: &Cursor<'_>) -> Option<String> {
-    let rest = &cursor.tokens[cursor.at..];
+    let rest = cursor.rest();
     let mut depth = 0_usize;
     let mut end = rest.first()?.start;
     for token in rest {
@@ -301,7 +226,8 @@ fn update(backend: Backend, cursor: &mut Cursor<'_>) -> Option<Effect> {
 
 fn insert(backend: Backend, cursor: &mut Cursor<'_>) -> Option<Effect> {
     let table = cursor.table(backend)?;
-    let upserts = cursor.tokens[cursor.at..]
+    let upserts = cursor
+        .rest()
         .iter()
         .any(|token| token.is_word(cursor.text, "conflict"));
     (!upserts).then_some(Effect::Insert(table))
@@ -310,7 +236,7 @@ fn insert(backend: Backend, cursor: &mut Cursor<'_>) -> Option<Effect> {
 fn pragma(backend: Backend, cursor: &mut Cursor<'_>) -> Option<Effect> {
     let name = cursor.table(backend)?.table().to_lowercase();
     let value = if cursor.take_sign("=") || cursor.take_sign("(") {
-        let rest = &cursor.tokens[cursor.at..];
+        let rest = cursor.rest();
         let value = rest.first().map(|token| token.text(cursor.text));
         Some(value.unwrap_or_default().trim_matches('\'').to_lowercase())
     } else {

@@ -1,5 +1,6 @@
 //! SQL scripts: their statements, each with its place in the file, and what can't be run.
 
+mod cursor;
 mod effect;
 mod place;
 #[cfg(feature = "postgres")]
@@ -16,6 +17,7 @@ use migrate_core::{Finding, Place, Scripts};
 
 use crate::db::{Backend, DbError, DbErrorKind};
 
+pub(crate) use cursor::table_after_on;
 pub(crate) use effect::{DefaultValue, Effect};
 pub use place::place;
 pub use split::split;
@@ -50,13 +52,13 @@ impl SqlScript {
         origin: impl Into<String>,
         text: impl Into<String>,
     ) -> Result<Self, Vec<Finding>> {
-        let (origin, mut text) = (origin.into(), text.into());
-        if let Some(rest) = text.strip_prefix('\u{feff}') {
-            text = rest.to_owned();
+        let mut text = text.into();
+        if text.starts_with('\u{feff}') {
+            text.drain(..'\u{feff}'.len_utf8());
         }
         let script = Self {
             ranges: split(backend, &text),
-            origin,
+            origin: origin.into(),
             text,
             backend,
         };

@@ -48,9 +48,12 @@ fn literal(kind: LiteralKind) -> Kind {
         | LiteralKind::BitStr { terminated }
         | LiteralKind::DollarQuotedString { terminated }
         | LiteralKind::UnicodeEscStr { terminated }
-        | LiteralKind::EscStr { terminated } => match terminated {
-            true => Kind::Text,
-            false => Kind::Unterminated,
-        },
+        | LiteralKind::EscStr { terminated } => {
+            if terminated {
+                Kind::Text
+            } else {
+                Kind::Unterminated
+            }
+        }
     }
 }

@@ -51,9 +51,8 @@ impl Body {
             Kind::Open => self.parentheses += 1,
             Kind::Close => self.parentheses = self.parentheses.saturating_sub(1),
             Kind::Word if self.parentheses == 0 && creates_routine(text, before) => {
-                if token.is_word(text, "begin") {
-                    self.blocks += 1;
-                } else if token.is_word(text, "case") && self.blocks > 0 {
+                if token.is_word(text, "begin") || (token.is_word(text, "case") && self.blocks > 0)
+                {
                     self.blocks += 1;
                 } else if token.is_word(text, "end") {
                     self.blocks = self.blocks.saturating_sub(1);

@@ -5,29 +5,22 @@ use std::collections::BTreeSet;
 use migrate_schema::catalog::{
     Catalog, row_estimate, table_bytes, table_columns, unique_keys, user_tables,
 };
-use migrate_schema::db::{ConnectOptions, CreateMode, Database, DatabaseUrl};
+use migrate_schema::db::Database;
 use migrate_schema::fingerprint;
 use migrate_schema::own;
 use migrate_schema::quote::TableName;
-use migrate_tests::postgres::TestDatabase;
-use tempfile::TempDir;
 
-async fn postgres() -> (TestDatabase<'static>, Database) {
-    let place = TestDatabase::create();
-    let db = Database::connect(&place.url().parse().unwrap(), &ConnectOptions::default())
-        .await
-        .unwrap();
+use super::place::Place;
+
+async fn postgres() -> (Place, Database) {
+    let place = Place::postgres().await;
+    let db = place.db.clone();
     (place, db)
 }
 
-async fn sqlite() -> (TempDir, Database) {
-    let place = TempDir::new().unwrap();
-    let options = ConnectOptions {
-        create: CreateMode::Create,
-        ..ConnectOptions::default()
-    };
-    let url = DatabaseUrl::sqlite(place.path().join("x.db"));
-    let db = Database::connect(&url, &options).await.unwrap();
+async fn sqlite() -> (Place, Database) {
+    let place = Place::sqlite().await;
+    let db = place.db.clone();
     (place, db)
 }
 
@@ -69,7 +62,7 @@ grant select on parent to public;
 #[tokio::test]
 async fn the_catalog_of_postgres_holds_every_sort_of_object() {
     let (place, db) = postgres().await;
-    place.psql(EVERYTHING);
+    place.sql(EVERYTHING);
     own::ensure(&db).await.unwrap();
     let catalog = Catalog::read(&db).await.unwrap();
     let sorts: BTreeSet<&str> = catalog
@@ -117,7 +110,7 @@ async fn the_catalog_of_postgres_holds_every_sort_of_object() {
 #[tokio::test]
 async fn each_change_of_postgres_is_seen_and_its_way_back_too() {
     let (place, db) = postgres().await;
-    place.psql(EVERYTHING);
+    place.sql(EVERYTHING);
     let before = Catalog::read(&db).await.unwrap();
     for (there, back, named) in [
         (
@@ -191,14 +184,14 @@ async fn each_change_of_postgres_is_seen_and_its_way_back_too() {
             "type public.fresh",
         ),
     ] {
-        place.psql(there);
+        place.sql(there);
         let differences = before.differences(&Catalog::read(&db).await.unwrap());
         assert!(!differences.is_empty(), "{there} is not seen");
         assert!(
             differences.iter().any(|line| line.starts_with(named)),
             "{there}: {differences:?}"
         );
-        place.psql(back);
+        place.sql(back);
         let differences = before.differences(&Catalog::read(&db).await.unwrap());
         assert!(differences.is_empty(), "{back}: {differences:?}");
     }
@@ -258,8 +251,8 @@ async fn the_catalog_of_sqlite_ignores_only_the_quotes_of_a_tables_name() {
 #[tokio::test]
 async fn facts_of_a_table_on_postgres() {
     let (place, db) = postgres().await;
-    place.psql(EVERYTHING);
-    place.psql("insert into parent (id, label) values (1, 'a'), (2, null)");
+    place.sql(EVERYTHING);
+    place.sql("insert into parent (id, label) values (1, 'a'), (2, null)");
     let columns = table_columns(&db, &table("parent")).await.unwrap();
     let shown: Vec<_> = columns
         .iter()
@@ -300,7 +293,7 @@ async fn facts_of_a_table_on_postgres() {
     assert!(keys[0].primary && keys[0].columns == ["id"]);
     assert_eq!(row_estimate(&db, &table("parent")).await.unwrap(), 2);
     assert!(table_bytes(&db, &table("parent")).await.unwrap() > 0);
-    place.psql("create table big as select g, repeat('x', 500) t from generate_series(1, 150000) g; analyze big");
+    place.sql("create table big as select g, repeat('x', 500) t from generate_series(1, 150000) g; analyze big");
     let estimate = row_estimate(&db, &table("big")).await.unwrap();
     assert!((140_000..160_000).contains(&estimate), "{estimate}");
     let names: Vec<String> = user_tables(&db)
@@ -489,7 +482,7 @@ async fn storage_classes_and_nuls_of_sqlite_are_told_apart() {
 #[tokio::test]
 async fn types_without_a_hash_and_partitions_are_summed_too() {
     let (place, db) = postgres().await;
-    place.psql(
+    place.sql(
         "create table j (a json, p point); insert into j values ('{\"x\": 1}', '(1,2)'), (null, null);
          create table part (k int) partition by range (k);
          create table part_1 partition of part for values from (0) to (10);
@@ -499,18 +492,18 @@ async fn types_without_a_hash_and_partitions_are_summed_too() {
     );
     let first = sum(&db, "j").await;
     assert_eq!(first.rows, 2);
-    place.psql("update j set a = '{\"x\":1}' where a is not null");
+    place.sql("update j set a = '{\"x\":1}' where a is not null");
     assert_ne!(sum(&db, "j").await, first);
     assert_eq!(sum(&db, "part").await.rows, 2);
-    place.psql("create table t (t text, q json, n int); insert into t values ('x', '1', 1)");
+    place.sql("create table t (t text, q json, n int); insert into t values ('x', '1', 1)");
     let first = sum(&db, "t").await;
-    place.psql("update t set n = 2");
+    place.sql("update t set n = 2");
     assert_ne!(
         sum(&db, "t").await,
         first,
         "a column called t hides no other"
     );
-    place.psql("update t set n = 1");
+    place.sql("update t set n = 1");
     assert_eq!(sum(&db, "t").await, first);
     assert_eq!(sum(&db, "up").await.rows, 1);
 }

@@ -6,14 +6,34 @@ use std::time::Duration;
 
 use migrate_core::ports::Script;
 use migrate_core::{
-    Cancel, CancelCause, Event, Finding, MigrationPlan, Outcome, Preview, Probe, Readiness,
-    Receipt, Reporter, RunId, Step, StepContext, StepError, StepKind, StepSite, UndoReport,
+    Cancel, CancelCause, Event, Finding, Fingerprint, MigrationPlan, Outcome, Preview, Probe,
+    Readiness, Receipt, Reporter, RunId, Step, StepContext, StepError, StepKind, StepSite,
+    UndoReport,
 };
 use migrate_schema::db::{ConnectOptions, CreateMode, Database, DatabaseUrl};
+use migrate_schema::fingerprint;
 use migrate_schema::kind::SchemaUpdateKind;
 use migrate_tests::postgres::TestDatabase;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+/// The tables of a deployment at 1.5.0, with a few rows.
+pub(crate) const V1: &str = "
+create table pipelines (id integer primary key, name text not null, config text not null, status text not null);
+insert into pipelines values (1, 'it''s', '{}', 'on'), (-5, '', 'null', 'off'), (70, 'é', '{\"a\":1}', 'on');
+create table pipelines_old (id integer primary key, name text, config text, status text, created_at text);
+insert into pipelines_old values (1, 'a', '{}', 'x', null);
+";
+
+/// The fingerprint of the whole database.
+pub(crate) async fn before(place: &Place) -> Fingerprint {
+    fingerprint::database(&place.db).await.unwrap()
+}
+
+/// What a query finds.
+pub(crate) async fn value(db: &Database, sql: &str) -> Value {
+    db.query_json(sql).await.unwrap()
+}
 
 /// An empty database and a handle on it; gone with its value.
 pub(crate) struct Place {
@@ -151,30 +171,38 @@ pub(crate) struct Update {
 impl Update {
     pub(crate) fn shipped(place: &Place) -> Self {
         let fields = json!({"command": "001_v2_schema_updates.sql"});
-        Self::new(place, Scripts::shipped(), fields).unwrap()
+        Self::new(place, Scripts::shipped(), &fields).unwrap()
     }
 
     pub(crate) fn new(
         place: &Place,
         scripts: Scripts,
-        fields: Value,
+        fields: &Value,
     ) -> Result<Self, Vec<Finding>> {
-        Self::at(place, scripts, fields, 0)
+        Self::after(place, scripts, fields, &[])
     }
 
-    /// As the step of that number in its plan.
-    pub(crate) fn at(
+    /// As a step after these.
+    pub(crate) fn after(
         place: &Place,
         scripts: Scripts,
-        fields: Value,
-        index: usize,
+        fields: &Value,
+        before: &[Value],
     ) -> Result<Self, Vec<Finding>> {
-        let mut step = json!({"id": "schema", "step_type": "SchemaUpdate"});
-        step.as_object_mut()
-            .unwrap()
-            .extend(fields.as_object().unwrap().clone());
-        let mut steps = vec![json!({"id": "first", "step_type": "DataMigration"}); index];
-        steps.push(step);
+        let named = |id: String, fields: &Value| {
+            let mut step = json!({"id": id, "step_type": "SchemaUpdate"});
+            step.as_object_mut()
+                .unwrap()
+                .extend(fields.as_object().unwrap().clone());
+            step
+        };
+        let index = before.len();
+        let mut steps: Vec<Value> = before
+            .iter()
+            .enumerate()
+            .map(|(at, fields)| named(format!("before{at}"), fields))
+            .collect();
+        steps.push(named("schema".to_owned(), fields));
         let plan: MigrationPlan = serde_json::from_value(json!({
             "from_version": "1.5.0", "to_version": "2.0.0", "migration_type": "MajorUpgrade",
             "steps": steps,
@@ -188,7 +216,7 @@ impl Update {
             run: RunId::new(chrono::Utc::now(), 7),
             step: "schema".parse().unwrap(),
             attempt: 1,
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             cancel: Cancel::new(),
             reporter: warnings.clone(),
         };

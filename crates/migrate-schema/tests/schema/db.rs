@@ -3,26 +3,23 @@
 use std::time::{Duration, Instant};
 
 use migrate_core::{Cancel, CancelCause, StepError, StepErrorKind};
-use migrate_schema::db::{Backend, ConnectOptions, CreateMode, Database, DatabaseUrl, DbErrorKind};
+use migrate_schema::db::{Backend, ConnectOptions, Database, DatabaseUrl, DbErrorKind};
 use migrate_schema::own;
 use migrate_tests::postgres::TestDatabase;
 use serde_json::json;
 use tempfile::TempDir;
 
-async fn postgres() -> (TestDatabase<'static>, Database) {
-    let place = TestDatabase::create();
-    let db = open(&place.url()).await;
+use super::place::Place;
+
+async fn postgres() -> (Place, Database) {
+    let place = Place::postgres().await;
+    let db = place.db.clone();
     (place, db)
 }
 
-async fn sqlite() -> (TempDir, Database) {
-    let place = TempDir::new().unwrap();
-    let url = DatabaseUrl::sqlite(place.path().join("x.db"));
-    let options = ConnectOptions {
-        create: CreateMode::Create,
-        ..ConnectOptions::default()
-    };
-    let db = Database::connect(&url, &options).await.unwrap();
+async fn sqlite() -> (Place, Database) {
+    let place = Place::sqlite().await;
+    let db = place.db.clone();
     (place, db)
 }
 
@@ -340,7 +337,7 @@ async fn a_cancelled_statement_of_an_embedders_pool_has_ended() {
 async fn a_cancelled_statement_of_postgres_has_ended() {
     let (place, db) = postgres().await;
     db.execute("create table t (a int)").await.unwrap();
-    let watcher = open(&place.url()).await;
+    let watcher = place.connect().await;
     let Database::Postgres(pg) = &db else {
         unreachable!()
     };
@@ -411,7 +408,7 @@ async fn work_that_ended_well_keeps_its_value() {
 async fn identities_tell_databases_apart_and_hold_no_secret() {
     let (place, one) = postgres().await;
     let (_other_place, two) = postgres().await;
-    let again = open(&place.url()).await;
+    let again = place.connect().await;
     assert_eq!(
         one.identity().await.unwrap(),
         again.identity().await.unwrap()
@@ -428,12 +425,12 @@ async fn identities_tell_databases_apart_and_hold_no_secret() {
             .starts_with(char::is_numeric)
     );
 
-    let (place, lite) = sqlite().await;
+    let (_place, lite) = sqlite().await;
     let identity = lite.identity().await.unwrap();
     assert!(identity.contains("x.db (device "), "{identity}");
-    std::fs::remove_file(place.path().join("x.db")).unwrap();
-    std::fs::write(place.path().join("y.db"), "").unwrap();
-    std::fs::write(place.path().join("x.db"), "").unwrap();
+    let file = lite.url().unwrap().sqlite_path().unwrap();
+    std::fs::rename(&file, file.with_extension("moved")).unwrap();
+    std::fs::write(&file, "").unwrap();
     assert_ne!(lite.identity().await.unwrap(), identity);
 }
 

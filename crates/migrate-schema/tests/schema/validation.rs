@@ -1,15 +1,15 @@
 //! Validation steps and check queries on real databases.
 
-mod place;
-
 use migrate_core::{
     Cancel, CheckRunner, MigrationPlan, Outcome, StepContext, StepError, StepErrorKind, StepKind,
     StepSite,
 };
 use migrate_schema::db::Database;
 use migrate_schema::validation::ValidationKind;
-use place::{both, cancel_soon};
+
 use serde_json::{Value, json};
+
+use super::place::{both, cancel_soon};
 
 async fn run(db: &Database, step: Value) -> Result<Outcome, StepError> {
     let mut whole = json!({"id": "three", "step_type": "Validation"});

@@ -1,0 +1,15 @@
+//! The crate against real databases: SQLite files, and a throwaway PostgreSQL.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends at the first error it does not expect"
+)]
+
+mod catalog;
+mod db;
+mod place;
+mod rebuild;
+mod refusals;
+mod sessions;
+mod shipped;
+mod undo;
+mod validation;
