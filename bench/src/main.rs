@@ -15,8 +15,9 @@ const BATCH: usize = 10_000;
 
 fn main() {
     let mut args = std::env::args().skip(1).map(|arg| {
-        arg.parse::<u64>()
-            .unwrap_or_else(|_| panic!("{arg:?} is not a number; usage: migrate-bench [ROWS] [ROUNDS]"))
+        arg.parse::<u64>().unwrap_or_else(|_| {
+            panic!("{arg:?} is not a number; usage: migrate-bench [ROWS] [ROUNDS]")
+        })
     });
     let rows = args.next().unwrap_or(200_000);
     let rounds = args.next().unwrap_or(5);
@@ -50,7 +51,11 @@ fn postgres(runtime: &tokio::runtime::Runtime, rows: u64, rounds: u64) {
         pairs.push((theirs, ours));
     }
     runtime.block_on(db.close());
-    report("PostgreSQL, 2 workers / one INSERT..SELECT in psql", rows, &pairs);
+    report(
+        "PostgreSQL, 2 workers / one INSERT..SELECT in psql",
+        rows,
+        &pairs,
+    );
 }
 
 fn sqlite(runtime: &tokio::runtime::Runtime, rows: u64, rounds: u64) {
@@ -75,7 +80,11 @@ fn sqlite(runtime: &tokio::runtime::Runtime, rows: u64, rounds: u64) {
         });
         pairs.push((theirs, ours));
     }
-    report("SQLite, one writer / one INSERT..SELECT in sqlite3", rows, &pairs);
+    report(
+        "SQLite, one writer / one INSERT..SELECT in sqlite3",
+        rows,
+        &pairs,
+    );
 }
 
 fn migrate(runtime: &tokio::runtime::Runtime, db: &Database, workers: usize, rows: u64) {
