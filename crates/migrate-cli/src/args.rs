@@ -20,6 +20,7 @@ pub(crate) struct Cli {
 }
 
 /// What every verb understands, before or after its name.
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// The deployment's directory.
@@ -31,7 +32,7 @@ pub(crate) struct Global {
         default_value = "."
     )]
     pub(crate) root: PathBuf,
-    /// The database; else $DATABASE_URL, else the config file's own.
+    /// The database; else `$DATABASE_URL`, else the config file's own.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) database_url: Option<String>,
     /// Plans and scripts that go before the embedded ones; default: `migrations` in the deployment.
@@ -70,6 +71,7 @@ pub(crate) enum Format {
 }
 
 /// The guide's flags: a migration or rollback without a verb.
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RunArgs {
     /// The version that the deployment is at.

@@ -8,7 +8,6 @@ use include_dir::{Dir, include_dir};
 use migrate_config::Located;
 use migrate_core::ports::Script;
 use migrate_core::{Finding, MigrationPlan, PlanEdge, Scripts, Version, VersionGraph, plan_check};
-use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
 
@@ -239,9 +238,9 @@ fn insert(names: &mut BTreeMap<String, String>, path: &Path) -> Result<(), Failu
     Ok(())
 }
 
+/// The SHA-256 of a text, in hex.
 pub(crate) fn sha256(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    migrate_config::atomic::sha256(text.as_bytes())
 }
 
 /// Remembers every script that was read, so that the journal can keep it.

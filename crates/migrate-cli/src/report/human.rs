@@ -102,8 +102,9 @@ impl HumanEvents {
                     known.to_owned()
                 }
             }
-            Event::RollbackPoint { message } => format!("      {message}"),
-            Event::Service { message } => format!("      {message}"),
+            Event::RollbackPoint { message } | Event::Service { message } => {
+                format!("      {message}")
+            }
             Event::StepStarted {
                 step,
                 index,
