@@ -151,6 +151,19 @@ impl Running {
         self.child.id()
     }
 
+    /// Whether it has not ended yet.
+    ///
+    /// # Panics
+    /// If it hangs.
+    #[track_caller]
+    pub fn is_running(&mut self) -> bool {
+        if self.started.elapsed() > LIMIT {
+            self.hangs();
+        }
+        let ended = self.child.try_wait().expect("a child can be waited for");
+        ended.is_none()
+    }
+
     /// Waits for the next line on its stdout; `None` when it ended.
     ///
     /// # Panics

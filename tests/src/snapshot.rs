@@ -29,6 +29,22 @@ impl Snapshot {
         }
     }
 
+    /// The same without what the tool keeps in the database for itself: for comparing two
+    /// moments of a run that is not taken back.
+    #[must_use]
+    pub fn of_the_user(&self) -> Self {
+        let ours = |line: &&str| {
+            !["etlrs_migrate", "_etlrs_"]
+                .iter()
+                .any(|name| line.contains(name))
+        };
+        let lines: Vec<&str> = self.database.lines().filter(ours).collect();
+        Self {
+            database: lines.join("\n"),
+            files: self.files.clone(),
+        }
+    }
+
     /// What differs, some lines of each kind; `None` if nothing does.
     pub fn difference(&self, other: &Self) -> Option<String> {
         let mut out = String::new();

@@ -23,7 +23,8 @@ fn it_shows_the_diff_the_sql_and_the_counts(store: Store) {
     let rows = deployment.source.len().to_string();
     let run = deployment.run(DRY);
     run.expect(0).says(&[
-        "-batch_size = 1000",
+        "-parallel_tasks",
+        "+max_parallel_tasks",
         "+[observability]",
         "CREATE TABLE pipeline_metrics",
         "CREATE INDEX idx_pipeline_metrics_name",

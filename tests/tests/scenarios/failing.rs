@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use crate::{on_both, shipped};
 
-fn every_position(store: Store, step: impl Fn(&Deployment) -> Value, words: &[&str]) {
+fn every_position(store: Store, step: impl Fn(&Deployment, usize) -> Value, words: &[&str]) {
     for position in 0..=shipped::steps() {
         let deployment = Deployment::v1().on(store);
-        let failing = step(&deployment);
+        let failing = step(&deployment, position);
         shipped::insert_step(&deployment, position, failing);
         let before = deployment.snapshot();
         deployment.migrate().expect(3).says(words);
@@ -18,11 +18,15 @@ fn every_position(store: Store, step: impl Fn(&Deployment) -> Value, words: &[&s
 }
 
 fn a_validation_that_fails_at_any_position(store: Store) {
-    every_position(store, |_| shipped::failing_validation(), &["never-content"]);
+    every_position(
+        store,
+        |_, _| shipped::failing_validation(),
+        &["never-content"],
+    );
 }
 
 fn a_script_that_fails_at_any_position(store: Store) {
-    every_position(store, shipped::failing_schema, &["half.sql:3", "half"]);
+    every_position(store, shipped::failing_schema, &["_half.sql:3", "half"]);
 }
 
 fn with_check(deployment: &Deployment, check: Value) {
@@ -107,7 +111,7 @@ fn a_steps_own_validation_that_fails_undoes_all(store: Store) {
     deployment
         .migrate()
         .expect(3)
-        .says(&["SELECT count(*) = 0 FROM pipelines"]);
+        .says(&["validation of data", "expected true, found false"]);
     before.must_equal(&deployment.snapshot(), "after a failed validation");
 }
 

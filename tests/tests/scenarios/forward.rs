@@ -62,13 +62,15 @@ fn moving_the_rows_again_updates_none(store: Store) {
     let deployment = Deployment::v1().on(store);
     deployment.migrate().expect(0);
     let rows = deployment.pipelines();
+    let mut step = shipped::step_of("DataMigration");
+    step["validation"] = json!(null);
     shipped::overlay(
         &deployment,
         &json!({
             "from_version": "2.0.0",
             "to_version": "2.0.1",
             "migration_type": "Patch",
-            "steps": [shipped::step_of("DataMigration")],
+            "steps": [step],
         }),
     );
     let run = deployment.run(&["--from", "2.0.0", "--to", "2.0.1", "--yes"]);

@@ -84,9 +84,15 @@ pub(crate) fn failing_validation() -> Value {
 }
 
 /// A step that changes the schema and fails in its last statement.
-pub(crate) fn failing_schema(deployment: &Deployment) -> Value {
+pub(crate) fn failing_schema(deployment: &Deployment, position: usize) -> Value {
+    // Its number is its version of the schema: before or after the shipped script's.
+    let name = if position == 0 {
+        "001_half.sql"
+    } else {
+        "003_half.sql"
+    };
     deployment.write(
-        "migrations/half.sql",
+        &format!("migrations/{name}"),
         "CREATE TABLE half (a integer NOT NULL);\n\
          -- the next one can't be done\n\
          INSERT INTO half (a)\n  VALUES (NULL);\n",
@@ -95,7 +101,7 @@ pub(crate) fn failing_schema(deployment: &Deployment) -> Value {
         "id": "half",
         "description": "Fails in its second statement",
         "step_type": "SchemaUpdate",
-        "command": "half.sql",
+        "command": name,
         "timeout": "30s",
         "can_rollback": true,
     })
