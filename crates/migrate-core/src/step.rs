@@ -41,7 +41,7 @@ pub trait Step: Send + Sync {
     /// the user's. The receipt is small; large pre-images go into the database with `run`.
     async fn prepare(&self, cx: &StepContext) -> Result<Receipt, StepError>;
 
-    /// Does it. On [`Cancel`](crate::Cancel) it ends promptly at a boundary, with nothing of
+    /// Does it. On [`Cancel`] it ends promptly at a boundary, with nothing of
     /// it still running anywhere, and returns [`StepError::interrupted`].
     async fn run(&self, cx: &StepContext, receipt: &Receipt) -> Result<Outcome, StepError>;
 
