@@ -127,6 +127,9 @@ pub(crate) enum Verb {
     /// Work on config files alone.
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Work on the database's schema alone, with migrations as any tool lays them out.
+    #[command(subcommand)]
+    Schema(crate::verbs::schema::SchemaVerb),
 }
 
 /// From where to where.

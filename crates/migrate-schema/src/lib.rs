@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`db`] (one handle for both databases, with cancellation and fencing),
 //! [`quote`] (names and values in SQL), [`own`] (the objects that we keep in the user's
-//! database), [`script`] (statements with their places), [`catalog`] and [`fingerprint`] (what
+//! database), [`script`] (statements with their places),
+//! [`layout`] (migration directories of all the tools), [`catalog`] and [`fingerprint`] (what
 //! is in a database), [`migrator`] (running a script and taking it back), [`kind`] and
 //! [`validation`] (the step kinds).
 //!
@@ -22,6 +23,7 @@ pub mod catalog;
 pub mod db;
 pub mod fingerprint;
 pub mod kind;
+pub mod layout;
 pub mod migrator;
 pub mod own;
 pub mod quote;

@@ -4,6 +4,7 @@ mod documents;
 mod events;
 mod human;
 mod progress;
+mod schema;
 mod summary;
 
 use std::io::{IsTerminal as _, Write as _};

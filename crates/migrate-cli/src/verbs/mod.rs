@@ -8,6 +8,7 @@ pub(crate) mod next;
 pub(crate) mod plan;
 pub(crate) mod resume;
 pub(crate) mod rollback;
+pub(crate) mod schema;
 pub(crate) mod status;
 pub(crate) mod validate;
 
@@ -28,6 +29,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
             Verb::Validate(args) => validate::run(global, args, output).await,
             Verb::Demo(args) => demo::run(global, args, output).await,
             Verb::Config(verb) => config::run(verb, output).await,
+            Verb::Schema(verb) => schema::run(global, verb, output).await,
         };
     }
     if cli.run.rollback {

@@ -1,5 +1,6 @@
 //! SQL scripts: their statements, each with its place in the file, and what can't be run.
 
+mod alone;
 mod cursor;
 mod effect;
 mod place;
@@ -17,6 +18,7 @@ use migrate_core::{Finding, Place, Scripts};
 
 use crate::db::{Backend, DbError, DbErrorKind};
 
+pub(crate) use alone::needs_no_transaction;
 pub(crate) use cursor::table_after_on;
 pub(crate) use effect::{DefaultValue, Effect};
 pub use place::place;
