@@ -3,12 +3,39 @@
 --
 -- Values of the old config are carried as they are written (`->` on json gives the text of a value); only the
 -- white space inside lists and objects goes. A key that is missing gets its default, a null stays.
+-- PostgreSQL does not read the escape of a NUL; a document that has one is read with a mark in its place.
 SELECT
     id,
     name,
     CASE
         -- A cast that fails stops the row, with this text as the reason.
         WHEN config IS NULL THEN (('config is NULL' || left(id::text, 0))::boolean)::text
+        WHEN strpos(config, '\u0000') > 0 THEN (
+            SELECT
+                CASE
+                    WHEN strpos(config, mark) > 0 THEN (('config holds the mark for a NUL' || left(id::text, 0))::boolean)::text
+                    ELSE replace(
+                        '{"database":{"pool_size":10,"timeout":30,"url":'
+                        || coalesce(regexp_replace((doc -> 'database_url')::text, tidy, '\1', 'g'), '""')
+                        || '},"observability":{"enable_metrics":true,"enable_tracing":true,"log_level":'
+                        || coalesce(regexp_replace((doc -> 'log_level')::text, tidy, '\1', 'g'), '"info"')
+                        || ',"metrics_port":9090},"pipeline":{"batch_size":'
+                        || coalesce(regexp_replace((doc -> 'batch_size')::text, tidy, '\1', 'g'), '1000')
+                        || ',"max_parallel_tasks":'
+                        || coalesce(regexp_replace((doc -> 'parallel_tasks')::text, tidy, '\1', 'g'), '4')
+                        || ',"retry_attempts":3,"timeout":300}}',
+                        mark,
+                        '\u0000'
+                    )
+                END
+            FROM (
+                SELECT
+                    '\ue000\uf8ff\ue000' AS mark,
+                    '("(\\.|[^"\\])*")|[ \t\n\r]+' AS tidy,
+                    -- After an even number of backslashes it is an escape.
+                    regexp_replace(config, '(?<!\\)((\\\\)*)\\u0000', '\1\\ue000\\uf8ff\\ue000', 'g')::json AS doc
+            ) AS marked
+        )
         -- No list or object below the outermost one: nothing to tidy, which is the fast way.
         WHEN strpos(config, '[') = 0 AND strpos(substr(config, 2), '{') = 0 THEN
             '{"database":{"pool_size":10,"timeout":30,"url":' || coalesce(url, '""')

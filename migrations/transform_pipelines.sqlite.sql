@@ -52,9 +52,13 @@ FROM (
                 OR created_at NOT GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'
                 OR coalesce(strftime('%Y-%m-%d', created_at, '+0 seconds'), '') NOT GLOB '[0-9][0-9][0-9][0-9]-*'
                 THEN json_extract('{}', 'created_at is not a date or time')
-            -- The modifier makes 24:00 the next day.
-            WHEN strftime('%f', created_at, '+0 seconds') GLOB '*.000' THEN strftime('%Y-%m-%d %H:%M:%S', created_at, '+0 seconds')
-            ELSE strftime('%Y-%m-%d %H:%M:%f', created_at, '+0 seconds')
+            -- The modifier makes 24:00 the next day. A fraction is carried as it is written: the date functions know milliseconds only.
+            WHEN instr(created_at, '.') = 0 THEN strftime('%Y-%m-%d %H:%M:%S', created_at, '+0 seconds')
+            ELSE strftime('%Y-%m-%d %H:%M:%S',
+                    substr(created_at, 1, instr(created_at, '.') - 1) || ltrim(substr(created_at, instr(created_at, '.') + 1), '0123456789'),
+                    '+0 seconds')
+                || rtrim(rtrim(substr(created_at, instr(created_at, '.'),
+                    1 + length(substr(created_at, instr(created_at, '.') + 1)) - length(ltrim(substr(created_at, instr(created_at, '.') + 1), '0123456789'))), '0'), '.')
         END AS moment
     FROM batch
 )

@@ -7,7 +7,9 @@ use std::sync::Mutex;
 use include_dir::{Dir, include_dir};
 use migrate_config::Located;
 use migrate_core::ports::Script;
-use migrate_core::{Finding, MigrationPlan, PlanEdge, Scripts, Version, VersionGraph, plan_check};
+use migrate_core::{
+    Finding, MigrationPlan, PlanEdge, Scripts, StepRegistry, Version, VersionGraph, plan_check,
+};
 
 use crate::failure::Failure;
 
@@ -82,8 +84,12 @@ impl Migrations {
             .map_err(|error| Failure::unchanged(error.to_string()))
     }
 
-    /// Reads a plan with all its findings.
-    pub(crate) fn load(&self, edge: &PlanEdge) -> Result<LoadedPlan, Failure> {
+    /// Reads a plan with all its findings, those that the kinds have on its steps among them.
+    pub(crate) fn load_with(
+        &self,
+        edge: &PlanEdge,
+        registry: Option<&StepRegistry>,
+    ) -> Result<LoadedPlan, Failure> {
         let name = format!("plans/{}", edge.name);
         let script = self
             .read(&name)
@@ -95,8 +101,11 @@ impl Migrations {
             )
         };
         let located = migrate_config::parse(&script.origin, &script.text).map_err(refuse)?;
-        let plan = plan_check::read(&located.value)
-            .map_err(|findings| refuse(located.locate(findings)))?;
+        let read = match registry {
+            Some(registry) => plan_check::read_with(&located.value, registry),
+            None => plan_check::read(&located.value),
+        };
+        let plan = read.map_err(|findings| refuse(located.locate(findings)))?;
         if plan.from_version != edge.from || plan.to_version != edge.to {
             return Err(refuse(located.locate(vec![
                 Finding::error(
@@ -115,6 +124,11 @@ impl Migrations {
             plan,
             located,
         })
+    }
+
+    /// Reads a plan with the findings that need no kind.
+    pub(crate) fn load(&self, edge: &PlanEdge) -> Result<LoadedPlan, Failure> {
+        self.load_with(edge, None)
     }
 
     fn in_overlay(&self, name: &str) -> Result<Option<Script>, Finding> {

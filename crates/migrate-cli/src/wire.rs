@@ -52,17 +52,36 @@ impl Wired {
     pub(crate) async fn open(global: &Global) -> Result<Self, Failure> {
         let deployment = Deployment::open(global)?;
         let (url, url_source) = deployment.url(global)?;
-        let options = ConnectOptions {
-            connect_timeout: Duration::from_secs(10),
-            ..ConnectOptions::default()
-        };
-        let db = Database::connect(&url, &options).await.map_err(|error| {
-            Failure::from(error.into_step_error(format!("the database {url} (from {url_source})")))
-        })?;
+        let db = Database::connect(&url, &connect_options())
+            .await
+            .map_err(|error| {
+                Failure::from(
+                    error.into_step_error(format!("the database {url} (from {url_source})")),
+                )
+            })?;
         let database = db
             .identity()
             .await
             .map_err(|error| Failure::from(error.into_step_error(format!("the database {url}"))))?;
+        Self::of(global, deployment, (url, url_source), db, database)
+    }
+
+    /// The same without a connection, for what only describes: the database need not be there.
+    pub(crate) fn unconnected(global: &Global) -> Result<Self, Failure> {
+        let deployment = Deployment::open(global)?;
+        let (url, url_source) = deployment.url(global)?;
+        let db = Database::unconnected(&url, &connect_options())
+            .map_err(|error| Failure::from(error.into_step_error(format!("the database {url}"))))?;
+        Self::of(global, deployment, (url, url_source), db, String::new())
+    }
+
+    fn of(
+        global: &Global,
+        deployment: Deployment,
+        (url, url_source): (DatabaseUrl, UrlSource),
+        db: Database,
+        database: String,
+    ) -> Result<Self, Failure> {
         let files =
             Root::open(&deployment.root).map_err(|error| Failure::unchanged(error.to_string()))?;
         let configured = &deployment.settings.services;
@@ -158,6 +177,13 @@ impl Wired {
             .with_checks(Arc::new(self.db.clone()))
             .with_cancel(cancel)
             .with_options(options)
+    }
+}
+
+fn connect_options() -> ConnectOptions {
+    ConnectOptions {
+        connect_timeout: Duration::from_secs(10),
+        ..ConnectOptions::default()
     }
 }
 

@@ -30,6 +30,15 @@ pub fn matches(expected: &Value, found: &Value) -> bool {
     }
 }
 
+/// What was found in the expected one's own type, where that is the same: SQLite's 0 is shown
+/// as `false` beside an expected `true`.
+pub fn shown(expected: &Value, found: Value) -> Value {
+    match (expected, found.as_i64()) {
+        (Value::Bool(_), Some(number @ (0 | 1))) => Value::Bool(number == 1),
+        _ => found,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +64,12 @@ mod tests {
         ] {
             assert_eq!(matches(&expected, &found), equal, "{expected} {found}");
         }
+    }
+
+    #[test]
+    fn shows_a_number_as_the_bool_that_was_expected() {
+        assert_eq!(shown(&json!(true), json!(0)), json!(false));
+        assert_eq!(shown(&json!(true), json!(7)), json!(7));
+        assert_eq!(shown(&json!(1), json!(0)), json!(0));
     }
 }

@@ -1,5 +1,7 @@
 //! Reading a plan with every finding at once, where serde would stop at the first.
 
+mod sound;
+
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -7,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::finding::Finding;
 use crate::plan::{MigrationPlan, MigrationStep, STEP_FIELDS};
+use crate::registry::StepRegistry;
 
 const PLAN_FIELDS: &[&str] = &[
     "from_version",
@@ -26,6 +29,18 @@ const DATA_FIELDS: &[&str] = &[
     "parallel_workers",
 ];
 const CHECK_FIELDS: &[&str] = &["name", "query", "expected_result", "critical", "phase"];
+
+/// As [`read`], and where it finds errors, also what the kinds find in the steps that are sound.
+///
+/// # Errors
+/// Every finding, each with its JSON pointer.
+pub fn read_with(document: &Value, registry: &StepRegistry) -> Result<MigrationPlan, Vec<Finding>> {
+    read(document).map_err(|mut found| {
+        let more = sound::findings(document, &found, registry);
+        found.extend(more);
+        found
+    })
+}
 
 /// Reads a plan from its document. Fields of a kind's own are left to the kind
 /// ([`StepRegistry::build_all`](crate::StepRegistry::build_all)).

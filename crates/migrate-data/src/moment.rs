@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Duration, NaiveDate, Utc};
 
-/// The moment that `text` names, at UTC, as `YYYY-MM-DD HH:MM:SS[.fff]`.
+/// The moment that `text` names, at UTC, as `YYYY-MM-DD HH:MM:SS` with its fraction as written,
+/// less zeros at its end.
 ///
 /// The text begins with a date and is what SQLite's date functions take (`date.c`,
 /// `parseYyyyMmDd`): a time after blanks or `T`, seconds and a fraction if wanted, then `Z` or an
@@ -24,27 +25,26 @@ pub(crate) fn at_utc(text: &str) -> Option<String> {
     let first = NaiveDate::from_ymd_opt(year.into(), u32::from(month), 1)?;
     let midnight: DateTime<Utc> =
         first.and_hms_opt(0, 0, 0)?.and_utc() + Duration::days(i64::from(day) - 1);
-    let moment = midnight + Duration::milliseconds(time.millis) - Duration::minutes(time.offset);
+    let moment = midnight + Duration::seconds(time.seconds) - Duration::minutes(time.offset);
     let in_range = moment.format("%Y").to_string().len() == 4;
-    let form = if time.millis % 1000 == 0 {
-        "%Y-%m-%d %H:%M:%S"
-    } else {
-        "%Y-%m-%d %H:%M:%S%.3f"
-    };
-    in_range.then(|| moment.format(form).to_string())
+    let point = if time.fraction.is_empty() { "" } else { "." };
+    let whole = moment.format("%Y-%m-%d %H:%M:%S");
+    in_range.then(|| format!("{whole}{point}{}", time.fraction))
 }
 
 #[derive(Default)]
-struct Time {
-    /// Since midnight.
-    millis: i64,
+struct Time<'a> {
+    /// Since midnight, whole.
+    seconds: i64,
+    /// Digits after the point, less zeros at the end.
+    fraction: &'a str,
     /// Minutes east of Greenwich.
     offset: i64,
 }
 
 struct Rest<'a>(&'a [u8]);
 
-impl Rest<'_> {
+impl<'a> Rest<'a> {
     fn first(&self) -> u8 {
         self.0.first().copied().unwrap_or(0)
     }
@@ -83,35 +83,30 @@ impl Rest<'_> {
         }
     }
 
-    fn time(&mut self) -> Option<Time> {
+    fn time(&mut self) -> Option<Time<'a>> {
         let (hours, minutes) = (self.digits(2, 0, 24)?, self.after(b':', 2, 0, 59)?);
-        let mut seconds = 0.0;
+        let (mut seconds, mut fraction) = (0, "");
         if self.eat(b':') {
-            seconds = f64::from(self.digits(2, 0, 59)?);
+            seconds = self.digits(2, 0, 59)?;
             if self.first() == b'.' && self.0.get(1).is_some_and(u8::is_ascii_digit) {
                 self.eat(b'.');
-                seconds += self.fraction();
+                fraction = self.fraction();
             }
         }
-        let offset = self.offset()?;
-        // Rounded as SQLite rounds it.
-        #[expect(clippy::cast_possible_truncation, reason = "less than 60,000")]
-        let millis = (seconds * 1000.0 + 0.5) as i64;
         Some(Time {
-            millis: i64::from(hours) * 3_600_000 + i64::from(minutes) * 60_000 + millis,
-            offset,
+            seconds: i64::from(hours) * 3_600 + i64::from(minutes) * 60 + i64::from(seconds),
+            fraction,
+            offset: self.offset()?,
         })
     }
 
-    fn fraction(&mut self) -> f64 {
-        let (mut value, mut scale) = (0.0, 1.0);
-        while self.first().is_ascii_digit() {
-            value = value * 10.0 + f64::from(self.first() - b'0');
-            scale *= 10.0;
-            self.0 = &self.0[1..];
-        }
-        // SQLite cuts here so that a fraction never becomes the next second.
-        (value / scale).min(0.999)
+    fn fraction(&mut self) -> &'a str {
+        let digits = self.0.iter().take_while(|c| c.is_ascii_digit()).count();
+        let (fraction, rest) = self.0.split_at(digits);
+        self.0 = rest;
+        std::str::from_utf8(fraction)
+            .expect("digits are text")
+            .trim_end_matches('0')
     }
 
     fn offset(&mut self) -> Option<i64> {

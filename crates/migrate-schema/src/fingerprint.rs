@@ -26,7 +26,9 @@ impl std::fmt::Display for TableSum {
 /// Sums one table. Memory does not grow with it.
 ///
 /// PostgreSQL adds up `hash_record_extended` with two seeds on the server; a table with a
-/// column whose type has no hash is hashed as text. SQLite's rows are hashed here.
+/// column whose type has no hash, or one that hashes numbers of the catalog instead of what is
+/// stored (an enum, a `regclass`: other numbers after a restore), is hashed as text. SQLite's
+/// rows are hashed here.
 pub async fn table(db: &Database, table: &TableName) -> Result<TableSum, DbError> {
     match db {
         #[cfg(feature = "postgres")]
@@ -98,12 +100,37 @@ mod postgres {
     use crate::db::{DbError, DbErrorKind};
     use crate::quote::TableName;
 
-    /// Within a transaction, which is left usable.
+    const AS_TEXT: &str = "hashtextextended(row(t.*)::text, SEED)";
+
+    /// A policy that hides rows is an error instead of a smaller sum, and values have one text
+    /// whatever the role's settings are.
+    const SETTINGS: &str = "select set_config(name, value, true) from (values \
+        ('row_security', 'off'), ('datestyle', 'ISO, YMD'), ('intervalstyle', 'iso_8601'), \
+        ('timezone', 'UTC'), ('extra_float_digits', '3'), ('bytea_output', 'hex')) \
+        as s(name, value)";
+
+    /// Whether a column's type, or a type within it, hashes by the catalog's own numbers.
+    const HASHED_BY_CATALOG: &str = "with recursive types(oid) as ( \
+            select atttypid from pg_attribute \
+            where attrelid = to_regclass($1) and attnum > 0 and not attisdropped \
+            union \
+            select inner_type.oid from types join pg_type t on t.oid = types.oid \
+            cross join lateral ( \
+                select t.typelem where t.typelem <> 0 \
+                union all select t.typbasetype where t.typbasetype <> 0 \
+                union all select r.rngsubtype from pg_range r \
+                    where t.oid in (r.rngtypid, r.rngmultitypid) \
+                union all select a.atttypid from pg_attribute a \
+                    where a.attrelid = t.typrelid and t.typtype = 'c' \
+                    and a.attnum > 0 and not a.attisdropped \
+            ) inner_type(oid)) \
+        select exists (select from types join pg_type t on t.oid = types.oid \
+            where t.typtype = 'e' or t.typnamespace = 'pg_catalog'::regnamespace \
+            and t.typname like 'reg%')";
+
+    /// Within a transaction, which is left usable; some of its settings change.
     pub(super) async fn sum(tx: &mut PgConnection, table: &TableName) -> Result<TableSum, DbError> {
-        // A policy that hides rows is an error instead of a smaller sum.
-        sqlx::query("select set_config('row_security', 'off', true)")
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(SETTINGS).execute(&mut *tx).await?;
         let partitioned: Option<bool> =
             sqlx::query_scalar("select relkind = 'p' from pg_class where oid = to_regclass($1)")
                 .bind(table.sql())
@@ -119,12 +146,19 @@ mod postgres {
                 ));
             }
         };
+        let by_catalog: bool = sqlx::query_scalar(HASHED_BY_CATALOG)
+            .bind(table.sql())
+            .fetch_one(&mut *tx)
+            .await?;
+        if by_catalog {
+            return Ok(sum_by(tx, &from, AS_TEXT).await?);
+        }
         let mut inner = tx.begin().await?;
         match sum_by(&mut inner, &from, "hash_record_extended(row(t.*), SEED)").await {
             // A type of a column has no hash (json, xml, point).
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42883") => {
                 inner.rollback().await?;
-                Ok(sum_by(tx, &from, "hashtextextended(row(t.*)::text, SEED)").await?)
+                Ok(sum_by(tx, &from, AS_TEXT).await?)
             }
             done => {
                 inner.rollback().await?;

@@ -131,12 +131,23 @@ fn backups_that_cannot_be_written_stop_the_run(store: Store) {
 #[test]
 fn a_pg_dump_that_fails_leaves_everything_as_it_was() {
     let deployment = Deployment::v1().postgres();
+    // A large object of somebody else: only pg_dump looks at it.
+    deployment.postgres().admin_psql("SELECT lo_create(4242)");
+    let before = deployment.snapshot();
+    let run = deployment.migrate();
+    run.expect_one_of(&[1, 3]).says(&["pg_dump", "4242"]);
+    before.must_equal(&deployment.snapshot(), "after a failed dump");
+}
+
+#[test]
+fn a_table_that_cannot_be_read_is_refused_with_the_grant_that_is_missing() {
+    let deployment = Deployment::v1().postgres();
     let hidden = "CREATE TABLE hidden (a integer); REVOKE ALL ON hidden FROM PUBLIC";
     deployment.postgres().admin_psql(hidden);
     let before = deployment.snapshot();
     let run = deployment.migrate();
-    run.expect_one_of(&[1, 3]).says(&["pg_dump", "hidden"]);
-    before.must_equal(&deployment.snapshot(), "after a failed dump");
+    run.expect(1).says(&["hidden", "GRANT SELECT"]);
+    before.must_equal(&deployment.snapshot(), "after a refusal");
 }
 
 on_both!(

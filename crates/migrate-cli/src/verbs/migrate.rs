@@ -31,9 +31,14 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
         return Ok(exit::DONE);
     }
     let chain = migrations.path(&from, &to)?;
+    // Why there is none is told when the database is opened.
+    let registry = Wired::unconnected(global).ok().map(|wired| {
+        let scripts: Arc<dyn Scripts> = Arc::new(migrations.clone());
+        wired.registry(&scripts)
+    });
     let plans = chain
         .iter()
-        .map(|edge| migrations.load(edge))
+        .map(|edge| migrations.load_with(edge, registry.as_ref()))
         .collect::<Result<Vec<_>, _>>()?;
     let wired = Wired::open(global).await?;
     output.database(&wired);

@@ -22,7 +22,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
     if let Some(verb) = &cli.verb {
         refuse_flags_of_a_run(&cli.run)?;
         return match verb {
-            Verb::Plan(args) => plan::run(global, args, output).await,
+            Verb::Plan(args) => plan::run(global, args, output),
             Verb::Resume => resume::run(global, output).await,
             Verb::Status => status::run(global, output).await,
             Verb::History => history::run(global, output).await,

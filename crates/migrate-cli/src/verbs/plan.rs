@@ -14,18 +14,18 @@ use crate::verbs::migrate;
 use crate::wire::Wired;
 
 /// `plan --from A --to B`.
-pub(crate) async fn run(global: &Global, args: &PathArgs, output: &Output) -> Result<u8, Failure> {
+pub(crate) fn run(global: &Global, args: &PathArgs, output: &Output) -> Result<u8, Failure> {
     let from = migrate::version(&args.from, "--from")?;
     let to = migrate::version(&args.to, "--to")?;
     let deployment = crate::deployment::Deployment::open(global)?;
     let migrations = Migrations::find(&deployment.root, global.migrations.as_deref())?;
     let chain = migrations.path(&from, &to)?;
-    let wired = Wired::open(global).await?;
+    let wired = Wired::unconnected(global)?;
     let scripts: Arc<dyn Scripts> = Arc::new(migrations.clone());
     let registry = wired.registry(&scripts);
     let mut documents = Vec::new();
     for edge in &chain {
-        let loaded = migrations.load(edge)?;
+        let loaded = migrations.load_with(edge, Some(&registry))?;
         let steps = registry
             .build_all(&loaded.plan, "steps", &loaded.plan.steps)
             .map_err(|found| Failure::of(MigrationError::Plan(found), Some(&loaded.located)))?;

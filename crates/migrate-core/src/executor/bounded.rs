@@ -31,7 +31,8 @@ pub(super) async fn bounded<T>(
     tokio::pin!(call);
     let cause = tokio::select! {
         biased;
-        result = &mut call => return plain(result, None, timeout),
+        // It may see a request that came during an earlier call with the same context.
+        result = &mut call => return plain(result, own.cause(), timeout),
         cause = outer.cancelled() => cause,
         () = tokio::time::sleep(timeout) => CancelCause::Timeout,
     };

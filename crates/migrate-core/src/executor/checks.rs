@@ -80,7 +80,10 @@ impl MigrationExecutor {
             passed,
             critical: check.critical,
             expected: check.expected_result.clone(),
-            found: result.unwrap_or_else(|error| Value::String(error.to_string())),
+            found: match result {
+                Ok(found) => crate::check_value::shown(&check.expected_result, found),
+                Err(error) => Value::String(error.to_string()),
+            },
         };
         self.reporter.event(&Event::CheckResult {
             name: outcome.name.clone(),

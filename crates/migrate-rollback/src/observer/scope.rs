@@ -22,7 +22,7 @@ pub(super) async fn fingerprint(
     database: &Database,
     scope: &[ScopeObject],
 ) -> Result<Fingerprint, StepError> {
-    let failed = |error: DbError| error.into_step_error("can't take the fingerprint");
+    let failed = |error: DbError| unreadable(error, "can't take the fingerprint");
     let mut found = Fingerprint::default();
     let whole = scope.contains(&ScopeObject::Catalog);
     if whole {
@@ -52,7 +52,7 @@ pub(super) async fn fingerprint(
 }
 
 async fn table(database: &Database, name: &str) -> Result<(String, String), StepError> {
-    let failed = |error: DbError| error.into_step_error(format!("can't look at table {name}"));
+    let failed = |error: DbError| unreadable(error, format!("can't look at table {name}"));
     let table: TableName = name
         .parse()
         .map_err(|error| StepError::failed(format!("{name:?} is not a table's name: {error}")))?;
@@ -71,4 +71,18 @@ async fn table(database: &Database, name: &str) -> Result<(String, String), Step
         atomic::sha256(text.as_bytes())[..32].to_owned(),
         rows.to_string(),
     ))
+}
+
+/// What can't be read can't be compared after a rollback: the run is refused, with the way out.
+fn unreadable(error: DbError, what: impl Into<String>) -> StepError {
+    let denied = error.code.as_deref() == Some("42501");
+    let error = error.into_step_error(what);
+    if denied {
+        error.hint(
+            "every row in the plan's scope is compared before and after: let this role read it \
+             (GRANT SELECT ON TABLE .. TO ..), or connect as its owner",
+        )
+    } else {
+        error
+    }
 }

@@ -55,6 +55,14 @@ impl fmt::Display for Backend {
     }
 }
 
+#[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+fn unsupported(backend: Backend) -> DbError {
+    DbError::new(
+        DbErrorKind::Other,
+        format!("this program was built without support for {backend}"),
+    )
+}
+
 /// A database that the tool works on. Clones share the pool, the fence and the cancellation.
 #[derive(Clone)]
 pub enum Database {
@@ -103,6 +111,22 @@ impl fmt::Debug for Database {
 }
 
 impl Database {
+    /// A handle that connects when it is first used: for what only describes. A wrong host or a
+    /// missing file shows then.
+    ///
+    /// # Errors
+    /// The URL can't be used at all.
+    pub fn unconnected(url: &DatabaseUrl, options: &ConnectOptions) -> Result<Self, DbError> {
+        match url.backend() {
+            #[cfg(feature = "postgres")]
+            Backend::Postgres => Postgres::unconnected(url, options).map(Self::Postgres),
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite => Ok(Self::Sqlite(Sqlite::unconnected(url, options))),
+            #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+            other => Err(unsupported(other)),
+        }
+    }
+
     /// Connects, and proves by a first query that it is a database of a version that is supported.
     ///
     /// # Errors
@@ -115,10 +139,7 @@ impl Database {
             #[cfg(feature = "sqlite")]
             Backend::Sqlite => Sqlite::connect(url, options).await.map(Self::Sqlite),
             #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
-            other => Err(DbError::new(
-                DbErrorKind::Other,
-                format!("this program was built without support for {other}"),
-            )),
+            other => Err(unsupported(other)),
         }
     }
 

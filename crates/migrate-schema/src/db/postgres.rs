@@ -44,13 +44,8 @@ impl Postgres {
         url: &DatabaseUrl,
         options: &ConnectOptions,
     ) -> Result<Self, DbError> {
-        let base: PgConnectOptions = url.secret().parse().map_err(|error| {
-            DbError::new(DbErrorKind::Other, format!("{url} can't be used: {error}"))
-                .hint("use postgres://USER:PASSWORD@HOST:PORT/DATABASE")
-        })?;
-        let session = unique_session(&options.application_name);
-        let named = base.application_name(&session);
-        let first = tokio::time::timeout(options.connect_timeout, first_connection(&named))
+        let this = Self::unconnected(url, options)?;
+        let first = tokio::time::timeout(options.connect_timeout, first_connection(&this.beside))
             .await
             .unwrap_or_else(|_| {
                 Err(DbError::new(
@@ -59,6 +54,19 @@ impl Postgres {
                 ))
             });
         first.map_err(|error| explain(error, url))?;
+        Ok(this)
+    }
+
+    pub(super) fn unconnected(
+        url: &DatabaseUrl,
+        options: &ConnectOptions,
+    ) -> Result<Self, DbError> {
+        let base: PgConnectOptions = url.secret().parse().map_err(|error| {
+            DbError::new(DbErrorKind::Other, format!("{url} can't be used: {error}"))
+                .hint("use postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+        })?;
+        let session = unique_session(&options.application_name);
+        let named = base.application_name(&session);
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections.max(1))
             .acquire_timeout(ACQUIRE_TIMEOUT)

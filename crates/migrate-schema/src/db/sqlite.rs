@@ -38,10 +38,16 @@ impl Sqlite {
         url: &DatabaseUrl,
         options: &ConnectOptions,
     ) -> Result<Self, DbError> {
-        let file = url.sqlite_path();
-        if let Some(path) = &file {
-            check_file(path, options.create)?;
+        if let Some(path) = url.sqlite_path() {
+            check_file(&path, options.create)?;
         }
+        let this = Self::unconnected(url, options);
+        this.prove().await.map_err(|error| explain(error, url))?;
+        Ok(this)
+    }
+
+    pub(super) fn unconnected(url: &DatabaseUrl, options: &ConnectOptions) -> Self {
+        let file = url.sqlite_path();
         let stop = StopFlag::default();
         let how = SqliteConnectOptions::new()
             .filename(file.as_deref().unwrap_or_else(|| ":memory:".as_ref()))
@@ -63,13 +69,11 @@ impl Sqlite {
             })
             .after_release(|connection, _| Box::pin(async move { is_clean(connection).await }))
             .connect_lazy_with(how);
-        let this = Self {
+        Self {
             pool,
             stop,
             shared: Shared::new(Some(url.clone())),
-        };
-        this.prove().await.map_err(|error| explain(error, url))?;
-        Ok(this)
+        }
     }
 
     pub(super) fn from_pool(pool: SqlitePool) -> Self {
