@@ -152,6 +152,9 @@ impl Output {
                     word(&step["title"]),
                     word(&step["undo"])
                 ));
+                for script in step["scripts"].as_array().into_iter().flatten() {
+                    out(&format!("  script {}", style(word(script)).dim()));
+                }
                 for action in step["actions"].as_array().into_iter().flatten() {
                     out(&format!("  {}", word(action).replace('\n', "\n  ")));
                 }

@@ -55,6 +55,7 @@ pub(crate) fn run(global: &Global, args: &PathArgs, output: &Output) -> Result<u
                 "runs_commands": about.runs_commands,
                 "scope": about.scope,
                 "actions": about.actions,
+                "scripts": about.inputs.iter().map(|(name, _)| name).collect::<Vec<_>>(),
             })).collect::<Vec<_>>(),
             "point_of_no_return": point_of_no_return,
         }));
