@@ -114,6 +114,8 @@ pub(crate) enum StrategyArg {
 pub(crate) enum Verb {
     /// Show the plan that leads from a version to another, resolved.
     Plan(PathArgs),
+    /// Show the plans that exist, and where they lead.
+    Paths(crate::verbs::paths::PathsArgs),
     /// Go on with an interrupted run, forward or back.
     Resume,
     /// Where the deployment stands, and the next command.

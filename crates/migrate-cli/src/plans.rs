@@ -1,5 +1,7 @@
 //! Plans and scripts: those of a directory before those embedded in the binary.
 
+mod graph;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -7,9 +9,7 @@ use std::sync::Mutex;
 use include_dir::{Dir, include_dir};
 use migrate_config::Located;
 use migrate_core::ports::Script;
-use migrate_core::{
-    Finding, MigrationPlan, PlanEdge, Scripts, StepRegistry, Version, VersionGraph, plan_check,
-};
+use migrate_core::{Finding, Hop, MigrationPlan, Scripts, StepRegistry, plan_check};
 
 use crate::failure::Failure;
 
@@ -50,73 +50,46 @@ impl Migrations {
         Ok(Self { dir })
     }
 
-    /// The graph of all plans that exist.
-    pub(crate) fn graph(&self) -> Result<VersionGraph, Failure> {
-        let mut names: BTreeMap<String, String> = BTreeMap::new();
-        if let Some(plans) = EMBEDDED.get_dir("plans") {
-            for file in plans.files() {
-                insert(&mut names, file.path())?;
-            }
-        }
-        if let Some(dir) = self.dir.as_ref().map(|dir| dir.join("plans")) {
-            let mut own = BTreeMap::new();
-            for path in files_of(&dir)? {
-                insert(&mut own, &path)?;
-            }
-            names.extend(own);
-        }
-        Ok(VersionGraph::new(names.iter().filter_map(
-            |(stem, file)| {
-                let (from, to) = stem.split_once('_')?;
-                Some(PlanEdge {
-                    from: from.parse().ok()?,
-                    to: to.parse().ok()?,
-                    name: file.clone(),
-                })
-            },
-        )))
-    }
-
-    /// The shortest chain of plans between two versions.
-    pub(crate) fn path(&self, from: &Version, to: &Version) -> Result<Vec<PlanEdge>, Failure> {
-        self.graph()?
-            .path(from, to)
-            .map_err(|error| Failure::unchanged(error.to_string()))
-    }
-
     /// Reads a plan with all its findings, those that the kinds have on its steps among them.
     pub(crate) fn load_with(
         &self,
-        edge: &PlanEdge,
+        hop: &Hop,
         registry: Option<&StepRegistry>,
     ) -> Result<LoadedPlan, Failure> {
-        let name = format!("plans/{}", edge.name);
-        let script = self
-            .read(&name)
-            .map_err(|finding| Failure::findings("the plan can't be read", vec![finding]))?;
         let refuse = |findings| {
             Failure::findings(
                 "the plan has errors; nothing was changed".to_owned(),
                 findings,
             )
         };
-        let located = migrate_config::parse(&script.origin, &script.text).map_err(refuse)?;
-        let read = match registry {
-            Some(registry) => plan_check::read_with(&located.value, registry),
-            None => plan_check::read(&located.value),
-        };
-        let plan = read.map_err(|findings| refuse(located.locate(findings)))?;
-        if plan.from_version != edge.from || plan.to_version != edge.to {
-            return Err(refuse(located.locate(vec![
-                Finding::error(
-                    "plan.other-versions",
-                    format!(
-                        "the file's name says {} to {}, its content {} to {}",
-                        edge.from, edge.to, plan.from_version, plan.to_version
-                    ),
-                )
-                .at("/from_version"),
-            ])));
+        self.read_plan(hop, registry).map_err(refuse)
+    }
+
+    /// Reads a plan, or every finding in it.
+    pub(crate) fn read_plan(
+        &self,
+        hop: &Hop,
+        registry: Option<&StepRegistry>,
+    ) -> Result<LoadedPlan, Vec<Finding>> {
+        let edge = &hop.edge;
+        let script = self
+            .read(&format!("plans/{}", edge.name))
+            .map_err(|finding| vec![finding])?;
+        let located = migrate_config::parse(&script.origin, &script.text)?;
+        let document = plan_check::resolved(&located.value, &hop.from);
+        let plan = match registry {
+            Some(registry) => plan_check::read_with(&document, registry),
+            None => plan_check::read(&document),
+        }
+        .map_err(|findings| located.locate(findings))?;
+        let written = located.value["from_version"].as_str().unwrap_or_default();
+        if written != edge.from.to_string() || plan.to_version != edge.to {
+            let message = format!(
+                "the file's name says {} to {}, its content {written} to {}",
+                edge.from, edge.to, plan.to_version
+            );
+            let finding = Finding::error("plan.other-versions", message).at("/from_version");
+            return Err(located.locate(vec![finding]));
         }
         Ok(LoadedPlan {
             origin: script.origin,
@@ -127,8 +100,8 @@ impl Migrations {
     }
 
     /// Reads a plan with the findings that need no kind.
-    pub(crate) fn load(&self, edge: &PlanEdge) -> Result<LoadedPlan, Failure> {
-        self.load_with(edge, None)
+    pub(crate) fn load(&self, hop: &Hop) -> Result<LoadedPlan, Failure> {
+        self.load_with(hop, None)
     }
 
     fn in_overlay(&self, name: &str) -> Result<Option<Script>, Finding> {
@@ -230,26 +203,6 @@ fn files_of(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     }
     names.sort();
     Ok(names)
-}
-
-fn insert(names: &mut BTreeMap<String, String>, path: &Path) -> Result<(), Failure> {
-    let text = |part: Option<&std::ffi::OsStr>| part.map(|p| p.to_string_lossy().into_owned());
-    let (Some(stem), Some(file), Some(extension)) = (
-        text(path.file_stem()),
-        text(path.file_name()),
-        text(path.extension()),
-    ) else {
-        return Ok(());
-    };
-    if !matches!(extension.as_str(), "json" | "toml") {
-        return Ok(());
-    }
-    if let Some(other) = names.insert(stem, file.clone()) {
-        return Err(Failure::unchanged(format!(
-            "{other} and {file} are both plans between the same versions; remove one"
-        )));
-    }
-    Ok(())
 }
 
 /// The SHA-256 of a text, in hex.

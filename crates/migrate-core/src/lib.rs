@@ -32,6 +32,7 @@ pub mod registry;
 pub mod status;
 pub mod step;
 pub mod version;
+pub mod version_pattern;
 
 pub use cancel::{Cancel, CancelCause};
 pub use clock::Clock;
@@ -43,7 +44,7 @@ pub use executor::{
 };
 pub use finding::{Finding, Place, Severity};
 pub use journal::{Journal, JournalError, MemoryJournal, Record, RunHeader, RunId, RunLog};
-pub use path::{PlanEdge, VersionGraph};
+pub use path::{Barred, Hop, NoPath, PlanEdge, VersionGraph};
 pub use plan::{
     CheckPhase, CommandLine, DataMigration, MigrationPlan, MigrationStep, MigrationType, StepId,
     StepType, ValidationCheck,
@@ -59,3 +60,4 @@ pub use step::{
     UndoReport, Undoable,
 };
 pub use version::{Version, VersionError};
+pub use version_pattern::VersionPattern;

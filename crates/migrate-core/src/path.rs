@@ -1,66 +1,69 @@
-//! Ways between versions: the shortest chain of plans.
+//! Ways between versions: the shortest chain of plans that may be taken.
+
+mod absent;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
 
 use crate::version::Version;
+use crate::version_pattern::VersionPattern;
 
-/// A plan that leads from a version to another.
+pub use absent::{Barred, NoPath};
+
+/// A plan that leads from a version, or a range of them, to another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PlanEdge {
     /// Where it starts.
-    pub from: Version,
+    pub from: VersionPattern,
     /// Where it ends.
     pub to: Version,
     /// The plan's name, for people and to load it.
     pub name: String,
+    /// Why it may not be taken any more, if it was withdrawn.
+    pub withdrawn: Option<String>,
+    /// Whether no way may pass over `to`.
+    pub mandatory_stop: bool,
 }
 
-/// The plans that exist, as a graph of versions.
-#[derive(Debug, Clone, Default)]
-pub struct VersionGraph {
-    edges: Vec<PlanEdge>,
-}
-
-/// No chain of plans leads there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoPath {
-    /// Where from.
-    pub from: Version,
-    /// Where to.
-    pub to: Version,
-    /// The plans that exist, sorted.
-    pub existing: Vec<PlanEdge>,
-    /// The plan nearest to the wish.
-    pub nearest: Option<PlanEdge>,
-}
-
-impl fmt::Display for NoPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no plan leads from {} to {}", self.from, self.to)?;
-        if self.existing.is_empty() {
-            return f.write_str("; there are no plans at all");
-        }
-        f.write_str("; plans that exist:")?;
-        for (index, edge) in self.existing.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            write!(f, "{comma} {} -> {}", edge.from, edge.to)?;
-        }
-        if let Some(edge) = &self.nearest {
-            write!(f, "; nearest: --from {} --to {}", edge.from, edge.to)?;
-        }
-        Ok(())
+impl PlanEdge {
+    /// Whether it leads on from `version`. A range that holds its own target leads upwards only.
+    pub fn starts_at(&self, version: &Version) -> bool {
+        let onwards = !self.from.covers(&self.to) || version < &self.to;
+        self.from.covers(version) && version != &self.to && onwards
     }
 }
 
-impl std::error::Error for NoPath {}
+/// One plan of a chain, from the very version at which the chain takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hop {
+    /// The version that the deployment is at then.
+    pub from: Version,
+    /// The plan.
+    pub edge: PlanEdge,
+}
+
+/// The plans that exist, as a graph of versions.
+///
+/// A withdrawn plan is never taken. A version that a plan in force calls a mandatory stop is
+/// never passed over on the way up: a plan from below it to above it is not taken.
+#[derive(Debug, Clone, Default)]
+pub struct VersionGraph {
+    edges: Vec<PlanEdge>,
+    stops: BTreeSet<Version>,
+}
 
 impl VersionGraph {
     /// A graph of these plans.
     pub fn new(edges: impl IntoIterator<Item = PlanEdge>) -> Self {
         let mut edges: Vec<_> = edges.into_iter().collect();
         edges.sort();
-        Self { edges }
+        let stops = edges
+            .iter()
+            .filter(|edge| edge.mandatory_stop && edge.withdrawn.is_none())
+            .map(|edge| edge.to.clone())
+            .collect();
+        Self { edges, stops }
     }
 
     /// All plans, sorted.
@@ -68,113 +71,112 @@ impl VersionGraph {
         &self.edges
     }
 
+    /// The versions that no way may pass over.
+    pub fn stops(&self) -> &BTreeSet<Version> {
+        &self.stops
+    }
+
+    /// The plan of that name's versions, in force or not: a run that took it goes on with it.
+    pub fn edge(&self, from: &Version, to: &Version) -> Option<&PlanEdge> {
+        let fits = |edge: &&PlanEdge| &edge.to == to && edge.starts_at(from);
+        self.edges.iter().find(fits)
+    }
+
+    /// The plans that may be taken from a version, exact ones before ranges.
+    pub fn leaving(&self, version: &Version) -> Vec<&PlanEdge> {
+        let fits = |edge: &&PlanEdge| edge.starts_at(version) && self.bar(version, edge).is_none();
+        self.edges.iter().filter(fits).collect()
+    }
+
+    /// The versions that chains lead to from `version`, without it.
+    pub fn reachable(&self, version: &Version) -> BTreeSet<Version> {
+        let came_by = self.search(version, |from, edge| self.bar(from, edge).is_none());
+        came_by.into_keys().cloned().collect()
+    }
+
     /// The chain with the fewest plans (breadth-first search; among equals the one whose
     /// versions sort first, so that the answer never depends on the order of files).
     ///
     /// # Errors
-    /// What exists, and the nearest.
-    pub fn path(&self, from: &Version, to: &Version) -> Result<Vec<PlanEdge>, NoPath> {
-        let mut came_by: BTreeMap<&Version, &PlanEdge> = BTreeMap::new();
-        let mut seen = BTreeSet::from([from]);
+    /// What exists, what is nearest, and what bars the way that there would be.
+    pub fn path(&self, from: &Version, to: &Version) -> Result<Vec<Hop>, Box<NoPath>> {
+        let came_by = self.search(from, |at, edge| self.bar(at, edge).is_none());
+        walk_back(&came_by, from, to).ok_or_else(|| Box::new(self.no_path(from, to)))
+    }
+
+    /// Why the plan may not be taken from a version that it starts at.
+    fn bar(&self, from: &Version, edge: &PlanEdge) -> Option<Barred> {
+        if let Some(reason) = &edge.withdrawn {
+            return Some(Barred::Withdrawn(edge.clone(), reason.clone()));
+        }
+        let over = |stop: &&Version| from < *stop && *stop < &edge.to;
+        let stop = self.stops.iter().find(over)?;
+        Some(Barred::PassesOver(edge.clone(), stop.clone()))
+    }
+
+    /// By which plan each version is reached first, with the version before it.
+    fn search<'a>(
+        &'a self,
+        from: &'a Version,
+        may: impl Fn(&Version, &PlanEdge) -> bool,
+    ) -> BTreeMap<&'a Version, (&'a Version, &'a PlanEdge)> {
+        let mut came_by = BTreeMap::new();
         let mut queue = VecDeque::from([from]);
         while let Some(at) = queue.pop_front() {
-            if at == to {
-                return Ok(walk_back(&came_by, from, to));
-            }
-            for edge in self.edges.iter().filter(|edge| &edge.from == at) {
-                if seen.insert(&edge.to) {
-                    came_by.insert(&edge.to, edge);
+            for edge in &self.edges {
+                let new = &edge.to != from && !came_by.contains_key(&edge.to);
+                if new && edge.starts_at(at) && may(at, edge) {
+                    came_by.insert(&edge.to, (at, edge));
                     queue.push_back(&edge.to);
                 }
             }
         }
-        Err(NoPath {
+        came_by
+    }
+
+    fn no_path(&self, from: &Version, to: &Version) -> NoPath {
+        let any = self.search(from, |_, _| true);
+        let bars = walk_back(&any, from, to).into_iter().flatten();
+        NoPath {
             from: from.clone(),
             to: to.clone(),
             existing: self.edges.clone(),
-            nearest: self
-                .edges
-                .iter()
-                .min_by_key(|edge| distance(&edge.from, from) + distance(&edge.to, to))
-                .cloned(),
-        })
+            reachable: self.reachable(from),
+            barred: bars
+                .filter_map(|hop| self.bar(&hop.from, &hop.edge))
+                .collect(),
+            nearest: self.nearest(from, to),
+        }
+    }
+
+    /// The pair of versions between which there is a way and that is nearest to the wish.
+    fn nearest(&self, from: &Version, to: &Version) -> Option<(Version, Version)> {
+        let starts = self.edges.iter().map(|edge| edge.from.lowest());
+        let mut starts: BTreeSet<Version> = starts.collect();
+        starts.insert(from.clone());
+        let pairs = starts.into_iter().flat_map(|start| {
+            let ends = self.reachable(&start).into_iter();
+            ends.map(move |end| (start.clone(), end))
+        });
+        pairs.min_by_key(|(start, end)| absent::distance(start, from) + absent::distance(end, to))
     }
 }
 
 fn walk_back(
-    came_by: &BTreeMap<&Version, &PlanEdge>,
+    came_by: &BTreeMap<&Version, (&Version, &PlanEdge)>,
     from: &Version,
     to: &Version,
-) -> Vec<PlanEdge> {
+) -> Option<Vec<Hop>> {
     let mut chain = Vec::new();
     let mut at = to;
     while at != from {
-        let edge = came_by[at];
-        chain.push(edge.clone());
-        at = &edge.from;
+        let (before, edge) = came_by.get(at)?;
+        chain.push(Hop {
+            from: (*before).clone(),
+            edge: (*edge).clone(),
+        });
+        at = before;
     }
     chain.reverse();
-    chain
-}
-
-fn distance(a: &Version, b: &Version) -> u64 {
-    let major = a.major().abs_diff(b.major());
-    let minor = a.minor().abs_diff(b.minor());
-    let rest = u64::from(a != b);
-    major
-        .saturating_mul(1_000_000)
-        .saturating_add(minor.saturating_mul(1_000))
-        .saturating_add(rest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn version(text: &str) -> Version {
-        text.parse().unwrap()
-    }
-
-    fn graph(edges: &[(&str, &str)]) -> VersionGraph {
-        VersionGraph::new(edges.iter().map(|(from, to)| PlanEdge {
-            from: version(from),
-            to: version(to),
-            name: format!("{from}_{to}"),
-        }))
-    }
-
-    fn names(path: &[PlanEdge]) -> Vec<&str> {
-        path.iter().map(|edge| edge.name.as_str()).collect()
-    }
-
-    #[test]
-    fn prefers_one_plan_over_a_chain() {
-        let graph = graph(&[
-            ("1.0.0", "1.5.0"),
-            ("1.5.0", "2.0.0"),
-            ("1.0.0", "2.0.0"),
-            ("2.0.0", "2.1.0"),
-        ]);
-        let direct = graph.path(&version("1.0.0"), &version("2.0.0")).unwrap();
-        assert_eq!(names(&direct), ["1.0.0_2.0.0"]);
-        let chain = graph.path(&version("1.5.0"), &version("2.1.0")).unwrap();
-        assert_eq!(names(&chain), ["1.5.0_2.0.0", "2.0.0_2.1.0"]);
-    }
-
-    #[test]
-    fn says_what_exists_and_what_is_nearest() {
-        let graph = graph(&[("1.1.0", "1.2.0"), ("1.5.0", "2.0.0")]);
-        let error = graph
-            .path(&version("1.4.0"), &version("2.0.0"))
-            .unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains("1.1.0 -> 1.2.0, 1.5.0 -> 2.0.0"), "{text}");
-        assert!(text.contains("nearest: --from 1.5.0 --to 2.0.0"), "{text}");
-    }
-
-    #[test]
-    fn circles_end() {
-        let graph = graph(&[("1.0.0", "2.0.0"), ("2.0.0", "1.0.0")]);
-        assert!(graph.path(&version("1.0.0"), &version("3.0.0")).is_err());
-    }
+    Some(chain)
 }

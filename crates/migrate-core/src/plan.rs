@@ -45,10 +45,21 @@ pub struct MigrationPlan {
     /// Whether services are stopped round the run.
     #[serde(default = "yes")]
     pub downtime_required: bool,
+    /// Why no new run may take this way any more. Runs that did can still be resumed and taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<String>,
+    /// Whether no way may pass over `to_version`: see [`VersionGraph`](crate::VersionGraph).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub mandatory_stop: bool,
 }
 
 fn yes() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The sort of a migration. Only shown; the steps decide what happens.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::finding::Finding;
 use crate::plan::{MigrationPlan, MigrationStep, STEP_FIELDS};
 use crate::registry::StepRegistry;
+use crate::version_pattern::VersionPattern;
 
 const PLAN_FIELDS: &[&str] = &[
     "from_version",
@@ -20,6 +21,8 @@ const PLAN_FIELDS: &[&str] = &[
     "validation_checks",
     "estimated_duration",
     "downtime_required",
+    "withdrawn",
+    "mandatory_stop",
 ];
 const DATA_FIELDS: &[&str] = &[
     "source_table",
@@ -56,6 +59,8 @@ pub fn read(document: &Value) -> Result<MigrationPlan, Vec<Finding>> {
         field::<crate::MigrationType>(plan, "", "migration_type", Need::Required, &mut found);
         field::<PlanDuration>(plan, "", "estimated_duration", Need::Optional, &mut found);
         field::<bool>(plan, "", "downtime_required", Need::Optional, &mut found);
+        optional::<String>(plan, "", "withdrawn", &mut found);
+        field::<bool>(plan, "", "mandatory_stop", Need::Optional, &mut found);
         steps(plan, "steps", Need::Required, &mut found);
         steps(plan, "rollback_steps", Need::Optional, &mut found);
         checks(plan, &mut found);
@@ -71,6 +76,19 @@ pub fn read(document: &Value) -> Result<MigrationPlan, Vec<Finding>> {
     } else {
         Err(whole)
     }
+}
+
+/// The document for a deployment at `from`: a range in `from_version` that covers it becomes
+/// that version, so that a run, its journal and its way back know exact versions only.
+pub fn resolved(document: &Value, from: &crate::Version) -> Value {
+    let mut resolved = document.clone();
+    let range = document["from_version"]
+        .as_str()
+        .and_then(|text| text.parse::<VersionPattern>().ok());
+    if range.is_some_and(|range| range.is_range() && range.covers(from)) {
+        resolved["from_version"] = Value::String(from.to_string());
+    }
+    resolved
 }
 
 #[derive(Clone, Copy, PartialEq)]

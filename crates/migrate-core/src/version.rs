@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 pub struct Version(semver::Version);
 
 impl Version {
+    /// `MAJOR.MINOR.PATCH`.
+    pub fn release(major: u64, minor: u64, patch: u64) -> Self {
+        Self(semver::Version::new(major, minor, patch))
+    }
+
     /// The major number: `1` of `1.5.0`.
     pub fn major(&self) -> u64 {
         self.0.major
@@ -19,6 +24,16 @@ impl Version {
     /// The minor number: `5` of `1.5.0`.
     pub fn minor(&self) -> u64 {
         self.0.minor
+    }
+
+    /// The patch number: `0` of `1.5.0`.
+    pub fn patch(&self) -> u64 {
+        self.0.patch
+    }
+
+    /// Whether it is a pre-release, like `2.0.0-rc.1`.
+    pub fn is_prerelease(&self) -> bool {
+        !self.0.pre.is_empty()
     }
 }
 

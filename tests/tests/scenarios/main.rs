@@ -19,6 +19,7 @@ mod rollback;
 mod rows;
 mod secrets;
 mod sqlite_file;
+mod version_paths;
 mod wrong_config;
 mod wrong_database;
 mod wrong_plan;

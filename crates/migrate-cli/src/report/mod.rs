@@ -3,6 +3,7 @@
 mod documents;
 mod events;
 mod human;
+mod paths;
 mod progress;
 mod schema;
 mod summary;
@@ -11,7 +12,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
 use console::style;
-use migrate_core::{Reporter, Step, Version};
+use migrate_core::{Hop, Reporter, RunLog, Step, Version};
 use serde_json::{Value, json};
 
 use crate::args::{Format, Global};
@@ -102,6 +103,36 @@ impl Output {
         {
             self.note(&format!("{} {warning}", style("warning").yellow()));
         }
+    }
+
+    /// The way, where it is more than one plan, and what of it is done already.
+    pub(crate) fn chain(&self, whole: &[Hop], to_go: &[Hop]) {
+        if whole.len() < 2 {
+            return;
+        }
+        let mut way = whole[0].from.to_string();
+        for hop in whole {
+            way.push_str(&format!(" -> {}", hop.edge.to));
+        }
+        self.note(&format!("{}      {way}", style("way").bold()));
+        if let Some(next) = to_go.first().filter(|_| to_go.len() < whole.len()) {
+            self.note(&format!(
+                "         the deployment is on it already: the plan from {} is next",
+                next.from
+            ));
+        }
+    }
+
+    /// The versions on the way back, where more than one run is taken back.
+    pub(crate) fn way_back(&self, runs: &[&RunLog]) {
+        if runs.len() < 2 {
+            return;
+        }
+        let mut way = runs[0].header.plan.to_version.to_string();
+        for log in runs {
+            way.push_str(&format!(" -> {}", log.header.plan.from_version));
+        }
+        self.note(&format!("{}      {way}", style("way").bold()));
     }
 
     /// Which plan.

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use migrate_core::executor::{Backup, RunEnd};
 use migrate_core::{
     Cancel, Journal, MigrationError, MigrationExecutor, MigrationResult, RunOptions, RunState,
-    Scripts, Step, Undoable, Version,
+    Scripts, Version,
 };
 
 use crate::args::{Global, RunArgs};
 use crate::exit;
 use crate::failure::Failure;
-use crate::plans::{LoadedPlan, Migrations, Recorded};
+use crate::plans::{LoadedPlan, Migrations};
 use crate::report::Output;
+use crate::verbs::chain::{self, Link};
 use crate::verbs::next;
 use crate::wire::{Access, Wired};
 
@@ -22,35 +23,46 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
     let cancel = Cancel::new();
     crate::signals::watch(&cancel)
         .map_err(|error| Failure::unchanged(format!("signals can't be watched: {error}")))?;
-    let migrations = {
-        let deployment = crate::deployment::Deployment::open(global)?;
-        Migrations::find(&deployment.root, global.migrations.as_deref())?
-    };
+    let deployment = crate::deployment::Deployment::open(global)?;
+    let migrations = Migrations::find(&deployment.root, global.migrations.as_deref())?;
     if from == to {
         output.say(&format!("already at {to}: --from and --to are the same"));
         return Ok(exit::DONE);
     }
-    let chain = migrations.path(&from, &to)?;
+    let whole = migrations.path(&from, &to)?;
+    let here = chain::standing_at(&crate::wire::runs(&deployment).await?)?;
+    let hops = chain::still_to_go(&whole, here.as_ref());
     // Why there is none is told when the database is opened.
     let registry = Wired::unconnected(global).ok().map(|wired| {
         let scripts: Arc<dyn Scripts> = Arc::new(migrations.clone());
         wired.registry(&scripts)
     });
-    let plans = chain
-        .iter()
-        .map(|edge| migrations.load_with(edge, registry.as_ref()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let plans = chain::read(&migrations, hops, registry.as_ref())?;
     let wired = Wired::open(global).await?;
     output.database(&wired);
-    for (index, plan) in plans.iter().enumerate() {
+    let links = chain::build(&wired, &migrations, plans)?;
+    output.chain(&whole, hops);
+    for link in &links {
+        output.plan(&link.loaded, &link.steps);
+    }
+    if !args.dry_run {
+        chain::consent(global, args, output, &wired, &links)?;
+    }
+    for (index, link) in links.into_iter().enumerate() {
         if args.dry_run && index > 0 {
             output.say(&format!(
                 "{}: can only be looked at once the plan before it has run",
-                plan.origin
+                link.loaded.origin
             ));
             continue;
         }
-        one_plan(global, args, output, &wired, &migrations, plan, &cancel).await?;
+        let at = link.loaded.plan.from_version.clone();
+        let done = one_plan(global, args, output, &wired, link, &to, &cancel).await;
+        if index == 0 {
+            done?;
+        } else {
+            done.map_err(|failure| chain::stands_at(failure, global, &from, &at))?;
+        }
     }
     Ok(exit::DONE)
 }
@@ -76,22 +88,22 @@ async fn one_plan(
     args: &RunArgs,
     output: &Output,
     wired: &Wired,
-    migrations: &Migrations,
-    loaded: &LoadedPlan,
+    link: Link,
+    target: &Version,
     cancel: &Cancel,
 ) -> Result<(), Failure> {
-    let recorded = Arc::new(Recorded::new(migrations.clone()));
-    let scripts: Arc<dyn Scripts> = recorded.clone();
-    let registry = wired.registry(&scripts);
-    let steps = registry
-        .build_all(&loaded.plan, "steps", &loaded.plan.steps)
-        .map_err(|found| Failure::of(MigrationError::Plan(found), Some(&loaded.located)))?;
-    output.plan(loaded, &steps);
-    if !args.dry_run {
-        consent(global, args, output, wired, &steps)?;
-    }
+    let Link {
+        loaded,
+        registry,
+        scripts,
+        ..
+    } = link;
+    let loaded = &loaded;
     let mut options = options(global, args, wired);
-    options.scripts = recorded.scripts();
+    if target != &loaded.plan.to_version {
+        options.flags.push(format!("--to {target}"));
+    }
+    options.scripts = scripts.scripts();
     options.inputs = inputs(loaded, &options.scripts);
     let access = if args.dry_run {
         Access::ReadOnly
@@ -169,44 +181,6 @@ pub(crate) fn inputs(
         .collect();
     inputs.insert("plan".to_owned(), loaded.sha256.clone());
     inputs
-}
-
-/// Asks for what needs consent; without a terminal it names the missing flag.
-fn consent(
-    global: &Global,
-    args: &RunArgs,
-    output: &Output,
-    wired: &Wired,
-    steps: &[Box<dyn Step>],
-) -> Result<(), Failure> {
-    let runs = steps.iter().any(|step| step.describe().runs_commands);
-    if runs && !wired.commands_allowed() {
-        return Err(Failure::refused("refused: this plan runs commands, and nobody agreed to that")
-            .hint("read them with `etlrs-migrate plan`, then agree with --allow-commands (or allow_commands = true in etlrs-migrate.toml)"));
-    }
-    let for_good: Vec<String> = steps
-        .iter()
-        .map(|step| step.describe())
-        .filter(|about| about.undo == Undoable::No && !about.deferred)
-        .map(|about| about.title)
-        .collect();
-    if for_good.is_empty() || global.yes {
-        return Ok(());
-    }
-    let net = if args.no_backup {
-        "and --no-backup leaves nothing to restore"
-    } else {
-        "only the rollback point covers them"
-    };
-    let question = format!(
-        "these steps can't be undone ({net}): {}",
-        for_good.join("; ")
-    );
-    if output.confirm(&question)? {
-        Ok(())
-    } else {
-        Err(Failure::refused("not confirmed; nothing was changed"))
-    }
 }
 
 async fn tell(

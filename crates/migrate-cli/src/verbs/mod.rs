@@ -1,10 +1,12 @@
 //! One verb, one file.
 
+pub(crate) mod chain;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod history;
 pub(crate) mod migrate;
 pub(crate) mod next;
+pub(crate) mod paths;
 pub(crate) mod plan;
 pub(crate) mod resume;
 pub(crate) mod rollback;
@@ -23,6 +25,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
         refuse_flags_of_a_run(&cli.run)?;
         return match verb {
             Verb::Plan(args) => plan::run(global, args, output),
+            Verb::Paths(args) => paths::run(global, args, output),
             Verb::Resume => resume::run(global, output).await,
             Verb::Status => status::run(global, output).await,
             Verb::History => history::run(global, output).await,

@@ -36,6 +36,17 @@ pub(crate) fn back(log: &RunLog, strategy: Option<Strategy>) -> String {
     with_commands(log, &format!("--rollback --to {to}{flag}"))
 }
 
+/// What goes on with the chain that a completed run was a part of.
+pub(crate) fn onwards(log: &RunLog) -> Option<String> {
+    let target = log
+        .header
+        .flags
+        .iter()
+        .find_map(|flag| flag.strip_prefix("--to "))?;
+    let at = &log.header.plan.to_version;
+    Some(with_commands(log, &format!("--from {at} --to {target}")))
+}
+
 fn with_commands(log: &RunLog, rest: &str) -> String {
     if log
         .header

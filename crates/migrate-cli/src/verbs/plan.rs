@@ -24,8 +24,8 @@ pub(crate) fn run(global: &Global, args: &PathArgs, output: &Output) -> Result<u
     let scripts: Arc<dyn Scripts> = Arc::new(migrations.clone());
     let registry = wired.registry(&scripts);
     let mut documents = Vec::new();
-    for edge in &chain {
-        let loaded = migrations.load_with(edge, Some(&registry))?;
+    for hop in &chain {
+        let loaded = migrations.load_with(hop, Some(&registry))?;
         let steps = registry
             .build_all(&loaded.plan, "steps", &loaded.plan.steps)
             .map_err(|found| Failure::of(MigrationError::Plan(found), Some(&loaded.located)))?;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use migrate_core::executor::RunEnd;
-use migrate_core::{Cancel, MigrationExecutor, Phase, RunLog, RunOptions, RunState, Scripts};
+use migrate_core::{
+    Cancel, Hop, MigrationExecutor, MigrationPlan, Phase, RunLog, RunOptions, RunState, Scripts,
+};
 
 use crate::args::Global;
 use crate::exit;
@@ -67,6 +69,9 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure>
         Ok(result) => {
             let back = next::line(global, &next::back(log, None));
             output.summary(plan, &result, Some(&back));
+            if let Some(rest) = next::onwards(log) {
+                output.note(&format!("next: {}", next::line(global, &rest)));
+            }
             Ok(exit::DONE)
         }
         Err(error) => Err(migrate::with_next(global, &journal, error, None).await),
@@ -92,6 +97,14 @@ pub(crate) fn open_run(runs: &[RunLog]) -> Result<Option<(&RunLog, RunState)>, F
     Ok(None)
 }
 
+/// Whether two plans do the same: that one was withdrawn meanwhile keeps no run from its end.
+fn same_work(now: &MigrationPlan, then: &MigrationPlan) -> bool {
+    let mut now = now.clone();
+    now.withdrawn.clone_from(&then.withdrawn);
+    now.mandatory_stop = then.mandatory_stop;
+    &now == then
+}
+
 /// A run goes on only with the plan and scripts that it began with.
 fn same_inputs(
     global: &Global,
@@ -108,14 +121,14 @@ fn same_inputs(
             Err(_) => changed.push(format!("{} is gone", kept.origin)),
         }
     }
-    let edge = migrations
-        .graph()?
-        .edges()
-        .iter()
-        .find(|edge| edge.from == plan.from_version && edge.to == plan.to_version)
-        .cloned();
-    match edge.map(|edge| migrations.load(&edge)) {
-        Some(Ok(loaded)) if &loaded.plan == plan => {}
+    let graph = migrations.graph()?;
+    let edge = graph.edge(&plan.from_version, &plan.to_version);
+    let hop = edge.map(|edge| Hop {
+        from: plan.from_version.clone(),
+        edge: edge.clone(),
+    });
+    match hop.map(|hop| migrations.load(&hop)) {
+        Some(Ok(loaded)) if same_work(&loaded.plan, plan) => {}
         Some(Ok(loaded)) => changed.push(format!("{} has changed since", loaded.origin)),
         Some(Err(failure)) => changed.push(failure.to_string()),
         None => changed.push("its plan is gone".to_owned()),

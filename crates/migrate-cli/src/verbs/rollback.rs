@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use migrate_core::executor::{Consent, RollbackRequest, RunEnd, StrategyChoice};
 use migrate_core::{
-    Cancel, MigrationError, MigrationExecutor, Phase, RunLog, RunOptions, RunState, Scripts,
-    Version,
+    Cancel, Journal, MigrationError, MigrationExecutor, Phase, RunLog, RunOptions, RunState,
+    Scripts, Version,
 };
 
 use crate::args::{Global, RunArgs, StrategyArg};
@@ -28,23 +28,50 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
         .map_err(|error| Failure::unchanged(format!("signals can't be watched: {error}")))?;
     let wired = Wired::open(global).await?;
     output.database(&wired);
-    loop {
-        let journal = wired.journal(Access::ReadOnly).await?;
-        let runs = journal.runs().await?;
-        let Some(log) = next_run_back(&runs, &to)? else {
-            output.already(&to, "no run is left to take back");
-            return Ok(exit::DONE);
-        };
-        let reached = log.header.plan.from_version == to;
-        one_run(global, args, output, &wired, log, &cancel).await?;
-        if reached || args.dry_run {
-            return Ok(exit::DONE);
+    let journal = wired.journal(Access::ReadOnly).await?;
+    let runs = journal.runs().await?;
+    let back = runs_back(&runs, &to)?;
+    if back.is_empty() {
+        output.already(&to, "no run is left to take back");
+        return Ok(exit::DONE);
+    }
+    output.way_back(&back);
+    for log in &back {
+        same_database(&wired, log)?;
+        if log.header.run != back[0].header.run {
+            // Before the first run is taken back: is there a way for the others too?
+            let (_, executor) =
+                executor(global, output, &wired, log, Access::ReadOnly, &cancel).await?;
+            executor.preview_rollback(log, choice(args)).await?;
         }
     }
+    for (index, log) in back.iter().enumerate() {
+        if args.dry_run && index > 0 {
+            output.say(&format!(
+                "{} -> {}: what that would lose shows once the run after it is back",
+                log.header.plan.to_version, log.header.plan.from_version
+            ));
+            continue;
+        }
+        let done = one_run(global, args, output, &wired, log, &cancel).await;
+        done.map_err(|failure| so_far(failure, index, log))?;
+    }
+    Ok(exit::DONE)
 }
 
-/// The newest run that is not taken back yet, if it leads towards `to`.
-fn next_run_back<'a>(runs: &'a [RunLog], to: &Version) -> Result<Option<&'a RunLog>, Failure> {
+/// After the first run is back, a failure says how far it is.
+fn so_far(mut failure: Failure, taken_back: usize, log: &RunLog) -> Failure {
+    if taken_back > 0 {
+        failure.message = format!(
+            "{}\nthe runs after it are taken back: the deployment is at {}",
+            failure.message, log.header.plan.to_version
+        );
+    }
+    failure
+}
+
+/// The runs to take back, newest first; none if the deployment is back at `to` already.
+fn runs_back<'a>(runs: &'a [RunLog], to: &Version) -> Result<Vec<&'a RunLog>, Failure> {
     let mut standing = Vec::new();
     for log in runs {
         let state = RunState::replay(log)
@@ -53,18 +80,18 @@ fn next_run_back<'a>(runs: &'a [RunLog], to: &Version) -> Result<Option<&'a RunL
             standing.push(log);
         }
     }
-    let leads_there = standing
+    let first = standing
         .iter()
-        .any(|log| &log.header.plan.from_version == to);
-    if leads_there {
-        return Ok(standing.last().copied());
+        .rposition(|log| &log.header.plan.from_version == to);
+    if let Some(first) = first {
+        return Ok(standing[first..].iter().rev().copied().collect());
     }
     let back_already = runs
         .iter()
         .rev()
         .find(|log| &log.header.plan.from_version == to);
     if back_already.is_some() && standing.is_empty() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let known: Vec<String> = standing
         .iter()
@@ -86,38 +113,14 @@ async fn one_run(
     log: &RunLog,
     cancel: &Cancel,
 ) -> Result<(), Failure> {
-    same_database(wired, log)?;
     let access = if args.dry_run {
         Access::ReadOnly
     } else {
         Access::Write
     };
-    let journal = wired.journal(access).await?;
-    let scripts: Arc<dyn Scripts> = Arc::new(Kept(log.header.scripts.clone()));
     let plan = &log.header.plan;
-    let executor = MigrationExecutor::new(
-        &plan.to_version.to_string(),
-        &plan.from_version.to_string(),
-        args.dry_run,
-    )
-    .with_registry(wired.registry(&scripts));
-    let options = RunOptions {
-        identity: wired.identity.clone(),
-        skip_checks: global.skip_check.clone(),
-        ..RunOptions::default()
-    };
-    let executor = wired.executor(
-        executor,
-        &journal,
-        options,
-        output.reporter(),
-        cancel.clone(),
-    );
-    let choice = match args.strategy {
-        StrategyArg::Auto => StrategyChoice::Auto,
-        StrategyArg::Reverse => StrategyChoice::Reverse,
-        StrategyArg::Restore => StrategyChoice::Restore,
-    };
+    let (journal, executor) = executor(global, output, wired, log, access, cancel).await?;
+    let choice = choice(args);
     if args.dry_run {
         let preview = executor.preview_rollback(log, choice).await?;
         output.rollback_preview(plan, &preview);
@@ -142,6 +145,42 @@ async fn one_run(
         Err(error @ MigrationError::WouldLose(_)) => Err(Failure::of(error, None)),
         Err(error) => Err(migrate::with_next(global, &journal, error, None).await),
     }
+}
+
+fn choice(args: &RunArgs) -> StrategyChoice {
+    match args.strategy {
+        StrategyArg::Auto => StrategyChoice::Auto,
+        StrategyArg::Reverse => StrategyChoice::Reverse,
+        StrategyArg::Restore => StrategyChoice::Restore,
+    }
+}
+
+/// An executor with the very scripts that the run began with.
+async fn executor(
+    global: &Global,
+    output: &Output,
+    wired: &Wired,
+    log: &RunLog,
+    access: Access,
+    cancel: &Cancel,
+) -> Result<(Arc<dyn Journal>, MigrationExecutor), Failure> {
+    let journal = wired.journal(access).await?;
+    let scripts: Arc<dyn Scripts> = Arc::new(Kept(log.header.scripts.clone()));
+    let plan = &log.header.plan;
+    let executor = MigrationExecutor::new(
+        &plan.to_version.to_string(),
+        &plan.from_version.to_string(),
+        access == Access::ReadOnly,
+    )
+    .with_registry(wired.registry(&scripts));
+    let options = RunOptions {
+        identity: wired.identity.clone(),
+        skip_checks: global.skip_check.clone(),
+        ..RunOptions::default()
+    };
+    let reporter = output.reporter();
+    let executor = wired.executor(executor, &journal, options, reporter, cancel.clone());
+    Ok((journal, executor))
 }
 
 /// Refuses to touch another database than the one that the run was on.

@@ -1,6 +1,6 @@
 //! Where a deployment stands. Always answers, whatever is broken.
 
-use migrate_core::{RunLog, RunState, StepStatus, Version};
+use migrate_core::{RunLog, RunState, StepStatus, Version, VersionGraph};
 use serde::Serialize;
 
 use crate::args::Global;
@@ -117,16 +117,26 @@ fn from_runs(global: &Global, deployment: &Deployment, runs: &[RunLog], status: 
             }
         }
     }
-    match open {
-        Some((log, state)) => {
-            status.next = next::word(state.next_action());
-            status.next_command = next::command(global, log, &state);
-        }
-        None => offer_migration(global, deployment, status),
+    if let Some((log, state)) = open {
+        status.next = next::word(state.next_action());
+        status.next_command = next::command(global, log, &state);
+        return;
+    }
+    let standing = runs.last().filter(|log| completed(log));
+    if let Some(rest) = standing.and_then(next::onwards) {
+        status.next = Some("migrate");
+        status.next_command = Some(next::line(global, &rest));
+    } else {
+        offer_migration(global, deployment, status);
     }
 }
 
-fn reached(log: &RunLog, state: &RunState) -> Option<Version> {
+fn completed(log: &RunLog) -> bool {
+    RunState::replay(log).is_ok_and(|state| state.phase == migrate_core::Phase::Completed)
+}
+
+/// The version that a finished run left the deployment at.
+pub(crate) fn reached(log: &RunLog, state: &RunState) -> Option<Version> {
     match state.phase {
         migrate_core::Phase::Completed => Some(log.header.plan.to_version.clone()),
         migrate_core::Phase::RolledBack => Some(log.header.plan.from_version.clone()),
@@ -148,17 +158,33 @@ fn offer_migration(global: &Global, deployment: &Deployment, status: &mut Status
             return;
         }
     };
-    let starts_here = |from: &Version| match (&status.version, &shape) {
-        (Some(version), _) => version == from,
-        (None, Some(migrate_config::Shape::V1)) => from.major() == 1,
-        (None, Some(migrate_config::Shape::V2)) => from.major() == 2,
-        _ => false,
+    let ways: Vec<(Version, &Version)> = match (&status.version, &shape) {
+        (Some(version), _) => {
+            let plans = graph.leaving(version).into_iter();
+            plans.map(|edge| (version.clone(), &edge.to)).collect()
+        }
+        (None, Some(migrate_config::Shape::V1)) => of_major(&graph, 1),
+        (None, Some(migrate_config::Shape::V2)) => of_major(&graph, 2),
+        _ => Vec::new(),
     };
-    if let Some(edge) = graph.edges().iter().rfind(|edge| starts_here(&edge.from)) {
-        let rest = format!("--from {} --to {}", edge.from, edge.to);
+    let upwards = ways.iter().filter(|(from, to)| *to > from);
+    if let Some((from, to)) = upwards.max() {
+        let rest = format!("--from {from} --to {to}");
         status.next = Some("migrate");
         status.next_command = Some(next::line(global, &rest));
     }
+}
+
+/// The plans in force that start at one named version of a major: without a run that tells
+/// the exact version, they are the best guess.
+fn of_major(graph: &VersionGraph, major: u64) -> Vec<(Version, &Version)> {
+    let starts = graph.edges().iter().filter(|edge| !edge.from.is_range());
+    starts
+        .map(|edge| (edge.from.lowest(), edge))
+        .filter(|(from, _)| from.major() == major)
+        .filter(|(from, edge)| graph.leaving(from).contains(edge))
+        .map(|(from, edge)| (from, &edge.to))
+        .collect()
 }
 
 fn view(log: &RunLog, state: &RunState) -> RunView {

@@ -1,6 +1,6 @@
 //! The checks of a plan, made now.
 
-use migrate_core::{Cancel, CheckPhase, CheckRunner, Version, check_value};
+use migrate_core::{Cancel, CheckPhase, CheckRunner, Hop, Version, check_value};
 use serde_json::json;
 
 use crate::args::{Global, ValidateArgs};
@@ -34,7 +34,11 @@ pub(crate) async fn run(
     let mut rows = Vec::new();
     let mut bad = false;
     for edge in edges {
-        for check in migrations.load(edge)?.plan.validation_checks {
+        let hop = Hop {
+            from: edge.from.lowest(),
+            edge: edge.clone(),
+        };
+        for check in migrations.load(&hop)?.plan.validation_checks {
             if check.phase == CheckPhase::Pre {
                 continue;
             }

@@ -82,10 +82,9 @@ async fn schema_shape(database: &Database) -> Result<Option<(u64, String)>, DbEr
             .query_json("SELECT coalesce(max(version), 0) FROM schema_versions")
             .await?;
         let highest = highest.as_u64().unwrap_or(0);
-        return Ok(Some((
-            highest.max(1),
-            format!("schema_versions says {highest}"),
-        )));
+        let why = format!("schema_versions says {highest}");
+        // The schema's version is the product's major up to 2; later ones count on by themselves.
+        return Ok((highest <= 2).then(|| (highest.max(1), why)));
     }
     if has("pipelines").await? {
         let why = "there is a table pipelines and no schema_versions".to_owned();

@@ -1,0 +1,1 @@
+SELECT id, name, 'nobody yet' AS owner FROM batch;
