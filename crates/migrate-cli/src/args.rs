@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::environment::Chosen;
 use crate::exit;
 
 /// Carries an ETLRS deployment (config files, database schema, table data, services) from one
@@ -38,6 +39,12 @@ pub(crate) struct Global {
     /// Plans and scripts that go before the embedded ones; default: `migrations` in the deployment.
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) migrations: Option<PathBuf>,
+    /// The environment `[env.NAME]` of etlrs-migrate.toml to work on; see docs/environments.md.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) env: Option<String>,
+    /// Stands for typing the environment's name, where it asks for that.
+    #[arg(long, global = true, value_name = "NAME", requires = "env")]
+    pub(crate) confirm: Option<String>,
     /// How to write results and events.
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
@@ -59,6 +66,9 @@ pub(crate) struct Global {
     /// `$DATABASE_URL` is not looked at.
     #[arg(skip)]
     pub(crate) config_url_only: bool,
+    /// What `--env` chose.
+    #[arg(skip)]
+    pub(crate) environment: Option<Chosen>,
 }
 
 /// How results and events are written.
@@ -126,6 +136,9 @@ pub(crate) enum Verb {
     Validate(ValidateArgs),
     /// Make an ETLRS 1.5.0 deployment and take it to 2.0.0.
     Demo(DemoArgs),
+    /// The environments of etlrs-migrate.toml.
+    #[command(subcommand)]
+    Env(crate::verbs::env::EnvVerb),
     /// Work on config files alone.
     #[command(subcommand)]
     Config(ConfigVerb),

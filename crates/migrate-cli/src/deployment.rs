@@ -9,12 +9,13 @@ use migrate_service::ServiceConfig;
 use serde::Deserialize;
 
 use crate::args::Global;
+use crate::environment::EnvSettings;
 use crate::failure::Failure;
 
 /// The config file's place below the root.
 pub(crate) const CONFIG_FILE: &str = "config/config.toml";
 /// Our own optional file at the root.
-const SETTINGS_FILE: &str = "etlrs-migrate.toml";
+pub(crate) const SETTINGS_FILE: &str = "etlrs-migrate.toml";
 
 /// What `etlrs-migrate.toml` may say.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -24,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) allow_commands: bool,
     /// The services that are stopped round a run.
     pub(crate) services: BTreeMap<String, ServiceConfig>,
+    /// Environments, by name.
+    pub(crate) env: BTreeMap<String, EnvSettings>,
 }
 
 /// Where the database's URL was found.
@@ -31,6 +34,8 @@ pub(crate) struct Settings {
 pub(crate) enum UrlSource {
     /// `--database-url`.
     Flag,
+    /// The environment that `--env` chose.
+    Chosen,
     /// `$DATABASE_URL`.
     Environment,
     /// The config file.
@@ -41,6 +46,7 @@ impl std::fmt::Display for UrlSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Flag => "--database-url",
+            Self::Chosen => "--env",
             Self::Environment => "$DATABASE_URL",
             Self::ConfigFile => CONFIG_FILE,
         })
@@ -71,7 +77,10 @@ impl Deployment {
                 shown.display()
             )));
         }
-        let settings = read_settings(&root)?;
+        let settings = match &global.environment {
+            Some(chosen) => chosen.settings(),
+            None => read_settings(&root)?,
+        };
         Ok(Self {
             shown_root: shown,
             root,
@@ -79,10 +88,15 @@ impl Deployment {
         })
     }
 
-    /// The database's URL: the flag's, else the environment's, else the config file's own.
+    /// The database's URL: the flag's, else that of `--env`, else `$DATABASE_URL`, else the config file's own.
     pub(crate) fn url(&self, global: &Global) -> Result<(DatabaseUrl, UrlSource), Failure> {
         if let Some(text) = &global.database_url {
             return Ok((self.parsed(text, UrlSource::Flag)?, UrlSource::Flag));
+        }
+        if let Some(chosen) = &global.environment
+            && let Some(text) = chosen.database_url()?
+        {
+            return Ok((self.parsed(&text, UrlSource::Chosen)?, UrlSource::Chosen));
         }
         if !global.config_url_only
             && let Ok(text) = std::env::var("DATABASE_URL")
@@ -143,7 +157,8 @@ impl Deployment {
     }
 }
 
-fn read_settings(root: &Path) -> Result<Settings, Failure> {
+/// Reads `etlrs-migrate.toml`. Its text is not shown in errors: it may hold a password.
+pub(crate) fn read_settings(root: &Path) -> Result<Settings, Failure> {
     let path = root.join(SETTINGS_FILE);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -157,6 +172,9 @@ fn read_settings(root: &Path) -> Result<Settings, Failure> {
         }
     };
     toml_edit::de::from_str(&text).map_err(|error| {
-        Failure::unchanged(format!("{SETTINGS_FILE}: {}", error.to_string().trim_end()))
+        let at = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text[..at].matches('\n').count() + 1;
+        let why = migrate_config::secret::redact_url(error.message());
+        Failure::unchanged(format!("{SETTINGS_FILE}:{line}: {why}"))
     })
 }

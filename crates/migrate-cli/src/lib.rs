@@ -11,6 +11,7 @@
 mod args;
 mod clock;
 mod deployment;
+mod environment;
 pub mod exit;
 mod failure;
 mod plans;

@@ -9,6 +9,7 @@ mod crash;
 mod demo;
 mod dependents;
 mod dry_run;
+mod environments;
 mod failing;
 mod forward;
 mod locking;

@@ -1,6 +1,7 @@
 //! What people and machines see. The only place that writes to a stream.
 
 mod documents;
+mod environments;
 mod events;
 mod human;
 mod paths;
@@ -175,6 +176,22 @@ impl Output {
                 style("error:").red().bold().for_stderr()
             ));
         }
+    }
+
+    /// Lets a name be typed on a terminal; without one it refuses and names the flag.
+    pub(crate) fn typed(&self, what: &str, name: &str) -> Result<String, Failure> {
+        let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        if !terminal || self.json() {
+            return Err(
+                Failure::refused(format!("refused: {what} needs its name to be typed"))
+                    .hint(format!("agree with --confirm {name}")),
+            );
+        }
+        dialoguer::Input::new()
+            .with_prompt(format!("{what}: type its name to go on"))
+            .allow_empty(true)
+            .interact_text()
+            .map_err(|error| Failure::refused(format!("not confirmed: {error}")))
     }
 
     /// Asks on a terminal; without one it refuses and names the flag.

@@ -9,6 +9,7 @@ use migrate_core::{
 };
 
 use crate::args::{Global, RunArgs};
+use crate::environment;
 use crate::exit;
 use crate::failure::Failure;
 use crate::plans::{LoadedPlan, Migrations};
@@ -30,14 +31,19 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
         return Ok(exit::DONE);
     }
     let whole = migrations.path(&from, &to)?;
-    let here = chain::standing_at(&crate::wire::runs(&deployment).await?)?;
+    let runs = crate::wire::runs(&deployment).await?;
+    environment::refuse_other(global, &runs)?;
+    let here = chain::standing_at(&runs)?;
     let hops = chain::still_to_go(&whole, here.as_ref());
     // Why there is none is told when the database is opened.
     let registry = Wired::unconnected(global).ok().map(|wired| {
         let scripts: Arc<dyn Scripts> = Arc::new(migrations.clone());
         wired.registry(&scripts)
     });
-    let plans = chain::read(&migrations, hops, registry.as_ref())?;
+    let mut plans = chain::read(&migrations, hops, registry.as_ref())?;
+    for loaded in &mut plans {
+        environment::add_checks(global, &mut loaded.plan)?;
+    }
     let wired = Wired::open(global).await?;
     output.database(&wired);
     let links = chain::build(&wired, &migrations, plans)?;
@@ -47,6 +53,7 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
     }
     if !args.dry_run {
         chain::consent(global, args, output, &wired, &links)?;
+        environment::confirm(global, output, &format!("{from} -> {to}"))?;
     }
     for (index, link) in links.into_iter().enumerate() {
         if args.dry_run && index > 0 {
@@ -142,6 +149,9 @@ fn options(global: &Global, args: &RunArgs, wired: &Wired) -> RunOptions {
     }
     if wired.commands_allowed() {
         flags.push("--allow-commands".to_owned());
+    }
+    if let Some(name) = &global.env {
+        flags.push(format!("--env {name}"));
     }
     flags.extend(
         global

@@ -3,6 +3,7 @@
 pub(crate) mod chain;
 pub(crate) mod config;
 pub(crate) mod demo;
+pub(crate) mod env;
 pub(crate) mod history;
 pub(crate) mod migrate;
 pub(crate) mod next;
@@ -20,7 +21,7 @@ use crate::report::Output;
 
 /// Does what the command line asks for.
 pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
-    let global = &cli.global;
+    let global = &crate::environment::resolve(&cli.global)?;
     if let Some(verb) = &cli.verb {
         refuse_flags_of_a_run(&cli.run)?;
         return match verb {
@@ -31,6 +32,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
             Verb::History => history::run(global, output).await,
             Verb::Validate(args) => validate::run(global, args, output).await,
             Verb::Demo(args) => demo::run(global, args, output).await,
+            Verb::Env(verb) => env::run(global, verb, output).await,
             Verb::Config(verb) => config::run(verb, output).await,
             Verb::Schema(verb) => schema::run(global, verb, output).await,
         };

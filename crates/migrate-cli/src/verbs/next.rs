@@ -63,9 +63,18 @@ fn with_commands(log: &RunLog, rest: &str) -> String {
 /// `etlrs-migrate` with the global flags that were given, and the rest.
 pub(crate) fn line(global: &Global, rest: &str) -> String {
     let mut line = "etlrs-migrate".to_owned();
-    if global.root != Path::new(".") {
+    let chosen = global.environment.as_ref();
+    let (root, migrations) = match chosen {
+        Some(chosen) => (&chosen.base, &chosen.migrations),
+        None => (&global.root, &global.migrations),
+    };
+    if root != Path::new(".") {
         line.push_str(" -C ");
-        line.push_str(&quoted(&global.root.to_string_lossy()));
+        line.push_str(&quoted(&root.to_string_lossy()));
+    }
+    if let Some(chosen) = chosen {
+        line.push_str(" --env ");
+        line.push_str(&quoted(&chosen.name));
     }
     if let Some(url) = &global.database_url {
         let shown = match url.parse::<migrate_schema::db::DatabaseUrl>() {
@@ -76,7 +85,7 @@ pub(crate) fn line(global: &Global, rest: &str) -> String {
         line.push_str(" --database-url ");
         line.push_str(&shown);
     }
-    if let Some(dir) = &global.migrations {
+    if let Some(dir) = migrations {
         line.push_str(" --migrations ");
         line.push_str(&quoted(&dir.to_string_lossy()));
     }

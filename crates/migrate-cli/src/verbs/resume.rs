@@ -8,6 +8,7 @@ use migrate_core::{
 };
 
 use crate::args::Global;
+use crate::environment;
 use crate::exit;
 use crate::failure::Failure;
 use crate::plans::{Kept, Migrations, sha256};
@@ -19,6 +20,7 @@ use crate::wire::{Access, Wired};
 pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure> {
     let deployment = crate::deployment::Deployment::open(global)?;
     let runs = crate::wire::runs(&deployment).await?;
+    environment::refuse_other(global, &runs)?;
     let Some((log, state)) = open_run(&runs)? else {
         output.say("nothing to resume: no run is open");
         return Ok(exit::DONE);
@@ -39,6 +41,7 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure>
     if forward {
         same_inputs(global, &deployment, log)?;
     }
+    environment::confirm(global, output, "going on with the interrupted run")?;
     let cancel = Cancel::new();
     crate::signals::watch(&cancel)
         .map_err(|error| Failure::unchanged(format!("signals can't be watched: {error}")))?;
@@ -127,7 +130,12 @@ fn same_inputs(
         from: plan.from_version.clone(),
         edge: edge.clone(),
     });
-    match hop.map(|hop| migrations.load(&hop)) {
+    let loaded = hop.map(|hop| {
+        let mut loaded = migrations.load(&hop)?;
+        environment::add_checks(global, &mut loaded.plan)?;
+        Ok::<_, Failure>(loaded)
+    });
+    match loaded {
         Some(Ok(loaded)) if same_work(&loaded.plan, plan) => {}
         Some(Ok(loaded)) => changed.push(format!("{} has changed since", loaded.origin)),
         Some(Err(failure)) => changed.push(failure.to_string()),

@@ -9,6 +9,7 @@ use migrate_core::{
 };
 
 use crate::args::{Global, RunArgs, StrategyArg};
+use crate::environment;
 use crate::exit;
 use crate::failure::Failure;
 use crate::plans::Kept;
@@ -30,6 +31,7 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
     output.database(&wired);
     let journal = wired.journal(Access::ReadOnly).await?;
     let runs = journal.runs().await?;
+    environment::refuse_other(global, &runs)?;
     let back = runs_back(&runs, &to)?;
     if back.is_empty() {
         output.already(&to, "no run is left to take back");
@@ -44,6 +46,9 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
                 executor(global, output, &wired, log, Access::ReadOnly, &cancel).await?;
             executor.preview_rollback(log, choice(args)).await?;
         }
+    }
+    if !args.dry_run {
+        environment::confirm(global, output, &format!("going back to {to}"))?;
     }
     for (index, log) in back.iter().enumerate() {
         if args.dry_run && index > 0 {

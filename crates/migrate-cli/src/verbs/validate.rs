@@ -38,7 +38,9 @@ pub(crate) async fn run(
             from: edge.from.lowest(),
             edge: edge.clone(),
         };
-        for check in migrations.load(&hop)?.plan.validation_checks {
+        let mut plan = migrations.load(&hop)?.plan;
+        crate::environment::add_checks(global, &mut plan)?;
+        for check in plan.validation_checks {
             if check.phase == CheckPhase::Pre {
                 continue;
             }

@@ -66,6 +66,8 @@ pub(crate) async fn run(global: &Global, args: &DemoArgs, output: &Output) -> Re
         root: dir.clone(),
         database_url: None,
         config_url_only: true,
+        env: None,
+        environment: None,
         ..global.clone()
     };
     if !args.no_migrate {
