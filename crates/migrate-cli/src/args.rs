@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::environment::Chosen;
 use crate::exit;
+use crate::verbs::backup::BackupArgs;
 
 /// Carries an ETLRS deployment (config files, database schema, table data, services) from one
 /// released version to another, or back.
@@ -134,6 +135,8 @@ pub(crate) enum Verb {
     History,
     /// Make the checks of the plan that leads to a version, now.
     Validate(ValidateArgs),
+    /// Make a backup of database and config now, or look at those that there are.
+    Backup(BackupArgs),
     /// Make an ETLRS 1.5.0 deployment and take it to 2.0.0.
     Demo(DemoArgs),
     /// The environments of etlrs-migrate.toml.

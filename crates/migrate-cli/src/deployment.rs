@@ -1,9 +1,11 @@
 //! A deployment as it lies on disk: its root, its settings, its database's URL.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use migrate_core::Finding;
+use migrate_rollback::Retention;
 use migrate_schema::db::DatabaseUrl;
 use migrate_service::ServiceConfig;
 use serde::Deserialize;
@@ -23,10 +25,34 @@ pub(crate) const SETTINGS_FILE: &str = "etlrs-migrate.toml";
 pub(crate) struct Settings {
     /// Whether the commands of plans may run without asking.
     pub(crate) allow_commands: bool,
+    /// How backups are made, and how long they are kept.
+    pub(crate) backup: BackupSettings,
     /// The services that are stopped round a run.
     pub(crate) services: BTreeMap<String, ServiceConfig>,
     /// Environments, by name.
     pub(crate) env: BTreeMap<String, EnvSettings>,
+}
+
+/// `[backup]`.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct BackupSettings {
+    /// So many of the newest are kept.
+    keep: Option<u32>,
+    /// Those younger than so many days are kept.
+    keep_days: Option<u32>,
+    /// PostgreSQL: so many workers copy the database, into a directory.
+    pub(crate) jobs: Option<NonZeroU32>,
+}
+
+impl BackupSettings {
+    /// Which backups are kept.
+    pub(crate) fn retention(self) -> Retention {
+        Retention {
+            keep: self.keep,
+            keep_days: self.keep_days,
+        }
+    }
 }
 
 /// Where the database's URL was found.

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use migrate_config::{ConfigUpdateKind, Root};
 use migrate_core::executor::Identity;
 use migrate_core::{
-    Cancel, Journal, MemoryJournal, MigrationExecutor, Reporter, RunLog, RunOptions, Scripts,
-    StepError, StepRegistry,
+    Cancel, DeploymentVersion, Journal, MemoryJournal, MigrationExecutor, Observer as _, Reporter,
+    RunLog, RunOptions, Scripts, StepError, StepRegistry,
 };
 use migrate_data::{DataMigrationKind, TransformRegistry};
 use migrate_rollback::{DeploymentGuard, DeploymentObserver, RollbackManager, SqliteJournal};
@@ -118,6 +118,24 @@ impl Wired {
         runner(&self.deployment, &self.url)
     }
 
+    /// What makes and restores backups.
+    pub(crate) fn manager(&self) -> RollbackManager {
+        RollbackManager::new(self.root(), self.db.clone())
+            .with_jobs(self.deployment.settings.backup.jobs)
+    }
+
+    /// The locks of the deployment and its database.
+    pub(crate) fn guard(&self, journal: &Arc<dyn Journal>) -> DeploymentGuard {
+        DeploymentGuard::new(self.root(), self.db.clone(), journal.clone())
+    }
+
+    /// The version that the deployment shows.
+    pub(crate) async fn version(&self) -> Result<DeploymentVersion, Failure> {
+        let journal = self.journal(Access::ReadOnly).await?;
+        let observer = DeploymentObserver::new(self.root(), self.db.clone(), Some(journal));
+        Ok(observer.version().await?)
+    }
+
     /// Every kind of step that a plan can name.
     pub(crate) fn registry(&self, scripts: &Arc<dyn Scripts>) -> StepRegistry {
         StepRegistry::new()
@@ -157,18 +175,13 @@ impl Wired {
         reporter: Arc<dyn Reporter>,
         cancel: Cancel,
     ) -> MigrationExecutor {
-        let manager = RollbackManager::new(self.root(), self.db.clone());
         executor
             .with_journal(journal.clone())
             .with_clock(Arc::new(SystemClock))
             .with_reporter(reporter)
-            .with_guard(Arc::new(DeploymentGuard::new(
-                self.root(),
-                self.db.clone(),
-                journal.clone(),
-            )))
+            .with_guard(Arc::new(self.guard(journal)))
             .with_services(self.services.clone())
-            .with_points(Arc::new(manager))
+            .with_points(Arc::new(self.manager()))
             .with_observer(Arc::new(DeploymentObserver::new(
                 self.root(),
                 self.db.clone(),

@@ -12,3 +12,4 @@ pub(crate) mod space;
 pub(crate) mod sqlite;
 
 pub use directory::BACKUPS;
+pub use space::human as human_bytes;

@@ -19,7 +19,15 @@ const HASH: usize = 32;
 /// The whole database's fingerprint with definitions in canonical form: the same before a
 /// rollback point was made and after it was restored.
 pub async fn database(database: &Database) -> Result<Fingerprint, DbError> {
-    let mut found = fingerprint::database(database).await?;
+    database_at(database, None).await
+}
+
+/// The same in a snapshot that another session of PostgreSQL exported.
+pub(crate) async fn database_at(
+    database: &Database,
+    snapshot: Option<&str>,
+) -> Result<Fingerprint, DbError> {
+    let mut found = fingerprint::database_at(database, snapshot).await?;
     if database.backend() == Backend::Postgres {
         let catalog = Catalog::read(database).await?;
         for (name, definition) in catalog.objects() {

@@ -10,7 +10,7 @@ use migrate_config::atomic::{self, NewFile, Root};
 use migrate_core::{StepError, Version};
 use serde::{Deserialize, Serialize};
 
-use crate::point::RollbackPoint;
+use crate::point::{Purpose, RollbackPoint};
 
 /// The file, relative to the root.
 pub const HISTORY_FILE: &str = "backups/rollback_history.json";
@@ -38,11 +38,12 @@ impl RollbackHistory {
         })
     }
 
-    /// The newest point that leads back to a version.
+    /// The newest point that leads back to a version. Safety copies don't.
     pub fn newest(&self, version: &Version) -> Option<&RollbackPoint> {
         self.0
             .get(version)?
             .iter()
+            .filter(|point| point.purpose == Purpose::GoBack)
             .max_by_key(|point| (point.timestamp, &point.id))
     }
 
@@ -57,7 +58,24 @@ impl RollbackHistory {
         let points = history.0.entry(point.version.clone()).or_default();
         points.retain(|other| other.id != point.id);
         points.push(point.clone());
-        let mut text = serde_json::to_vec_pretty(&history)
+        history.write(root)
+    }
+
+    /// Forgets a point and writes the file.
+    pub(crate) fn remove(root: &Root, id: &str) -> Result<(), StepError> {
+        let mut history = Self::read(root)?;
+        if history.by_id(id).is_none() {
+            return Ok(());
+        }
+        for points in history.0.values_mut() {
+            points.retain(|point| point.id != id);
+        }
+        history.0.retain(|_, points| !points.is_empty());
+        history.write(root)
+    }
+
+    fn write(&self, root: &Root) -> Result<(), StepError> {
+        let mut text = serde_json::to_vec_pretty(self)
             .map_err(|error| StepError::caused("can't write the history", &error))?;
         text.push(b'\n');
         let path = Path::new(HISTORY_FILE);

@@ -1,7 +1,8 @@
 //! Rollback points, backups, restore, journal store, run lock, and looking at a deployment.
 //!
 //! Reading order: [`journal`] (what is durable), [`lock`] (who may run), [`point`] and
-//! [`history`] (what a rollback point is), [`manager`] (making and restoring one),
+//! [`history`] (what a rollback point is), [`inventory`] (everything that can be restored),
+//! [`manager`] (making, restoring, verifying),
 //! [`canonical`] (what is compared afterwards), [`observer`] (version, fingerprint, losses).
 //!
 //! Invariants:
@@ -14,6 +15,7 @@ pub mod backup;
 pub mod canonical;
 pub mod checksum;
 pub mod history;
+pub mod inventory;
 pub mod journal;
 pub mod lock;
 pub mod manager;
@@ -22,11 +24,14 @@ pub mod observer;
 mod pg;
 pub mod point;
 mod restore;
+pub mod retention;
 pub mod state_dir;
 
 pub use history::RollbackHistory;
+pub use inventory::{Inventory, Stored};
 pub use journal::SqliteJournal;
 pub use lock::DeploymentGuard;
 pub use manager::{RollbackManager, TargetDatabase};
 pub use observer::DeploymentObserver;
-pub use point::{FileCopy, RollbackPoint, Snapshot};
+pub use point::{FileCopy, Purpose, RollbackPoint, Snapshot};
+pub use retention::Retention;

@@ -2,8 +2,11 @@
 
 mod create;
 mod facts;
+mod remove;
 mod restore;
+mod verify;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -16,7 +19,7 @@ use serde_json::Value;
 use crate::backup::files::CONFIG_FILE;
 use crate::backup::{directory, space};
 use crate::history::RollbackHistory;
-use crate::point::RollbackPoint;
+use crate::point::{Purpose, RollbackPoint};
 
 /// Whether a point may be restored into a database that it was not made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,6 +46,7 @@ pub struct RollbackManager {
     database: Database,
     target: TargetDatabase,
     programs: Option<Vec<PathBuf>>,
+    jobs: Option<NonZeroU32>,
 }
 
 impl RollbackManager {
@@ -53,7 +57,15 @@ impl RollbackManager {
             database,
             target: TargetDatabase::default(),
             programs: None,
+            jobs: None,
         }
+    }
+
+    /// Copies PostgreSQL with so many workers, into the directory format, instead of one file.
+    #[must_use]
+    pub fn with_jobs(mut self, jobs: Option<NonZeroU32>) -> Self {
+        self.jobs = jobs;
+        self
     }
 
     /// Says which database a point may be restored into.
@@ -79,8 +91,29 @@ impl RollbackManager {
         &self,
         version: &Version,
     ) -> Result<RollbackPoint, StepError> {
-        let files = [CONFIG_FILE.to_owned()];
-        self.make(version, &files, None, &Cancel::new()).await
+        self.create_copy(version, Purpose::GoBack, &Cancel::new())
+            .await
+    }
+
+    /// Makes a verified copy of the database and `config/config.toml` while others may write:
+    /// it is of one moment.
+    ///
+    /// # Errors
+    /// Nothing was kept: what failed, and what to do.
+    pub async fn create_copy(
+        &self,
+        version: &Version,
+        purpose: Purpose,
+        cancel: &Cancel,
+    ) -> Result<RollbackPoint, StepError> {
+        let wanted = create::Wanted {
+            version,
+            paths: &[CONFIG_FILE.to_owned()],
+            run: None,
+            purpose,
+            jobs: self.jobs,
+        };
+        self.make(wanted, cancel).await
     }
 
     /// Goes back to the newest point of a version. Returns a line for the summary.
@@ -213,8 +246,14 @@ impl RollbackPoints for RollbackManager {
                 files.push(path.clone());
             }
         }
-        let point = self.make(from, &files, Some(run), cancel).await?;
-        Ok(point.to_value())
+        let wanted = create::Wanted {
+            version: from,
+            paths: &files,
+            run: Some(run),
+            purpose: Purpose::GoBack,
+            jobs: self.jobs,
+        };
+        Ok(self.make(wanted, cancel).await?.to_value())
     }
 
     async fn restore(&self, point: &Value) -> Result<String, StepError> {

@@ -3,4 +3,5 @@
 pub(crate) mod archive;
 pub(crate) mod child;
 pub(crate) mod programs;
+pub(crate) mod scratch;
 pub(crate) mod target;

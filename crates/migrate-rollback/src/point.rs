@@ -26,12 +26,43 @@ pub struct RollbackPoint {
     /// The run that made it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
+    /// What it was made for.
+    #[serde(default, skip_serializing_if = "Purpose::is_to_go_back")]
+    pub purpose: Purpose,
+}
+
+/// What a point was made for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// To go back to its version.
+    #[default]
+    GoBack,
+    /// To keep what a restore replaces, in whatever state that is. Never chosen by version:
+    /// its version is the one that was gone back to.
+    Safety,
+}
+
+impl Purpose {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_to_go_back(&self) -> bool {
+        *self == Self::GoBack
+    }
+
+    /// How the names of its files begin.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            Self::GoBack => "etlrs_backup_",
+            Self::Safety => "etlrs_safety_",
+        }
+    }
 }
 
 /// A copy of a database in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// The file: an archive of `pg_dump -Fc`, or a SQLite database.
+    /// The file: an archive of `pg_dump` (a file, or a directory of a parallel one), or a SQLite
+    /// database.
     pub file: String,
     /// `postgres` or `sqlite`.
     pub backend: String,

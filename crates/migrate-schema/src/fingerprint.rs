@@ -49,6 +49,12 @@ pub async fn table(db: &Database, table: &TableName) -> Result<TableSum, DbError
 /// The whole database in one snapshot: `catalog OBJECT` with a hash of its definition, `rows
 /// TABLE` with its count and sum. Our own objects are left out.
 pub async fn database(db: &Database) -> Result<Fingerprint, DbError> {
+    database_at(db, None).await
+}
+
+/// The same in a snapshot that another session of PostgreSQL exported and keeps open; SQLite
+/// has no such thing and takes none.
+pub async fn database_at(db: &Database, snapshot: Option<&str>) -> Result<Fingerprint, DbError> {
     let mut found = BTreeMap::new();
     let catalog = match db {
         #[cfg(feature = "postgres")]
@@ -57,6 +63,15 @@ pub async fn database(db: &Database) -> Result<Fingerprint, DbError> {
                 .pool()
                 .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 .await?;
+            if let Some(snapshot) = snapshot {
+                let sql = format!(
+                    "SET TRANSACTION SNAPSHOT {}",
+                    crate::quote::literal(snapshot)
+                );
+                sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+                    .execute(&mut *tx)
+                    .await?;
+            }
             let catalog = Catalog::read_postgres(&mut tx).await?;
             for table in crate::catalog::postgres_tables(&mut tx).await? {
                 let sum = postgres::sum(&mut tx, &table).await?;
@@ -67,6 +82,7 @@ pub async fn database(db: &Database) -> Result<Fingerprint, DbError> {
         }
         #[cfg(feature = "sqlite")]
         Database::Sqlite(lite) => {
+            debug_assert!(snapshot.is_none(), "SQLite exports no snapshots");
             let mut connection = lite.acquire().await?;
             let mut tx = sqlx::Connection::begin(&mut *connection).await?;
             let catalog = Catalog::read_sqlite(&mut tx).await?;

@@ -5,6 +5,7 @@
 mod shipped;
 
 mod backups;
+mod backups_by_hand;
 mod crash;
 mod demo;
 mod dependents;

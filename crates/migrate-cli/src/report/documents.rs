@@ -171,7 +171,7 @@ fn row(name: &str, text: &str) {
     out(&format!("{:<12} {text}", format!("{name}:")));
 }
 
-fn word(value: &Value) -> String {
+pub(super) fn word(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),

@@ -1,5 +1,6 @@
 //! What people and machines see. The only place that writes to a stream.
 
+mod backups;
 mod documents;
 mod environments;
 mod events;

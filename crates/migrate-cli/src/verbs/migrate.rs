@@ -133,6 +133,9 @@ async fn one_plan(
     match result {
         Ok(result) => {
             tell(global, output, &journal, loaded, &result).await;
+            if result.end == RunEnd::Completed {
+                crate::verbs::backup::forget_old(output, wired).await;
+            }
             Ok(())
         }
         Err(error) => Err(with_next(global, &journal, error, Some(loaded)).await),

@@ -1,5 +1,6 @@
 //! One verb, one file.
 
+pub(crate) mod backup;
 pub(crate) mod chain;
 pub(crate) mod config;
 pub(crate) mod demo;
@@ -31,6 +32,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
             Verb::Status => status::run(global, output).await,
             Verb::History => history::run(global, output).await,
             Verb::Validate(args) => validate::run(global, args, output).await,
+            Verb::Backup(args) => backup::run(global, args, output).await,
             Verb::Demo(args) => demo::run(global, args, output).await,
             Verb::Env(verb) => env::run(global, verb, output).await,
             Verb::Config(verb) => config::run(verb, output).await,

@@ -1,14 +1,16 @@
-//! A copy of a PostgreSQL database: `pg_dump` in its custom format, checked by `pg_restore`.
+//! A copy of a PostgreSQL database: `pg_dump` in its custom format, or in its directory format
+//! with several workers, checked by `pg_restore`.
 
 use std::io::Write;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::Stdio;
 
 use migrate_core::{Cancel, StepError};
 use migrate_schema::db::{DbError, Postgres};
 use migrate_schema::own;
-use sqlx::Row;
-use tempfile::NamedTempFile;
+use sqlx::{PgConnection, Row};
+use tempfile::{NamedTempFile, TempDir};
 use tokio::io::AsyncReadExt;
 use tokio::process::ChildStdout;
 
@@ -20,9 +22,8 @@ use crate::pg::target::Target;
 
 /// Everything but our own schema. Subscriptions belong to the server's replication, not to
 /// the database's content, and can't be replaced in a transaction.
-fn arguments() -> Vec<String> {
+fn arguments(snapshot: Option<&str>) -> Vec<String> {
     [
-        "--format=custom",
         "--compress=1",
         "--no-password",
         "--no-subscriptions",
@@ -31,7 +32,32 @@ fn arguments() -> Vec<String> {
     .map(str::to_owned)
     .into_iter()
     .chain([format!("--exclude-schema={}", own::SCHEMA)])
+    .chain(snapshot.map(|id| format!("--snapshot={id}")))
     .collect()
+}
+
+/// A moment of the database that stays readable while this is held: what is dumped in it and
+/// what is looked at in it are the same, whoever writes meanwhile.
+pub(crate) struct Moment {
+    id: String,
+    _held: PgConnection,
+}
+
+impl Moment {
+    pub(crate) async fn hold(database: &Postgres) -> Result<Self, DbError> {
+        let mut held = database.connect_beside().await?;
+        sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .execute(&mut held)
+            .await?;
+        let id = sqlx::query_scalar("SELECT pg_export_snapshot()")
+            .fetch_one(&mut held)
+            .await?;
+        Ok(Self { id, _held: held })
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 /// Dumps the database into a temporary file below `dir` and checks the archive. The
@@ -42,11 +68,12 @@ pub(crate) async fn copy(
     programs: &Programs,
     target: &Target,
     dir: &Path,
+    moment: Option<&Moment>,
     cancel: &Cancel,
 ) -> Result<NamedTempFile, StepError> {
-    let mut file = directory::temporary(dir, "etlrs_backup")
-        .map_err(|error| StepError::caused(format!("can't write in {}", dir.display()), &error))?;
-    let dump = dump(programs, target, &mut file);
+    let mut file =
+        directory::temporary(dir, "etlrs_backup").map_err(|error| no_file(dir, &error))?;
+    let dump = dump(programs, target, moment, &mut file);
     tokio::select! {
         biased;
         done = dump => done?,
@@ -57,19 +84,45 @@ pub(crate) async fn copy(
     Ok(file)
 }
 
-async fn dump(
+/// The same with several workers, into a temporary directory below `dir`. `pg_dump` writes the
+/// files itself, so one that outlives this process goes on until its directory is removed.
+pub(crate) async fn copy_parallel(
+    database: &Postgres,
     programs: &Programs,
     target: &Target,
-    file: &mut NamedTempFile,
-) -> Result<(), StepError> {
-    let arguments = arguments();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let command = target.command(&programs.pg_dump(), &arguments);
-    let mut child = Group::start(command, Stdio::null(), Stdio::piped())
-        .map_err(|error| StepError::caused("can't run pg_dump", &error))?;
-    let (stdout, stderr) = (child.stdout(), child.stderr());
-    let (saved, said) = tokio::join!(save(stdout, file), tail(stderr));
-    saved.map_err(|error| StepError::caused("can't write the backup", &error))?;
+    dir: &Path,
+    moment: Option<&Moment>,
+    jobs: NonZeroU32,
+    cancel: &Cancel,
+) -> Result<TempDir, StepError> {
+    let copy =
+        directory::temporary_dir(dir, "etlrs_backup").map_err(|error| no_file(dir, &error))?;
+    let dump = async {
+        let mut arguments = arguments(moment.map(Moment::id));
+        arguments.extend(["--format=directory".to_owned(), format!("--jobs={jobs}")]);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut command = target.command(&programs.pg_dump(), &arguments);
+        command.arg("--file").arg(copy.path());
+        let mut child = Group::start(command, Stdio::null(), Stdio::null())
+            .map_err(|error| StepError::caused("can't run pg_dump", &error))?;
+        let said = tail(child.stderr()).await;
+        ended(&mut child, target, &said).await
+    };
+    tokio::select! {
+        biased;
+        done = dump => done?,
+        _ = cancel.cancelled() => return Err(StepError::interrupted("asked to stop the backup")),
+    }
+    let contents = Contents::read(programs, copy.path()).await?;
+    check_contents(database, &contents).await?;
+    Ok(copy)
+}
+
+fn no_file(dir: &Path, error: &std::io::Error) -> StepError {
+    StepError::caused(format!("can't write in {}", dir.display()), error)
+}
+
+async fn ended(child: &mut Group, target: &Target, said: &str) -> Result<(), StepError> {
     let status = child
         .wait()
         .await
@@ -77,7 +130,25 @@ async fn dump(
     if status.success() {
         return Ok(());
     }
-    Err(StepError::failed(format!("pg_dump failed ({status})")).cause(target.redact(&said)))
+    Err(StepError::failed(format!("pg_dump failed ({status})")).cause(target.redact(said)))
+}
+
+async fn dump(
+    programs: &Programs,
+    target: &Target,
+    moment: Option<&Moment>,
+    file: &mut NamedTempFile,
+) -> Result<(), StepError> {
+    let mut arguments = arguments(moment.map(Moment::id));
+    arguments.insert(0, "--format=custom".to_owned());
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let command = target.command(&programs.pg_dump(), &arguments);
+    let mut child = Group::start(command, Stdio::null(), Stdio::piped())
+        .map_err(|error| StepError::caused("can't run pg_dump", &error))?;
+    let (stdout, stderr) = (child.stdout(), child.stderr());
+    let (saved, said) = tokio::join!(save(stdout, file), tail(stderr));
+    saved.map_err(|error| StepError::caused("can't write the backup", &error))?;
+    ended(&mut child, target, &said).await
 }
 
 async fn save(mut from: ChildStdout, to: &mut NamedTempFile) -> std::io::Result<()> {
@@ -137,13 +208,13 @@ mod tests {
 
     #[test]
     fn the_command_line_has_no_place_and_no_secret() {
-        for argument in arguments() {
+        for argument in arguments(Some("00000003-0000001B-1")) {
             assert!(
                 !argument.contains("://") && !argument.contains("dbname"),
                 "{argument}"
             );
         }
-        assert!(arguments().contains(&"--no-password".to_owned()));
-        assert!(arguments().contains(&"--exclude-schema=etlrs_migrate".to_owned()));
+        assert!(arguments(None).contains(&"--no-password".to_owned()));
+        assert!(arguments(None).contains(&"--exclude-schema=etlrs_migrate".to_owned()));
     }
 }

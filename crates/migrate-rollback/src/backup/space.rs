@@ -55,7 +55,7 @@ fn compare(dir: &Path, database_bytes: u64, free: u64) -> Option<Finding> {
 }
 
 /// Bytes as people read them.
-pub(crate) fn human(bytes: u64) -> String {
+pub fn human(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
     let mut rest = bytes;
     let mut unit = 0;

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::path::Path;
 
-use migrate_core::{Cancel, StepError};
-use migrate_schema::db::{Database, DbError, Sqlite};
+use migrate_core::{Cancel, Fingerprint, StepError};
+use migrate_schema::db::{ConnectOptions as ConnectTo, Database, DatabaseUrl, DbError, Sqlite};
 use migrate_schema::quote;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
@@ -42,6 +42,18 @@ pub(crate) async fn copy(
     synced.map_err(|error| StepError::caused("can't make the copy durable", &error))?;
     check(&path).await?;
     Ok(path)
+}
+
+/// The fingerprint of a copy that has no name yet.
+pub(crate) async fn fingerprint(path: &Path) -> Result<Fingerprint, StepError> {
+    let failed = |error: DbError| error.into_step_error("the copy of the database can't be read");
+    let url = DatabaseUrl::sqlite(path);
+    let copy = Database::connect(&url, &ConnectTo::default())
+        .await
+        .map_err(failed)?;
+    let found = crate::canonical::database(&copy).await.map_err(failed);
+    copy.close().await;
+    found
 }
 
 /// Whether a copy is a sound database. Rows that break a CHECK constraint are the user's

@@ -1,13 +1,14 @@
 //! Making a point: look, copy, look again, name it.
 
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use crate::canonical;
 use migrate_config::atomic::{self, FileError, NewFile, Root};
 use migrate_core::{Cancel, Fingerprint, RunId, StepError, Version};
 use migrate_schema::db::Database;
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::{NamedTempFile, TempDir, TempPath};
 
 use super::{RollbackManager, facts, now};
 use crate::backup::directory::{self, BACKUPS};
@@ -15,16 +16,26 @@ use crate::backup::files::{self, CONFIG_FILE};
 use crate::backup::space;
 use crate::checksum;
 use crate::history::RollbackHistory;
-use crate::point::{RollbackPoint, Snapshot};
+use crate::point::{Purpose, RollbackPoint, Snapshot};
+
+/// What is asked for.
+pub(super) struct Wanted<'a> {
+    pub(super) version: &'a Version,
+    /// The files beside the database.
+    pub(super) paths: &'a [String],
+    /// The run that needs it. Nobody else may write while a run's point is made.
+    pub(super) run: Option<&'a RunId>,
+    pub(super) purpose: Purpose,
+    /// PostgreSQL: the directory format, with so many workers.
+    pub(super) jobs: Option<NonZeroU32>,
+}
 
 impl RollbackManager {
     /// Makes the point and names it in the history. On any error, and when asked to stop,
     /// nothing of it is left but copies of files, which a later point uses again.
     pub(super) async fn make(
         &self,
-        version: &Version,
-        paths: &[String],
-        run: Option<&RunId>,
+        wanted: Wanted<'_>,
         cancel: &Cancel,
     ) -> Result<RollbackPoint, StepError> {
         let root = self.open_root()?;
@@ -32,17 +43,18 @@ impl RollbackManager {
         directory::remove_leftovers(&dir, "etlrs_backup");
         self.refuse_without_space(&dir).await?;
 
-        let before = self.fingerprint(cancel).await?;
-        let copy = self.copy_database(root.path(), &dir, cancel).await?;
-        let after = self.fingerprint(cancel).await?;
-        refuse_writers(&before, &after)?;
-
-        let files = files::copy_all(&root, version, paths)?;
-        let (id, snapshot) = self.keep(&root, &dir, copy, &after).await?;
+        let (copy, fingerprint) = match wanted.run {
+            Some(_) => self.copy_at_rest(&root, &dir, wanted.jobs, cancel).await?,
+            None => self.copy_live(&root, &dir, wanted.jobs, cancel).await?,
+        };
+        let files = files::copy_all(&root, wanted.version, wanted.paths)?;
+        let (id, snapshot) = self
+            .keep(&root, &dir, wanted.purpose, copy, &fingerprint)
+            .await?;
         let config = files.iter().find(|file| file.path == CONFIG_FILE);
         let point = RollbackPoint {
             id,
-            version: version.clone(),
+            version: wanted.version.clone(),
             timestamp: now(),
             config_backup: config.and_then(|file| file.copy.clone()),
             schema_version: facts::schema_version(&self.database)
@@ -50,8 +62,10 @@ impl RollbackManager {
                 .map_err(|error| error.into_step_error("can't read the schema's version"))?,
             data_snapshot: snapshot,
             files,
-            run: run.map(ToString::to_string),
+            run: wanted.run.map(ToString::to_string),
+            purpose: wanted.purpose,
         };
+        write_beside(&root, &point)?;
         RollbackHistory::add(&root, &point)?;
         Ok(point)
     }
@@ -78,17 +92,67 @@ impl RollbackManager {
         self.database.cancellable(cancel, look).await
     }
 
+    /// Before a run changes anything: whoever still writes is found out.
+    async fn copy_at_rest(
+        &self,
+        root: &Root,
+        dir: &Path,
+        jobs: Option<NonZeroU32>,
+        cancel: &Cancel,
+    ) -> Result<(Copy, Fingerprint), StepError> {
+        let before = self.fingerprint(cancel).await?;
+        let copy = self.copy_database(root, dir, jobs, None, cancel).await?;
+        let after = self.fingerprint(cancel).await?;
+        refuse_writers(&before, &after)?;
+        Ok((copy, after))
+    }
+
+    /// While others may write: the fingerprint is of the very moment that was copied.
+    async fn copy_live(
+        &self,
+        root: &Root,
+        dir: &Path,
+        jobs: Option<NonZeroU32>,
+        cancel: &Cancel,
+    ) -> Result<(Copy, Fingerprint), StepError> {
+        match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(_) => {
+                let copy = self.copy_database(root, dir, jobs, None, cancel).await?;
+                let fingerprint = crate::backup::sqlite::fingerprint(&copy.path()).await?;
+                Ok((copy, fingerprint))
+            }
+            #[cfg(feature = "postgres")]
+            Database::Postgres(database) => {
+                let moment = crate::backup::postgres::Moment::hold(database)
+                    .await
+                    .map_err(|error| error.into_step_error("can't hold a moment to copy"))?;
+                let copy = self
+                    .copy_database(root, dir, jobs, Some(&moment), cancel)
+                    .await?;
+                let look = async {
+                    canonical::database_at(&self.database, Some(moment.id()))
+                        .await
+                        .map_err(|error| {
+                            error.into_step_error("can't take the database's fingerprint")
+                        })
+                };
+                let fingerprint = self.database.cancellable(cancel, look).await?;
+                Ok((copy, fingerprint))
+            }
+        }
+    }
+
     #[cfg_attr(
         not(feature = "postgres"),
-        expect(
-            unused_variables,
-            reason = "the state directory is for PostgreSQL's password file"
-        )
+        expect(unused_variables, reason = "for PostgreSQL's programs")
     )]
     async fn copy_database(
         &self,
-        root: &Path,
+        root: &Root,
         dir: &Path,
+        jobs: Option<NonZeroU32>,
+        moment: Moment<'_>,
         cancel: &Cancel,
     ) -> Result<Copy, StepError> {
         match &self.database {
@@ -99,14 +163,20 @@ impl RollbackManager {
                     .map(Copy::Path)
             }
             #[cfg(feature = "postgres")]
-            Database::Postgres(database) => {
-                let programs = self.find_programs(database).await?;
-                let state = crate::state_dir::ensure(root)
+            Database::Postgres(db) => {
+                use crate::backup::postgres::{copy, copy_parallel};
+                let programs = self.find_programs(db).await?;
+                let state = crate::state_dir::ensure(root.path())
                     .map_err(|error| StepError::caused("can't make the state directory", &error))?;
-                let target = crate::pg::target::Target::new(database, self.database.url(), &state)?;
-                crate::backup::postgres::copy(database, &programs, &target, dir, cancel)
-                    .await
-                    .map(Copy::File)
+                let target = crate::pg::target::Target::new(db, self.database.url(), &state)?;
+                match jobs {
+                    Some(jobs) => copy_parallel(db, &programs, &target, dir, moment, jobs, cancel)
+                        .await
+                        .map(Copy::Dir),
+                    None => copy(db, &programs, &target, dir, moment, cancel)
+                        .await
+                        .map(Copy::File),
+                }
             }
         }
     }
@@ -116,6 +186,7 @@ impl RollbackManager {
         &self,
         root: &Root,
         dir: &Path,
+        purpose: Purpose,
         copy: Copy,
         fingerprint: &Fingerprint,
     ) -> Result<(String, Snapshot), StepError> {
@@ -127,20 +198,21 @@ impl RollbackManager {
         let (kind, backend) = match copy {
             Copy::Path(_) => ("db", "sqlite"),
             Copy::File(_) => ("dump", "postgres"),
+            Copy::Dir(_) => ("dir", "postgres"),
         };
         let path = copy.path();
-        let sha256 = tokio::task::spawn_blocking(move || checksum::of_file(&path))
+        let sha256 = tokio::task::spawn_blocking(move || checksum::of_copy(&path))
             .await
             .map_err(|error| StepError::caused("can't read the backup", &error))?
             .map_err(|error| StepError::caused("can't read the backup", &error))?;
         let id = directory::free_id(dir, now());
-        let target = dir.join(directory::file_name(&id, kind));
+        let target = dir.join(directory::file_name(purpose, &id, kind));
         let failed = |error: std::io::Error| {
             StepError::caused(format!("can't write {}", target.display()), &error)
         };
         copy.keep(&target).map_err(failed)?;
-        let bytes = fs::metadata(&target).map_err(failed)?.len();
-        let name = |kind: &str| format!("{BACKUPS}/{}", directory::file_name(&id, kind));
+        let bytes = checksum::bytes_of_copy(&target).map_err(failed)?;
+        let name = |kind: &str| format!("{BACKUPS}/{}", directory::file_name(purpose, &id, kind));
         let mut text = serde_json::to_vec_pretty(fingerprint)
             .map_err(|error| StepError::caused("can't write the fingerprint", &error))?;
         text.push(b'\n');
@@ -160,6 +232,24 @@ impl RollbackManager {
     }
 }
 
+/// A moment that PostgreSQL keeps readable.
+#[cfg(feature = "postgres")]
+type Moment<'a> = Option<&'a crate::backup::postgres::Moment>;
+/// Nothing: SQLite's copy is of one moment by itself.
+#[cfg(not(feature = "postgres"))]
+type Moment<'a> = Option<&'a ()>;
+
+/// The point beside its copy, so that it is known even when the history is lost.
+fn write_beside(root: &Root, point: &RollbackPoint) -> Result<(), StepError> {
+    let mut text = serde_json::to_vec_pretty(point)
+        .map_err(|error| StepError::caused("can't write the point", &error))?;
+    text.push(b'\n');
+    let name = directory::file_name(point.purpose, &point.id, "point.json");
+    let path = format!("{BACKUPS}/{name}");
+    atomic::write_atomic_as(root, Path::new(&path), &text, NewFile::Private)
+        .map_err(FileError::into_step_error)
+}
+
 /// A verified copy without a name; gone when dropped.
 enum Copy {
     #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "for SQLite only"))]
@@ -169,6 +259,11 @@ enum Copy {
         expect(dead_code, reason = "for PostgreSQL only")
     )]
     File(NamedTempFile),
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "for PostgreSQL only")
+    )]
+    Dir(TempDir),
 }
 
 impl Copy {
@@ -176,12 +271,14 @@ impl Copy {
         match self {
             Self::Path(path) => path.to_path_buf(),
             Self::File(file) => file.path().to_owned(),
+            Self::Dir(dir) => dir.path().to_owned(),
         }
     }
 
     fn keep(self, target: &Path) -> std::io::Result<()> {
         match self {
             Self::File(file) => directory::keep(file, target),
+            Self::Dir(dir) => directory::keep_dir(dir, target),
             Self::Path(path) => {
                 let file = fs::File::open(&path)?;
                 directory::keep(NamedTempFile::from_parts(file, path), target)

@@ -10,22 +10,52 @@ use migrate_schema::db::Database;
 use super::{RollbackManager, TargetDatabase};
 use crate::backup::files;
 use crate::checksum;
+use crate::inventory::{BareCopy, Form, Stored};
 use crate::point::{RollbackPoint, Snapshot};
 
 /// How many differences are named.
 const SHOWN: usize = 10;
 
 impl RollbackManager {
+    /// Looks whether a backup can be restored: its file, its checksums, that it can be read.
+    ///
+    /// # Errors
+    /// What is wrong with it. Nothing was changed.
+    pub async fn check_stored(&self, stored: &Stored) -> Result<(), StepError> {
+        let root = self.open_root()?;
+        match stored {
+            Stored::Point(point) => check_point(&root, point).await.map(drop),
+            Stored::Bare(bare) => check_bare(&root, bare).await,
+        }
+    }
+
+    /// Restores a backup: a point with its files and compared, or a bare file's database.
+    /// Idempotent. Returns a line for the summary.
+    ///
+    /// # Errors
+    /// As [`restore_point`](Self::restore_point).
+    pub async fn restore_stored(&self, stored: &Stored) -> Result<String, StepError> {
+        match stored {
+            Stored::Point(point) => self.put_back(point).await,
+            Stored::Bare(bare) => {
+                let root = self.open_root()?;
+                self.same_backend(&bare.file, bare.form.backend())?;
+                check_bare(&root, bare).await?;
+                self.restore_database(&root, &bare.file, bare.form).await?;
+                Ok(format!(
+                    "database restored from {} (nothing is recorded to compare it with)",
+                    bare.file
+                ))
+            }
+        }
+    }
+
     pub(super) async fn put_back(&self, point: &RollbackPoint) -> Result<String, StepError> {
         let root = self.open_root()?;
         let snapshot = &point.data_snapshot;
         self.check_target(snapshot).await?;
-        check_snapshot(&root, snapshot).await?;
-        files::check_copies(&root, &point.files)?;
-        let wanted = read_fingerprint(&root, snapshot)?;
-
-        self.restore_database(&root, snapshot).await?;
-        self.compare(&wanted).await?;
+        let wanted = check_point(&root, point).await?;
+        self.restore_snapshot(&root, snapshot, &wanted).await?;
         let changed = files::put_back(&root, &point.files)?;
         Ok(format!(
             "database restored from {} and compared, {changed} of {} files put back",
@@ -34,14 +64,34 @@ impl RollbackManager {
         ))
     }
 
-    async fn check_target(&self, snapshot: &Snapshot) -> Result<(), StepError> {
-        let backend = self.database.backend();
-        if snapshot.backend != backend.file_suffix() {
-            return Err(StepError::failed(format!(
-                "{} is a copy of another sort of database than {backend}",
-                snapshot.file
-            )));
+    /// The database alone, compared with the fingerprint.
+    pub(super) async fn restore_snapshot(
+        &self,
+        root: &Root,
+        snapshot: &Snapshot,
+        wanted: &Fingerprint,
+    ) -> Result<(), StepError> {
+        let form = if snapshot.backend == Form::Sqlite.backend() {
+            Form::Sqlite
+        } else {
+            Form::Archive
+        };
+        self.restore_database(root, &snapshot.file, form).await?;
+        self.compare(wanted).await
+    }
+
+    fn same_backend(&self, file: &str, backend: &str) -> Result<(), StepError> {
+        let here = self.database.backend();
+        if backend == here.file_suffix() {
+            return Ok(());
         }
+        Err(StepError::failed(format!(
+            "{file} is a copy of another sort of database than {here}"
+        )))
+    }
+
+    async fn check_target(&self, snapshot: &Snapshot) -> Result<(), StepError> {
+        self.same_backend(&snapshot.file, &snapshot.backend)?;
         if self.target == TargetDatabase::Any {
             return Ok(());
         }
@@ -60,9 +110,18 @@ impl RollbackManager {
         .hint("give the URL of the database that the point was made of"))
     }
 
-    async fn restore_database(&self, root: &Root, snapshot: &Snapshot) -> Result<(), StepError> {
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "SQLite has one form")
+    )]
+    pub(super) async fn restore_database(
+        &self,
+        root: &Root,
+        file: &str,
+        form: Form,
+    ) -> Result<(), StepError> {
         let copy = root
-            .resolve(Path::new(&snapshot.file))
+            .resolve(Path::new(file))
             .map_err(FileError::into_step_error)?;
         let fence = self.database.fence();
         match &self.database {
@@ -72,13 +131,17 @@ impl RollbackManager {
             }
             #[cfg(feature = "postgres")]
             Database::Postgres(database) => {
+                use crate::restore::postgres::{Source, restore};
                 let programs = self.find_programs(database).await?;
                 let state = crate::state_dir::ensure(root.path())
                     .map_err(|error| StepError::caused("can't make the state directory", &error))?;
                 let url = self.database.url();
                 let target = crate::pg::target::Target::new(database, url, &state)?;
-                let restore = crate::restore::postgres::restore;
-                restore(database, fence, &programs, &target, &copy, &state).await
+                let source = match form {
+                    Form::Sql => Source::Plain(&copy),
+                    Form::Archive | Form::Sqlite => Source::Archive(&copy),
+                };
+                restore(database, fence, &programs, &target, source, &state).await
             }
         }
     }
@@ -100,6 +163,42 @@ impl RollbackManager {
     }
 }
 
+/// Refuses a damaged point; its fingerprint.
+pub(super) async fn check_point(
+    root: &Root,
+    point: &RollbackPoint,
+) -> Result<Fingerprint, StepError> {
+    let snapshot = &point.data_snapshot;
+    check_snapshot(root, snapshot).await?;
+    files::check_copies(root, &point.files)?;
+    read_fingerprint(root, snapshot)
+}
+
+/// Refuses a file that is empty or, where that shows, cut off.
+pub(super) async fn check_bare(root: &Root, bare: &BareCopy) -> Result<(), StepError> {
+    let path = root
+        .resolve(Path::new(&bare.file))
+        .map_err(FileError::into_step_error)?;
+    let bytes = checksum::bytes_of_copy(&path)
+        .map_err(|error| StepError::caused(format!("can't read {}", bare.file), &error))?;
+    if bytes == 0 {
+        return Err(StepError::failed(format!("{} is empty", bare.file))
+            .hint("nothing was restored; look for another backup: `etlrs-migrate backup list`"));
+    }
+    match bare.form {
+        #[cfg(feature = "postgres")]
+        Form::Sql => {
+            let look = move || crate::restore::postgres::plain::look(&path).map(drop);
+            tokio::task::spawn_blocking(look)
+                .await
+                .map_err(|error| StepError::caused("can't read the backup", &error))?
+        }
+        #[cfg(feature = "sqlite")]
+        Form::Sqlite => crate::backup::sqlite::check(&path).await,
+        _ => Ok(()),
+    }
+}
+
 async fn check_snapshot(root: &Root, snapshot: &Snapshot) -> Result<(), StepError> {
     let path = root
         .resolve(Path::new(&snapshot.file))
@@ -108,7 +207,7 @@ async fn check_snapshot(root: &Root, snapshot: &Snapshot) -> Result<(), StepErro
         StepError::caused(format!("can't read the backup {}", snapshot.file), error)
             .hint("nothing was restored")
     };
-    let sha256 = tokio::task::spawn_blocking(move || checksum::of_file(&path))
+    let sha256 = tokio::task::spawn_blocking(move || checksum::of_copy(&path))
         .await
         .map_err(|error| failed(&error))?
         .map_err(|error| failed(&error))?;

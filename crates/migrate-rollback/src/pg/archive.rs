@@ -11,7 +11,7 @@ use super::child::{Group, tail};
 use super::programs::Programs;
 
 /// The lines of the table of contents, in the order in which they are restored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Contents(Vec<String>);
 
 impl Contents {

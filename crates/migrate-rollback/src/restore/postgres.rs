@@ -1,7 +1,7 @@
 //! Restoring PostgreSQL: one transaction, driven through `psql`.
 //!
-//! `psql` is fed our statements that drop what is there, then what `pg_restore` prints, and
-//! `COMMIT` only after `pg_restore` has ended well. If anything on the way dies, `psql`
+//! `psql` is fed our statements that drop what is there, then what `pg_restore` prints (or a
+//! plain backup's own text), and `COMMIT` only after that has ended well. If anything on the way dies, `psql`
 //! sees its input end without a commit, and the server rolls back.
 //!
 //! Outside of it: roles, tablespaces, settings of the database, default privileges,
@@ -9,6 +9,7 @@
 
 mod blockers;
 mod head;
+pub(crate) mod plain;
 mod preamble;
 
 use std::io::{self, Write};
@@ -20,8 +21,8 @@ use migrate_core::StepError;
 use migrate_schema::db::{DbError, Fence, Postgres};
 use sqlx::Row;
 use tempfile::NamedTempFile;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{ChildStdin, ChildStdout};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::ChildStdin;
 use tokio::time::Instant;
 
 use crate::backup::directory;
@@ -36,16 +37,38 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What the server says when `lock_timeout` is over.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
-/// Makes the database what the archive is, except for our own schema.
+/// What a database is restored from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// An archive of `pg_dump`, a file or a directory.
+    Archive(&'a Path),
+    /// SQL, as `pg_dump` prints it without a format.
+    Plain(&'a Path),
+}
+
+/// Makes the database what the source is, except for our own schema.
 pub(crate) async fn restore(
     database: &Postgres,
     fence: Option<Fence>,
     programs: &Programs,
     target: &Target,
-    archive: &Path,
+    source: Source<'_>,
     dir: &Path,
 ) -> Result<(), StepError> {
-    let contents = Contents::read(programs, archive).await?;
+    let (contents, facts) = match source {
+        Source::Archive(archive) => {
+            let contents = Contents::read(programs, archive).await?;
+            (contents, plain::Facts::default())
+        }
+        Source::Plain(file) => {
+            let file = file.to_owned();
+            let look = tokio::task::spawn_blocking(move || plain::look(&file));
+            let facts = look
+                .await
+                .map_err(|error| StepError::caused("can't read the backup", &error))??;
+            (Contents::default(), facts)
+        }
+    };
     let stay = Stay::read(database, &contents)
         .await
         .map_err(|error| error.into_step_error("can't look at the database before its restore"))?;
@@ -54,15 +77,26 @@ pub(crate) async fn restore(
     list.write_all(contents.without(&stay.left_out()).as_bytes())
         .and_then(|()| list.flush())
         .map_err(|error| StepError::caused("can't write the list for pg_restore", &error))?;
-    let before = preamble::text(fence.as_ref(), &stay);
+    let mut before = preamble::text(fence.as_ref(), &stay);
+    if facts.has_our_schema {
+        before.push_str(preamble::DROP_OUR_SCHEMA);
+    }
+    if let Source::Plain(_) = source {
+        before.push_str("SET LOCAL search_path = DEFAULT;\n");
+    }
     let until = Instant::now() + PATIENCE;
     loop {
         let attempt = Attempt {
             programs,
             target,
-            archive,
+            source,
             list: &list,
             settings: &stay.settings,
+            after: if facts.has_our_schema {
+                preamble::DROP_OUR_SCHEMA
+            } else {
+                ""
+            },
         };
         let said = match attempt.run(&before).await? {
             Ended::Committed => return Ok(()),
@@ -159,9 +193,11 @@ enum Ended {
 struct Attempt<'a> {
     programs: &'a Programs,
     target: &'a Target,
-    archive: &'a Path,
+    source: Source<'a>,
     list: &'a NamedTempFile,
     settings: &'a [String],
+    /// What is said between the source and the commit.
+    after: &'a str,
 }
 
 impl Attempt<'_> {
@@ -205,7 +241,21 @@ impl Attempt<'_> {
 
     async fn feed(&self, to: &mut ChildStdin, before: &str) -> Result<(), Feed> {
         write(to, before.as_bytes()).await?;
-        let mut child = self.start_pg_restore()?;
+        match self.source {
+            Source::Archive(archive) => self.feed_archive(to, archive).await?,
+            Source::Plain(file) => {
+                let file = tokio::fs::File::open(file).await.map_err(|error| {
+                    Feed::Failed(StepError::caused("can't read the backup", &error))
+                })?;
+                pipe(file, to, self.settings).await?;
+            }
+        }
+        write(to, self.after.as_bytes()).await?;
+        write(to, b"\nCOMMIT;\n").await
+    }
+
+    async fn feed_archive(&self, to: &mut ChildStdin, archive: &Path) -> Result<(), Feed> {
+        let mut child = self.start_pg_restore(archive)?;
         let (stdout, stderr) = (child.stdout(), child.stderr());
         let (piped, said) = tokio::join!(pipe(stdout, to, self.settings), tail(stderr));
         piped?;
@@ -218,17 +268,17 @@ impl Attempt<'_> {
             ));
             return Err(Feed::Failed(error.cause(said)));
         }
-        write(to, b"\nCOMMIT;\n").await
+        Ok(())
     }
 
-    fn start_pg_restore(&self) -> Result<Group, Feed> {
+    fn start_pg_restore(&self, archive: &Path) -> Result<Group, Feed> {
         let mut command = self.target.command(&self.programs.pg_restore(), &[]);
         command
             .arg("--file=-")
             .arg("--use-list")
             .arg(self.list.path())
             .arg("--")
-            .arg(self.archive);
+            .arg(archive);
         Group::start(command, Stdio::null(), Stdio::piped())
             .map_err(|error| Feed::Failed(StepError::caused("can't run pg_restore", &error)))
     }
@@ -250,8 +300,12 @@ async fn write(to: &mut ChildStdin, bytes: &[u8]) -> Result<(), Feed> {
     })
 }
 
-async fn pipe(from: ChildStdout, to: &mut ChildStdin, settings: &[String]) -> Result<(), Feed> {
-    let fail = |error| Feed::Failed(StepError::caused("can't read from pg_restore", &error));
+async fn pipe(
+    from: impl AsyncRead + Unpin,
+    to: &mut ChildStdin,
+    settings: &[String],
+) -> Result<(), Feed> {
+    let fail = |error| Feed::Failed(StepError::caused("can't read the backup", &error));
     let mut from = BufReader::with_capacity(1 << 17, from);
     let mut line = Vec::new();
     while head::is_open(&line) {

@@ -121,6 +121,14 @@ impl DatabaseUrl {
         }
     }
 
+    /// The URL of another database on the same server, for the same user; none for SQLite.
+    pub fn with_database(&self, name: &str) -> Option<Self> {
+        (self.place == Location::Postgres).then(|| Self {
+            text: replace_database(&self.text, name),
+            place: Location::Postgres,
+        })
+    }
+
     /// The name of the database on its server, or of the file without its folder.
     pub fn database_name(&self) -> String {
         match &self.place {
@@ -156,6 +164,33 @@ fn postgres_database(text: &str) -> String {
         .or_else(|| parameter("user"))
         .or(user)
         .unwrap_or_default()
+}
+
+/// The text with another database's name, which goes into the path. An `@` or `/` in a
+/// password stays where it is: the path begins after the last `@`.
+fn replace_database(text: &str, name: &str) -> String {
+    let (front, query) = text.split_once('?').unwrap_or((text, ""));
+    let start = front.find("//").map_or(0, |at| at + 2);
+    let host = front.rfind('@').map_or(start, |at| at + 1).max(start);
+    let end = front[host..].find('/').map_or(front.len(), |at| host + at);
+    let name: String = name
+        .bytes()
+        .map(|byte| match byte {
+            b'-' | b'_' | b'.' => char::from(byte).to_string(),
+            _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect();
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty() && !pair.starts_with("dbname="))
+        .collect();
+    let mut out = format!("{}/{name}", &front[..end]);
+    if !kept.is_empty() {
+        out.push('?');
+        out.push_str(&kept.join("&"));
+    }
+    out
 }
 
 /// Where secrets stand in a PostgreSQL URL, in bytes. A password with a raw `/` or `@` in it
@@ -264,6 +299,27 @@ mod tests {
         assert_eq!(url("postgres:///x?host=/tmp&dbname=y").database_name(), "y");
         assert_eq!(url("postgres://u@h/db").password(), None);
         assert_eq!(url("sqlite:a:b@c.db").to_string(), "sqlite:a:b@c.db");
+    }
+
+    #[test]
+    fn another_database_of_the_same_server() {
+        for (from, to) in [
+            (
+                "postgres://u:p@h:5433/a?sslmode=disable",
+                "postgres://u:p@h:5433/x%20y?sslmode=disable",
+            ),
+            ("postgres://u:a/b@c@h/db", "postgres://u:a/b@c@h/x%20y"),
+            ("postgres://h", "postgres://h/x%20y"),
+            (
+                "postgres:///a?host=/run&dbname=b",
+                "postgres:///x%20y?host=/run",
+            ),
+        ] {
+            let there = url(from).with_database("x y").unwrap();
+            assert_eq!(there.secret(), to);
+            assert_eq!(there.database_name(), "x y");
+        }
+        assert!(url("sqlite:a.db").with_database("x").is_none());
     }
 
     #[test]

@@ -35,6 +35,10 @@ fn fence_check(fence: &Fence) -> String {
     )
 }
 
+/// For a plain backup of everything in the database: what it holds of ours is of a run that
+/// is gone.
+pub(super) const DROP_OUR_SCHEMA: &str = "DROP SCHEMA IF EXISTS etlrs_migrate CASCADE;\n";
+
 const OPENING: &str = "BEGIN;
 SET LOCAL lock_timeout = '3s';
 SET LOCAL statement_timeout = 0;
