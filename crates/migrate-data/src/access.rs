@@ -27,6 +27,20 @@ impl Tx {
         })
     }
 
+    /// Begins a transaction that writes nothing but what is its session's own, and holds no lock
+    /// that writers would wait for.
+    pub(crate) async fn look(db: &Database) -> Result<Self, DbError> {
+        Ok(match db {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(db) => Self::Postgres(db.begin().await?),
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(db) => {
+                let begin = sqlx::SqlSafeStr::into_sql_str("BEGIN");
+                Self::Sqlite(sqlx::Transaction::begin(db.acquire().await?, Some(begin)).await?)
+            }
+        })
+    }
+
     /// Runs a statement; returns how many rows it wrote.
     pub(crate) async fn execute(&mut self, sql: &str) -> Result<u64, DbError> {
         Ok(match self {

@@ -1,26 +1,27 @@
 //! One copy of rows from a table into another: looked at, prepared, run, undone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::join_all;
 use migrate_core::{StepContext, StepError};
 use migrate_schema::catalog;
 use migrate_schema::db::{Backend, Database, DbError};
 use migrate_schema::own;
 use migrate_schema::quote::TableName;
-use tokio::sync::{Mutex, mpsc};
 
 use crate::access::{self, Tx};
+use crate::controller::BatchSize;
 use crate::failure;
 use crate::inspect::{Inspection, Inspector};
-use crate::keyset::KeyRange;
 use crate::layout::{Layout, own_names};
-use crate::ledger::{self, Counts, Entry};
+use crate::ledger::{self, Counts, Entry, RangeState};
 use crate::planner::Planner;
 use crate::progress::Meter;
-use crate::range::{Keep, Program, RangeError, RangeWriter};
+use crate::range::{Program, RangeWriter};
 use crate::statement::Statements;
+use crate::verify::{Difference, Verify};
+use crate::worker::{Crew, Failed, Worker, totals};
 
 /// Up to how many rows the source is counted exactly.
 const COUNTED: u64 = 5_000_000;
@@ -32,8 +33,9 @@ pub(crate) struct TableCopy {
     pub(crate) source: TableName,
     pub(crate) target: TableName,
     pub(crate) program: Program,
-    pub(crate) batch_size: usize,
+    pub(crate) batch: BatchSize,
     pub(crate) workers: usize,
+    pub(crate) verify: Verify,
 }
 
 impl TableCopy {
@@ -80,6 +82,12 @@ impl TableCopy {
         .await
     }
 
+    /// Bytes of a row of the source on average, with what its indexes take.
+    async fn row_bytes(&self, rows: u64) -> Result<u64, DbError> {
+        let bytes = catalog::table_bytes(&self.db, &self.source).await?;
+        Ok(bytes.div_ceil(rows.max(1)).max(1))
+    }
+
     pub(crate) async fn target_is_empty(&self) -> Result<bool, DbError> {
         let found = access::rows(
             &self.db,
@@ -95,7 +103,13 @@ impl TableCopy {
         (layout.ledger, layout.before) = own_names(run, step);
         let made = async {
             layout.rows = self.source_rows().await?;
+            layout.row_bytes = self.row_bytes(layout.rows).await?;
             layout.target_was_empty = self.target_is_empty().await?;
+            layout.sums = self.verify != Verify::Off && self.db.backend() == Backend::Postgres;
+            if self.verify != Verify::Off {
+                let count = self.statements(&layout).count_target();
+                layout.target_rows = Some(access::count(&self.db, &count).await?);
+            }
             self.create_own(&layout).await
         };
         made.await.map_err(|error| {
@@ -122,20 +136,120 @@ impl TableCopy {
 
     async fn run_to_the_end(&self, cx: &StepContext, layout: &Layout) -> Result<Counts, StepError> {
         let what = || format!("can't copy {} into {}", self.source, self.target);
-        self.create_own(layout)
-            .await
-            .map_err(|error| error.into_step_error(what()))?;
-        let done = ledger::entries(&self.db, self.statements(layout))
+        let entries = self
+            .planned(layout)
             .await
             .map_err(|error| error.into_step_error(what()))?;
         let writer = self.writer(layout).await?;
-        let failed = self.move_ranges(cx, &writer, &done).await?;
-        if let Some((number, range, error)) = failed {
+        let crew = Crew {
+            cx,
+            meter: Meter::new(cx, totals(&entries).read, layout.rows),
+            stop: AtomicBool::new(false),
+            batch: self.batch,
+            verify: self.verify,
+        };
+        if let Err(failed) = self.copy_all(&crew, &writer).await {
+            let Failed {
+                number,
+                range,
+                error,
+            } = failed;
             return Err(failure::explain(&writer, number, range, error).await);
         }
+        crew.meter.tell();
+        cx.check_cancelled()?;
+        self.prove(&crew, &writer).await?;
+        cx.check_cancelled()?;
         self.complete(cx, layout)
             .await
             .map_err(|error| error.into_step_error(what()))
+    }
+
+    /// The ranges of the ledger, which are planned where there are none yet. What an interrupted
+    /// run held is given back: its transactions can't pass the fence any more.
+    async fn planned(&self, layout: &Layout) -> Result<Vec<Entry>, DbError> {
+        self.create_own(layout).await?;
+        let sql = self.statements(layout);
+        if ledger::entries(&self.db, sql).await?.is_empty() {
+            let planner = Planner {
+                db: &self.db,
+                sql,
+                batch: self.batch.first(),
+                workers: self.lanes() as u64,
+            };
+            let ranges = planner.plan().await?;
+            let mut tx = Tx::begin(&self.db).await?;
+            for part in ranges.chunks(500) {
+                tx.execute(&sql.enter(part)).await?;
+            }
+            tx.commit().await?;
+        } else {
+            let mut tx = Tx::begin(&self.db).await?;
+            tx.execute(&sql.release_all()).await?;
+            tx.commit().await?;
+        }
+        ledger::entries(&self.db, sql).await
+    }
+
+    async fn copy_all(&self, crew: &Crew<'_>, writer: &RangeWriter) -> Result<(), Failed> {
+        let lanes = (0..self.lanes()).map(|at| {
+            let worker = Worker {
+                crew,
+                writer: writer.owned_by(owner(at)),
+            };
+            async move { worker.copy().await }
+        });
+        join_all(lanes).await.into_iter().collect()
+    }
+
+    /// Compares source and target as far as was asked for.
+    async fn prove(&self, crew: &Crew<'_>, writer: &RangeWriter) -> Result<(), StepError> {
+        if self.verify == Verify::Off {
+            return Ok(());
+        }
+        let failed = |failed: Failed| {
+            let what = format!(
+                "can't compare the rows {} of {} with {}",
+                failed.range.named(&writer.layout.key),
+                self.source,
+                self.target
+            );
+            failure::plainly(failed.error, what)
+        };
+        let lanes = (0..self.workers).map(|at| {
+            let worker = Worker {
+                crew,
+                writer: writer.owned_by(owner(at)),
+            };
+            async move { worker.check().await }
+        });
+        let mut difference = Difference::default();
+        for found in join_all(lanes).await {
+            difference.add(found.map_err(failed)?);
+        }
+        let look = |error: DbError| {
+            error.into_step_error(format!("can't look at the ledger of {}", self.source))
+        };
+        let sums = self.totals(&writer.layout).await.map_err(look)?;
+        let total = writer.verify_total(&sums).await;
+        difference.add(total.map_err(|error| {
+            failure::plainly(error, format!("can't count the rows of {}", self.target))
+        })?);
+        if difference.is_none() {
+            return Ok(());
+        }
+        self.check_again(&writer.layout).await.map_err(look)?;
+        Err(difference.into_error(&self.source.to_string(), &self.target.to_string()))
+    }
+
+    /// Ranges that were compared are to be compared again: a resumed run must not pass over what
+    /// was found.
+    async fn check_again(&self, layout: &Layout) -> Result<(), DbError> {
+        let sql = self.statements(layout);
+        let mut tx = Tx::begin(&self.db).await?;
+        tx.execute(&sql.set_back(RangeState::Checked, RangeState::Done))
+            .await?;
+        tx.commit().await
     }
 
     pub(crate) async fn writer(&self, layout: &Layout) -> Result<RangeWriter, StepError> {
@@ -152,6 +266,7 @@ impl TableCopy {
             program: self.program.clone(),
             source_columns: Arc::new(columns.collect()),
             turn: Arc::default(),
+            owner: owner(0).into(),
         })
     }
 
@@ -162,72 +277,6 @@ impl TableCopy {
             (Backend::Sqlite, Program::Sql(_)) => 1,
             _ => self.workers,
         }
-    }
-
-    /// Plans and writes ranges until the source ends or one fails; the first failure comes back.
-    async fn move_ranges(
-        &self,
-        cx: &StepContext,
-        writer: &RangeWriter,
-        done: &[Entry],
-    ) -> Result<Option<(i64, KeyRange, RangeError)>, StepError> {
-        let moved = done.iter().map(|entry| entry.counts.read).sum();
-        let meter = Meter::new(cx, moved, writer.layout.rows);
-        let next_number =
-            AtomicI64::new(done.iter().map(|entry| entry.number + 1).max().unwrap_or(1));
-        let stop = AtomicBool::new(false);
-        let (sender, receiver) = mpsc::channel::<KeyRange>(2 * self.lanes());
-        let receiver = Mutex::new(receiver);
-        let plan = async {
-            // Moved in, so that the channel closes when planning ends.
-            let sender = sender;
-            let mut planner = Planner::new(&self.db, writer.sql(), self.batch_size, done);
-            while !stop.load(Ordering::Acquire) {
-                match planner.next().await {
-                    Ok(Some(range)) => {
-                        if sender.send(range).await.is_err() {
-                            break;
-                        }
-                    }
-                    Ok(None) => break,
-                    Err(error) => {
-                        stop.store(true, Ordering::Release);
-                        return Err(error
-                            .into_step_error(format!("can't read the keys of {}", self.source)));
-                    }
-                }
-            }
-            Ok(())
-        };
-        let lane = || async {
-            let mut failed = None;
-            loop {
-                let range = receiver.lock().await.recv().await;
-                let Some(range) = range else { return failed };
-                // Once stopped, the rest is only taken off the channel, so that planning ends too.
-                if stop.load(Ordering::Acquire) || cx.cancel.cause().is_some() {
-                    stop.store(true, Ordering::Release);
-                    continue;
-                }
-                let number = next_number.fetch_add(1, Ordering::Relaxed);
-                match writer.write(number, &range, Keep::Commit).await {
-                    Ok(counts) => meter.add(counts.read),
-                    Err(error) => {
-                        stop.store(true, Ordering::Release);
-                        failed = Some((number, range, error));
-                    }
-                }
-            }
-        };
-        let lanes = (0..self.lanes()).map(|_| lane()).collect::<Vec<_>>();
-        let (planned, failures) = join(plan, join_all(lanes)).await;
-        meter.tell();
-        planned?;
-        let failed = failures.into_iter().flatten().next();
-        if failed.is_none() {
-            cx.check_cancelled()?;
-        }
-        Ok(failed)
     }
 
     /// The mark that everything is done.
@@ -246,11 +295,9 @@ impl TableCopy {
 
     /// The sum of the ledger.
     pub(crate) async fn totals(&self, layout: &Layout) -> Result<Counts, DbError> {
-        let mut sum = Counts::default();
-        for entry in ledger::entries(&self.db, self.statements(layout)).await? {
-            sum += entry.counts;
-        }
-        Ok(sum)
+        Ok(totals(
+            &ledger::entries(&self.db, self.statements(layout)).await?,
+        ))
     }
 
     /// Drops what is kept for undo. Idempotent.
@@ -268,4 +315,10 @@ impl TableCopy {
         }
         tx.commit().await
     }
+}
+
+/// A worker's name, which no other worker anywhere has at the time.
+fn owner(at: usize) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}:{}:{at}", host.trim(), std::process::id())
 }

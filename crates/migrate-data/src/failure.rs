@@ -4,8 +4,8 @@ use migrate_core::StepError;
 use migrate_schema::db::{DbError, DbErrorKind};
 
 use crate::keyset::KeyRange;
-use crate::planner::halves;
-use crate::range::{Keep, Program, RangeError, RangeWriter};
+use crate::planner::{Cut, halves};
+use crate::range::{Job, Keep, Program, RangeError, RangeWriter};
 
 /// The error of the step for a range that failed.
 pub(crate) async fn explain(
@@ -27,7 +27,7 @@ pub(crate) async fn explain(
 }
 
 /// Halves the range as long as one half fails alone.
-async fn narrowed(
+pub(crate) async fn narrowed(
     writer: &RangeWriter,
     number: i64,
     mut range: KeyRange,
@@ -39,12 +39,24 @@ async fn narrowed(
         }
         let rows = crate::access::count(&writer.db, &writer.sql().count_source(&range)).await?;
         let Some((lower, upper)) = halves(&writer.db, writer.sql(), &range, rows).await? else {
-            let key = range.upto.named(&writer.layout.key);
+            let key = range.upto.as_ref().map_or_else(
+                || range.named(&writer.layout.key),
+                |key| key.named(&writer.layout.key),
+            );
             return Ok(bad_row(writer, &key, &reason_of(writer, &error)));
         };
         let mut failed = None;
         for half in [lower, upper] {
-            match writer.write(number, &half, Keep::Rollback).await {
+            let cut = Cut {
+                rows: crate::access::count(&writer.db, &writer.sql().count_source(&half)).await?,
+                range: half.clone(),
+            };
+            let trial = Job {
+                number,
+                cut: &cut,
+                keep: Keep::Rollback,
+            };
+            match writer.write(trial).await {
                 Ok(_) => {}
                 Err(again) if is_about_rows(&again) => {
                     failed = Some((half, again));
@@ -62,10 +74,10 @@ async fn narrowed(
     }
 }
 
-fn is_about_rows(error: &RangeError) -> bool {
+pub(crate) fn is_about_rows(error: &RangeError) -> bool {
     match error {
         RangeError::Row { .. } | RangeError::Counts(_) => true,
-        RangeError::Panic(_) => false,
+        RangeError::Panic(_) | RangeError::Lost => false,
         RangeError::Db(error) => match error.kind {
             DbErrorKind::Constraint => true,
             // Classes 22 and 23 and what functions raise; SQLite tells no more than "error" or a type that does not fit.
@@ -83,16 +95,24 @@ fn is_about_rows(error: &RangeError) -> bool {
 }
 
 fn plain(writer: &RangeWriter, error: RangeError) -> StepError {
-    let what = format!(
-        "can't move rows of {} into {}",
-        writer.layout.source, writer.layout.target
-    );
+    plainly(
+        error,
+        format!(
+            "can't move rows of {} into {}",
+            writer.layout.source, writer.layout.target
+        ),
+    )
+}
+
+/// The error of a step, without looking for a row.
+pub(crate) fn plainly(error: RangeError, what: String) -> StepError {
     match error {
         RangeError::Db(error) => error.into_step_error(what),
         RangeError::Counts(why) | RangeError::Panic(why) => StepError::failed(what).cause(why),
         RangeError::Row { key, reason } => {
             StepError::failed(what).cause(format!("{key}: {reason}"))
         }
+        RangeError::Lost => StepError::failed(what).cause("another worker took the range over"),
     }
 }
 
@@ -106,11 +126,7 @@ fn bad_row(writer: &RangeWriter, key: &str, reason: &str) -> StepError {
 }
 
 fn bad_rows(writer: &RangeWriter, range: &KeyRange, reason: &str) -> StepError {
-    let upto = range.upto.named(&writer.layout.key);
-    let place = match &range.after {
-        Some(after) => format!("above {} up to {upto}", after.named(&writer.layout.key)),
-        None => format!("up to {upto}"),
-    };
+    let place = range.named(&writer.layout.key);
     StepError::failed(format!(
         "the rows {place} of {} can't be moved into {} together",
         writer.layout.source, writer.layout.target
@@ -128,6 +144,7 @@ fn reason_of(writer: &RangeWriter, error: &RangeError) -> String {
         RangeError::Db(error) => redacted(error, script),
         RangeError::Counts(why) | RangeError::Panic(why) => why.clone(),
         RangeError::Row { reason, .. } => reason.clone(),
+        RangeError::Lost => "another worker took the range over".to_owned(),
     }
 }
 

@@ -51,7 +51,7 @@ impl Inspector<'_> {
                 obstacles.push(self.no_table(table).await?);
             }
         }
-        let key = self.source_key(&source, &mut obstacles).await?;
+        let (key, by_place) = self.source_key(&source, &mut obstacles).await?;
         let outputs = if source.is_empty() {
             Vec::new()
         } else {
@@ -63,7 +63,26 @@ impl Inspector<'_> {
             self.compare(&target, &outputs, &identity, &mut obstacles);
             conflict = self.target_key(&outputs, &mut obstacles).await?;
         }
+        let type_of = |columns: &[Column], name: &str| {
+            let found = columns.iter().find(|column| column.name == *name);
+            found.map(|column| column.type_name.clone())
+        };
+        let same_key = key == conflict
+            && key
+                .iter()
+                .all(|name| type_of(&source, name) == type_of(&target, name));
+        let whole = |kind: String| matches!(kind.to_lowercase().as_str(), "integer" | "bigint");
+        let whole_key =
+            matches!(&key[..], [only] if by_place || type_of(&source, only).is_some_and(whole));
         let layout = Layout {
+            by_place,
+            same_key: same_key && !by_place,
+            whole_key,
+            sampled: self.is_sampled().await?,
+            triggers: self.has_triggers().await?,
+            row_bytes: 1,
+            sums: false,
+            target_rows: None,
             ledger: String::new(),
             before: String::new(),
             source: self.source.to_string(),
@@ -111,17 +130,21 @@ impl Inspector<'_> {
         })
     }
 
+    /// The columns that ranges follow, and whether they are the places of rows.
     async fn source_key(
         &self,
         columns: &[Column],
         obstacles: &mut Vec<Obstacle>,
-    ) -> Result<Vec<String>, DbError> {
+    ) -> Result<(Vec<String>, bool), DbError> {
         if columns.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), false));
         }
         let keys = catalog::unique_keys(self.db, self.source).await?;
         if let Some(key) = keys.into_iter().next() {
-            return Ok(key.columns);
+            return Ok((key.columns, false));
+        }
+        if let Some(place) = self.place(columns).await? {
+            return Ok((vec![place], true));
         }
         let finding = Finding::error(
             "data.no-key",
@@ -132,7 +155,60 @@ impl Inspector<'_> {
             finding,
             about: self.source.clone(),
         });
-        Ok(Vec::new())
+        Ok((Vec::new(), false))
+    }
+
+    /// What tells the places of rows of a plain table without a key: `ctid`, or SQLite's rowid.
+    async fn place(&self, columns: &[Column]) -> Result<Option<String>, DbError> {
+        match self.db.backend() {
+            Backend::Postgres => Ok(self
+                .is_of_kind("'r', 'm'")
+                .await?
+                .then(|| "ctid".to_owned())),
+            Backend::Sqlite => {
+                let query = format!(
+                    "SELECT 1 FROM pragma_table_list WHERE name = {} AND type = 'table' AND wr = 0",
+                    literal(self.source.table())
+                );
+                let plain = !access::rows(self.db, &query).await?.is_empty();
+                let free = ["rowid", "_rowid_", "oid"]
+                    .into_iter()
+                    .find(|name| !columns.iter().any(|c| c.name.eq_ignore_ascii_case(name)));
+                Ok(free.filter(|_| plain).map(str::to_owned))
+            }
+        }
+    }
+
+    /// Whether pages of the source can be sampled.
+    async fn is_sampled(&self) -> Result<bool, DbError> {
+        match self.db.backend() {
+            Backend::Postgres => self.is_of_kind("'r', 'm', 'p'").await,
+            Backend::Sqlite => Ok(false),
+        }
+    }
+
+    async fn is_of_kind(&self, kinds: &str) -> Result<bool, DbError> {
+        let query = format!(
+            "SELECT 1 FROM pg_class WHERE oid = to_regclass({}) AND relkind IN ({kinds})",
+            literal(&self.source.sql())
+        );
+        Ok(!access::rows(self.db, &query).await?.is_empty())
+    }
+
+    /// Whether the target, or a part of it, has triggers of the user's.
+    async fn has_triggers(&self) -> Result<bool, DbError> {
+        let query = match self.db.backend() {
+            Backend::Postgres => format!(
+                "SELECT 1 FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgrelid IN \
+                 (SELECT relid FROM pg_partition_tree(to_regclass({0})) UNION SELECT to_regclass({0})) LIMIT 1",
+                literal(&self.target.sql())
+            ),
+            Backend::Sqlite => format!(
+                "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower({}) LIMIT 1",
+                literal(self.target.table())
+            ),
+        };
+        Ok(!access::rows(self.db, &query).await?.is_empty())
     }
 
     /// The columns that the transform gives.

@@ -73,13 +73,31 @@ impl Key {
     }
 }
 
-/// The keys above `after` (none: from the first) up to `upto`, which is included.
+/// The keys above `after` (none: from the first) up to `upto`, which is included (none: to the last).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRange {
     /// The bound below, excluded.
     pub after: Option<Key>,
     /// The bound above, included.
-    pub upto: Key,
+    pub upto: Option<Key>,
+}
+
+impl KeyRange {
+    /// As people read it: `above id=5 up to id=9`.
+    pub fn named(&self, columns: &[String]) -> String {
+        match (&self.after, &self.upto) {
+            (None, None) => "of all keys".to_owned(),
+            (Some(after), None) => format!("above {}", after.named(columns)),
+            (None, Some(upto)) => format!("up to {}", upto.named(columns)),
+            (Some(after), Some(upto)) => {
+                format!(
+                    "above {} up to {}",
+                    after.named(columns),
+                    upto.named(columns)
+                )
+            }
+        }
+    }
 }
 
 /// The columns of a source's key with what SQL needs of them.
@@ -163,10 +181,12 @@ impl KeyColumns {
 
     /// The condition for a range's rows.
     pub(crate) fn within(&self, range: &KeyRange) -> String {
-        let upto = self.compare("<=", &range.upto);
-        match &range.after {
-            None => upto,
-            Some(after) => format!("{} AND {upto}", self.compare(">", after)),
+        let above = range.after.as_ref().map(|key| self.compare(">", key));
+        let upto = range.upto.as_ref().map(|key| self.compare("<=", key));
+        match (above, upto) {
+            (None, None) => "true".to_owned(),
+            (Some(one), None) | (None, Some(one)) => one,
+            (Some(above), Some(upto)) => format!("{above} AND {upto}"),
         }
     }
 }
@@ -202,7 +222,7 @@ mod tests {
         };
         let range = KeyRange {
             after: Some(key(&[KeyPart::Integer(-7)])),
-            upto: key(&[KeyPart::Integer(9)]),
+            upto: Some(key(&[KeyPart::Integer(9)])),
         };
         assert_eq!(one.within(&range), r#""id" > '-7' AND "id" <= '9'"#);
         let two = KeyColumns {
@@ -211,8 +231,17 @@ mod tests {
         };
         let upto = key(&[KeyPart::Text("o'x".into()), KeyPart::Integer(1)]);
         assert_eq!(
-            two.within(&KeyRange { after: None, upto }),
+            two.within(&KeyRange {
+                after: None,
+                upto: Some(upto)
+            }),
             r#"("a", "b") <= ('o''x', 1)"#
         );
+        let all = KeyRange {
+            after: None,
+            upto: None,
+        };
+        assert_eq!(two.within(&all), "true");
+        assert_eq!(range.named(&one.names), "above id=-7 up to id=9");
     }
 }

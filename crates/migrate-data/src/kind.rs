@@ -10,11 +10,13 @@ use migrate_schema::db::{Backend, Database};
 use migrate_schema::quote::TableName;
 use migrate_schema::script::find;
 
+use crate::controller::BatchSize;
 use crate::copy::TableCopy;
 use crate::range::Program;
 use crate::script;
 use crate::step::{DataStep, EarlierStep};
 use crate::transform::TransformRegistry;
+use crate::verify::Verify;
 
 /// The most batches that are worked on at once.
 pub(crate) const MOST_WORKERS: usize = 64;
@@ -160,8 +162,9 @@ impl Parts<'_> {
                     source,
                     target,
                     program,
-                    batch_size: data.batch_size,
+                    batch: BatchSize::Rows(data.batch_size as u64),
                     workers: data.parallel_workers,
+                    verify: Verify::default(),
                 };
                 Ok((copy, script))
             }

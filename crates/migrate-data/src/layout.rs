@@ -27,6 +27,10 @@ pub(crate) enum Images {
 }
 
 /// Everything about a copy that must stay the same from its preparation to its undo.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts about two tables, not choices"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layout {
     /// The ledger's table, without schema or prefix.
@@ -45,6 +49,22 @@ pub(crate) struct Layout {
     pub(crate) columns: Vec<TargetColumn>,
     /// Rows of the source, as far as that was known.
     pub(crate) rows: u64,
+    /// Bytes of a row of the source, on average and with its share of the indexes.
+    pub(crate) row_bytes: u64,
+    /// The source has no key: ranges follow the places of rows (`ctid`, `rowid`).
+    pub(crate) by_place: bool,
+    /// The source's key is one whole number.
+    pub(crate) whole_key: bool,
+    /// The source is a table whose pages can be sampled.
+    pub(crate) sampled: bool,
+    /// The target's key has the names and types of the source's.
+    pub(crate) same_key: bool,
+    /// The target has triggers of the user's.
+    pub(crate) triggers: bool,
+    /// Whether sums of row hashes are kept in the ledger.
+    pub(crate) sums: bool,
+    /// Rows of the target before the copy, where they were counted.
+    pub(crate) target_rows: Option<u64>,
     /// Nothing was in the target: images are needed only where a key turns up nevertheless.
     pub(crate) target_was_empty: bool,
     pub(crate) images: Images,
@@ -66,11 +86,44 @@ impl Layout {
         }
     }
 
+    /// Whether every column reads the same whatever the session's settings are.
+    pub(crate) fn steady(&self) -> bool {
+        self.columns
+            .iter()
+            .all(|column| is_steady(&column.type_name))
+    }
+
     /// The type of a column of the target.
     pub(crate) fn type_of(&self, column: &str) -> &str {
         let found = self.columns.iter().find(|c| c.name == column);
         found.map_or("text", |column| column.type_name.as_str())
     }
+}
+
+/// Types whose values compare as equal only when nothing about them differs.
+pub(crate) fn plainly_equal(type_name: &str) -> bool {
+    const PLAIN: &[&str] = &[
+        "smallint",
+        "integer",
+        "bigint",
+        "boolean",
+        "uuid",
+        "date",
+        "timestamp without time zone",
+        "timestamp with time zone",
+        "text",
+        "bytea",
+    ];
+    PLAIN.contains(&type_name) || type_name.starts_with("character varying")
+}
+
+/// Types that are compared as they are, or whose text is the same under all settings.
+fn is_steady(type_name: &str) -> bool {
+    const STEADY: &[&str] = &["json", "jsonb", "inet", "cidr", "macaddr", "xml"];
+    plainly_equal(type_name)
+        || STEADY.contains(&type_name)
+        || type_name.starts_with("numeric")
+        || type_name.starts_with("character(")
 }
 
 fn table_sql(name: &str) -> String {

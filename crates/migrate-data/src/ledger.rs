@@ -1,9 +1,9 @@
-//! What is done: one row for each range, written in the range's own transaction.
+//! What is done: one row for each range, advanced in the transaction of each of its batches.
 
 use migrate_schema::db::{Database, DbError, DbErrorKind};
 use migrate_schema::own;
 
-use crate::access;
+use crate::access::{self, TextRow};
 use crate::keyset::{Key, KeyRange};
 use crate::statement::Statements;
 
@@ -18,6 +18,8 @@ pub struct Counts {
     pub updated: u64,
     /// There before, and right.
     pub unchanged: u64,
+    /// Put aside, because they can't be moved.
+    pub quarantined: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -26,58 +28,123 @@ impl std::ops::AddAssign for Counts {
         self.inserted += other.inserted;
         self.updated += other.updated;
         self.unchanged += other.unchanged;
+        self.quarantined += other.quarantined;
     }
 }
 
-/// A range that is done.
+/// An order-independent sum of 128-bit row hashes: two sums of 64 bits each, as decimal digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RowSum(pub(crate) String, pub(crate) String);
+
+/// How far a range is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RangeState {
+    /// Rows are left to be moved.
+    Todo,
+    /// All its rows are moved.
+    Done,
+    /// And were compared.
+    Checked,
+}
+
+impl RangeState {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Todo => "todo",
+            Self::Done => "done",
+            Self::Checked => "checked",
+        }
+    }
+
+    fn of(name: &str) -> Result<Self, String> {
+        [Self::Todo, Self::Done, Self::Checked]
+            .into_iter()
+            .find(|state| state.name() == name)
+            .ok_or_else(|| format!("{name:?} is no state of a range"))
+    }
+}
+
+/// A range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) number: i64,
+    /// As it was planned.
     pub(crate) range: KeyRange,
+    /// The last key that is done; none as long as nothing is.
+    pub(crate) position: Option<Key>,
+    pub(crate) state: RangeState,
     pub(crate) counts: Counts,
+    /// The sum of the hashes of what was written, where they are kept.
+    pub(crate) sum: Option<RowSum>,
 }
+
+impl Entry {
+    /// The part that is done.
+    pub(crate) fn done(&self) -> Option<KeyRange> {
+        let upto = self.position.clone()?;
+        Some(KeyRange {
+            after: self.range.after.clone(),
+            upto: Some(upto),
+        })
+    }
+
+    /// The part that is left.
+    pub(crate) fn rest(&self) -> KeyRange {
+        KeyRange {
+            after: self.position.clone().or_else(|| self.range.after.clone()),
+            upto: self.range.upto.clone(),
+        }
+    }
+}
+
+/// The columns of the ledger in the order in which [`entry`] reads them.
+pub(crate) const COLUMNS: &str = "range, after_key, upto_key, position, state, rows_read, inserted, updated, unchanged, quarantined, sum0, sum1";
 
 /// Whether a table of ours is there.
 pub(crate) async fn exists(db: &Database, table: &str) -> Result<bool, DbError> {
     Ok(own::tables(db).await?.iter().any(|name| name == table))
 }
 
-/// All ranges that are done, by number.
+/// All ranges, by number.
 pub(crate) async fn entries(db: &Database, sql: Statements<'_>) -> Result<Vec<Entry>, DbError> {
-    let query = format!(
-        "SELECT range, after_key, upto_key, rows_read, inserted, updated, unchanged FROM {} ORDER BY range",
-        sql.ledger()
-    );
-    access::rows(db, &query)
-        .await?
-        .iter()
-        .map(|row| {
-            entry(row).map_err(|why| {
-                DbError::new(
-                    DbErrorKind::Other,
-                    format!("the ledger {} can't be read: {why}", sql.ledger()),
-                )
-            })
-        })
-        .collect()
+    let query = format!("SELECT {COLUMNS} FROM {} ORDER BY range", sql.ledger());
+    let rows = access::rows(db, &query).await?;
+    rows.iter().map(|row| read(row, &sql.ledger())).collect()
+}
+
+/// A row of the ledger.
+pub(crate) fn read(row: &TextRow, ledger: &str) -> Result<Entry, DbError> {
+    entry(row).map_err(|why| {
+        DbError::new(
+            DbErrorKind::Other,
+            format!("the ledger {ledger} can't be read: {why}"),
+        )
+    })
 }
 
 fn entry(row: &[Option<String>]) -> Result<Entry, String> {
+    let text = |at: usize| row.get(at).and_then(Option::as_deref);
     let number = |at: usize| -> Result<u64, String> {
-        let text = row[at].as_deref().ok_or("a number is NULL")?;
+        let text = text(at).ok_or("a number is NULL")?;
         text.parse().map_err(|_| format!("{text:?} is no number"))
     };
+    let key = |at: usize| text(at).map(Key::from_json).transpose();
+    let sum = text(10).zip(text(11));
     Ok(Entry {
         number: i64::try_from(number(0)?).map_err(|error| error.to_string())?,
         range: KeyRange {
-            after: row[1].as_deref().map(Key::from_json).transpose()?,
-            upto: Key::from_json(row[2].as_deref().ok_or("a key is NULL")?)?,
+            after: key(1)?,
+            upto: key(2)?,
         },
+        position: key(3)?,
+        state: RangeState::of(text(4).unwrap_or_default())?,
         counts: Counts {
-            read: number(3)?,
-            inserted: number(4)?,
-            updated: number(5)?,
-            unchanged: number(6)?,
+            read: number(5)?,
+            inserted: number(6)?,
+            updated: number(7)?,
+            unchanged: number(8)?,
+            quarantined: number(9)?,
         },
+        sum: sum.map(|(a, b)| RowSum(a.to_owned(), b.to_owned())),
     })
 }

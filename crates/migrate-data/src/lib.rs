@@ -21,7 +21,11 @@
 //! - Nothing is left to be done outside a transaction that checks the run's fence.
 
 mod access;
+mod at_once;
 mod cells;
+mod claim;
+mod compare;
+mod controller;
 mod copy;
 mod failure;
 mod hex;
@@ -42,9 +46,13 @@ mod step;
 pub mod transform;
 mod triggers;
 mod undo;
+mod verify;
+mod worker;
 
+pub use controller::BatchSize;
 pub use kind::DataMigrationKind;
 pub use ledger::Counts;
 pub use migrator::{DataMigrator, DataMigratorBuilder};
 pub use pipelines::{TransformConfig, transform_config};
 pub use transform::{Cell, OnConflict, Repeatable, RowTransform, SourceRow, TransformRegistry};
+pub use verify::Verify;

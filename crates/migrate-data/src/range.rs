@@ -1,4 +1,4 @@
-//! One range, from the source into the target, in one transaction.
+//! One batch of a range, from the source into the target, in one transaction.
 
 use std::sync::Arc;
 
@@ -6,9 +6,11 @@ use migrate_schema::db::{Backend, Database, DbError, DbErrorKind};
 
 use crate::access::Tx;
 use crate::cells::{self, SourceColumn};
+use crate::claim::Advance;
 use crate::keyset::{Key, KeyPart, KeyRange};
 use crate::layout::{Images, Layout};
-use crate::ledger::Counts;
+use crate::ledger::{Counts, RangeState, RowSum};
+use crate::planner::Cut;
 use crate::script::SqlScript;
 use crate::statement::{Produced, STAGE, Statements};
 use crate::transform::{Cell, OnConflict, Repeatable, RowTransform, SourceRow};
@@ -38,7 +40,7 @@ impl Program {
     }
 }
 
-/// Why a range was not written.
+/// Why a batch was not written.
 #[derive(Debug)]
 pub(crate) enum RangeError {
     /// The database refused.
@@ -49,6 +51,8 @@ pub(crate) enum RangeError {
     Counts(String),
     /// A transform ended in a panic.
     Panic(String),
+    /// Another worker has the range.
+    Lost,
 }
 
 impl From<DbError> for RangeError {
@@ -57,14 +61,29 @@ impl From<DbError> for RangeError {
     }
 }
 
-/// Whether a trial stays.
+/// What is to be written, and what for.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a> {
+    /// The number of the range.
+    pub(crate) number: i64,
+    pub(crate) cut: &'a Cut,
+    /// Whether it is entered into the ledger, or only tried.
+    pub(crate) keep: Keep,
+}
+
+/// What happens to a batch that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
-    Commit,
+    /// It is entered into the ledger and committed; the range goes on, or ends, after it.
+    Commit(RangeState),
+    /// It is rolled back.
     Rollback,
 }
 
-/// Writes ranges.
+/// What a batch did.
+type Done = (Counts, Option<RowSum>);
+
+/// Writes batches.
 #[derive(Clone)]
 pub(crate) struct RangeWriter {
     pub(crate) db: Database,
@@ -73,6 +92,8 @@ pub(crate) struct RangeWriter {
     pub(crate) source_columns: Arc<Vec<SourceColumn>>,
     /// Taken round a SQLite transaction: one writer at a time, without waiting in the database.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
+    /// Whose ranges these are.
+    pub(crate) owner: Arc<str>,
 }
 
 impl RangeWriter {
@@ -83,23 +104,23 @@ impl RangeWriter {
         }
     }
 
-    /// Writes a range together with its row in the ledger; tries again where a lock was in the way.
-    pub(crate) async fn write(
-        &self,
-        number: i64,
-        range: &KeyRange,
-        keep: Keep,
-    ) -> Result<Counts, RangeError> {
+    /// The same writer under another name.
+    pub(crate) fn owned_by(&self, owner: String) -> Self {
+        Self {
+            owner: owner.into(),
+            ..self.clone()
+        }
+    }
+
+    /// Writes a batch together with its range's row in the ledger; tries again where a lock was in the way.
+    pub(crate) async fn write(&self, job: Job<'_>) -> Result<Counts, RangeError> {
         const TRIES: u32 = 5;
 
-        let staged = self.transformed(range).await?;
+        let staged = self.transformed(&job.cut.range).await?;
         let mut fresh = self.layout.target_was_empty;
         let mut tries = 1;
         loop {
-            match self
-                .attempt(number, range, staged.as_deref(), fresh, keep)
-                .await
-            {
+            match self.attempt(job, staged.as_deref(), fresh).await {
                 // A key is there although the target was empty: somebody wrote, or the script
                 // gives a key twice. The careful way decides.
                 Err(RangeError::Db(error)) if fresh && error.kind == DbErrorKind::Constraint => {
@@ -116,29 +137,25 @@ impl RangeWriter {
 
     async fn attempt(
         &self,
-        number: i64,
-        range: &KeyRange,
+        job: Job<'_>,
         staged: Option<&[Vec<Cell>]>,
         fresh: bool,
-        keep: Keep,
     ) -> Result<Counts, RangeError> {
         let _turn = match self.db.backend() {
             Backend::Sqlite => Some(self.turn.lock().await),
             Backend::Postgres => None,
         };
         let mut tx = Tx::begin(&self.db).await?;
-        let done = self
-            .in_transaction(&mut tx, number, range, staged, fresh)
-            .await;
-        match (done, keep) {
-            (Ok(counts), Keep::Commit) => {
+        let done = self.in_transaction(&mut tx, job, staged, fresh).await;
+        match (done, job.keep) {
+            (Ok((counts, _)), Keep::Commit(_)) => {
                 tx.commit().await?;
                 Ok(counts)
             }
             (done, _) => {
                 // What failed says more than a rollback that fails too.
                 drop(tx.rollback().await);
-                done
+                done.map(|(counts, _)| counts)
             }
         }
     }
@@ -146,42 +163,133 @@ impl RangeWriter {
     async fn in_transaction(
         &self,
         tx: &mut Tx,
-        number: i64,
-        range: &KeyRange,
+        job: Job<'_>,
         staged: Option<&[Vec<Cell>]>,
         fresh: bool,
-    ) -> Result<Counts, RangeError> {
-        let sql = self.sql();
-        let read = tx
-            .count(&format!("{}{}", lazily(tx), sql.count_source(range)))
-            .await?;
+    ) -> Result<Done, RangeError> {
+        if let Keep::Commit(_) = job.keep {
+            self.hold(tx, job.number).await?;
+        }
+        let (counts, sum) = self.rows(tx, job, staged, fresh).await?;
+        if let Keep::Commit(state) = job.keep {
+            let to = Advance {
+                number: job.number,
+                owner: &self.owner,
+                position: job.cut.range.upto.as_ref(),
+                counts,
+                sum: sum.clone(),
+                state,
+            };
+            self.enter(tx, &to).await?;
+        }
+        Ok((counts, sum))
+    }
+
+    /// Locks the range's row, or finds that another worker has it.
+    pub(crate) async fn hold(&self, tx: &mut Tx, number: i64) -> Result<(), RangeError> {
+        let query = format!("{}{}", lazily(tx), self.sql().hold(number, &self.owner));
+        if tx.rows(&query).await?.is_empty() {
+            return Err(RangeError::Lost);
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn enter(&self, tx: &mut Tx, to: &Advance<'_>) -> Result<(), RangeError> {
+        match tx.execute(&self.sql().advance(to)).await? {
+            1 => Ok(()),
+            _ => Err(RangeError::Lost),
+        }
+    }
+
+    /// Ends a range that has no row left.
+    pub(crate) async fn end(&self, number: i64, state: RangeState) -> Result<(), RangeError> {
+        let _turn = match self.db.backend() {
+            Backend::Sqlite => Some(self.turn.lock().await),
+            Backend::Postgres => None,
+        };
+        let mut tx = Tx::begin(&self.db).await?;
+        self.hold(&mut tx, number).await?;
+        let to = Advance {
+            number,
+            owner: &self.owner,
+            position: None,
+            counts: Counts::default(),
+            sum: None,
+            state,
+        };
+        self.enter(&mut tx, &to).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Moves the rows of a batch.
+    async fn rows(
+        &self,
+        tx: &mut Tx,
+        job: Job<'_>,
+        staged: Option<&[Vec<Cell>]>,
+        fresh: bool,
+    ) -> Result<Done, RangeError> {
         let policy = self.program.on_conflict();
         let plain = fresh || policy == OnConflict::Fail;
-        let from = self.stage(tx, range, staged, plain).await?;
+        let (read, number) = (job.cut.rows, job.number);
+        let at_once =
+            self.db.backend() == Backend::Postgres && !self.layout.triggers && self.layout.steady();
+        if plain && self.layout.images == Images::Existing {
+            let from = self
+                .source_of_rows(tx, &job.cut.range, staged, StageScript::No)
+                .await?;
+            let done = self.insert(tx, read, from).await?;
+            self.clear_stage(tx, from).await?;
+            return Ok(done);
+        }
+        if at_once {
+            let from = self
+                .source_of_rows(tx, &job.cut.range, staged, StageScript::No)
+                .await?;
+            return self.upsert_at_once(tx, number, read, from, &policy).await;
+        }
+        // Computed once, as several statements need it: a key that is made of random bits must
+        // not be another one later.
+        let stage = match (self.db.backend(), self.layout.images) {
+            (Backend::Sqlite, Images::Existing) => StageScript::No,
+            _ => StageScript::Yes,
+        };
+        let from = self
+            .source_of_rows(tx, &job.cut.range, staged, stage)
+            .await?;
         let images = if plain {
             0
         } else {
-            tx.execute(&sql.keep_images(number, from)).await?
+            tx.execute(&self.sql().keep_images(number, from)).await?
         };
-        let counts = if images == 0 {
-            self.insert(tx, number, read, from).await?
+        let done = if images == 0 {
+            let done = self.insert(tx, read, from).await?;
+            if self.layout.images == Images::All {
+                self.note_new(tx, number, read, from).await?;
+            }
+            done
         } else {
-            self.upsert(tx, number, read, from, images).await?
+            (self.upsert(tx, number, read, from, images).await?, None)
         };
+        self.clear_stage(tx, from).await?;
+        Ok(done)
+    }
+
+    async fn clear_stage(&self, tx: &mut Tx, from: Produced<'_>) -> Result<(), RangeError> {
         if self.db.backend() == Backend::Sqlite && matches!(from, Produced::Stage) {
-            tx.execute(&format!("DROP TABLE {}", sql.stage())).await?;
+            tx.execute(&format!("DROP TABLE {}", self.sql().stage()))
+                .await?;
         }
-        tx.execute(&sql.enter(number, range, &counts)).await?;
-        Ok(counts)
+        Ok(())
     }
 
     /// Where the statements take the produced rows from; fills the stage where one is needed.
-    async fn stage<'a>(
+    async fn source_of_rows<'a>(
         &'a self,
         tx: &mut Tx,
         range: &'a KeyRange,
         staged: Option<&[Vec<Cell>]>,
-        plain: bool,
+        script_too: StageScript,
     ) -> Result<Produced<'a>, RangeError> {
         match (&self.program, staged) {
             (Program::Sql(script), _) => {
@@ -189,12 +297,9 @@ impl RangeWriter {
                     select: &script.select,
                     range,
                 };
-                let once = plain || self.db.backend() == Backend::Sqlite;
-                if self.layout.images == Images::Existing && once {
+                if script_too == StageScript::No {
                     return Ok(from);
                 }
-                // Computed once, as several statements need it: a key that is made of random bits must
-                // not be another one later.
                 tx.execute(&self.sql().stage_script(from)).await?;
             }
             (Program::Rust(_), Some(rows)) => cells::stage(tx, self.sql(), rows).await?,
@@ -205,24 +310,51 @@ impl RangeWriter {
         Ok(Produced::Stage)
     }
 
-    async fn insert(
+    async fn insert(&self, tx: &mut Tx, read: u64, from: Produced<'_>) -> Result<Done, RangeError> {
+        let counts = |inserted| Counts {
+            read,
+            inserted,
+            ..Counts::default()
+        };
+        if !self.layout.sums {
+            let inserted = tx.execute(&self.sql().insert(from)).await?;
+            return Ok((balanced(counts(inserted))?, None));
+        }
+        let rows = tx.rows(&self.sql().insert_at_once(from)).await?;
+        let [inserted, low, high] = figures(&rows)?;
+        Ok((
+            balanced(counts(number_of(&inserted)?))?,
+            Some(RowSum(low, high)),
+        ))
+    }
+
+    async fn upsert_at_once(
         &self,
         tx: &mut Tx,
         number: i64,
         read: u64,
         from: Produced<'_>,
-    ) -> Result<Counts, RangeError> {
-        let inserted = tx.execute(&self.sql().insert(from)).await?;
+        policy: &OnConflict,
+    ) -> Result<Done, RangeError> {
+        let rows = tx
+            .rows(&self.sql().upsert_at_once(number, from, policy))
+            .await?;
+        let (there, written, updated, sum) = if self.layout.sums {
+            let [there, written, updated, low, high] = figures(&rows)?;
+            (there, written, updated, Some(RowSum(low, high)))
+        } else {
+            let [there, written, updated] = figures(&rows)?;
+            (there, written, updated, None)
+        };
+        let updated = number_of(&updated)?;
         let counts = balanced(Counts {
             read,
-            inserted,
-            updated: 0,
-            unchanged: 0,
+            inserted: number_of(&written)?.saturating_sub(updated),
+            updated,
+            unchanged: number_of(&there)?.saturating_sub(updated),
+            quarantined: 0,
         })?;
-        if self.layout.images == Images::All {
-            self.note_new(tx, number, inserted, from).await?;
-        }
-        Ok(counts)
+        Ok((counts, sum))
     }
 
     async fn upsert(
@@ -237,14 +369,15 @@ impl RangeWriter {
         let written = tx
             .execute(&sql.upsert(from, &self.program.on_conflict()))
             .await?;
-        fixed(tx, &sql.mark_after(number)).await?;
         let updated = fixed_count(tx, &sql.count_changed(number)).await?;
+        fixed(tx, &sql.mark_after(number)).await?;
         let inserted = written.saturating_sub(updated);
         let counts = balanced(Counts {
             read,
             inserted,
             updated,
             unchanged: images.saturating_sub(updated),
+            quarantined: 0,
         })?;
         // PostgreSQL refuses a key that is given twice; SQLite would take the last of them.
         if self.db.backend() == Backend::Sqlite && tx.count(&sql.count_written(from)).await? != read
@@ -295,6 +428,26 @@ impl RangeWriter {
             Err(error) => Err(RangeError::Panic(error.to_string())),
         }
     }
+}
+
+/// Whether a script's rows are computed into the stage before they are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StageScript {
+    Yes,
+    No,
+}
+
+/// The values of a result's only row.
+fn figures<const N: usize>(rows: &[crate::access::TextRow]) -> Result<[String; N], RangeError> {
+    let values: Option<Vec<String>> = rows.first().and_then(|row| row.iter().cloned().collect());
+    values
+        .and_then(|values| values.try_into().ok())
+        .ok_or_else(|| RangeError::Counts("the database did not tell what it wrote".to_owned()))
+}
+
+fn number_of(text: &str) -> Result<u64, RangeError> {
+    text.parse()
+        .map_err(|_| RangeError::Counts(format!("{text:?} is no count")))
 }
 
 fn transform_rows(
@@ -349,7 +502,7 @@ pub(crate) fn lazily(tx: &Tx) -> &'static str {
 }
 
 fn balanced(counts: Counts) -> Result<Counts, RangeError> {
-    let out = counts.inserted + counts.updated + counts.unchanged;
+    let out = counts.inserted + counts.updated + counts.unchanged + counts.quarantined;
     if out == counts.read {
         return Ok(counts);
     }

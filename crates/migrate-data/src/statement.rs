@@ -2,14 +2,14 @@
 
 use migrate_schema::db::Backend;
 use migrate_schema::own;
-use migrate_schema::quote::{ident, literal};
+use migrate_schema::quote::ident;
 
-use crate::keyset::KeyRange;
-use crate::layout::Layout;
+use crate::keyset::{Key, KeyRange};
+use crate::layout::{Layout, plainly_equal};
 use crate::transform::OnConflict;
 
 /// Columns to update, and extra assignments.
-type Updates = (Vec<String>, Vec<(String, String)>);
+pub(crate) type Updates = (Vec<String>, Vec<(String, String)>);
 
 /// Where the produced rows of a range come from.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,7 @@ pub(crate) struct Statements<'a> {
     pub(crate) layout: &'a Layout,
 }
 
-fn list(names: &[String]) -> String {
+pub(crate) fn list(names: &[String]) -> String {
     names
         .iter()
         .map(|name| ident(name))
@@ -43,7 +43,7 @@ fn list(names: &[String]) -> String {
         .join(", ")
 }
 
-fn qualified(alias: &str, names: &[String]) -> String {
+pub(crate) fn qualified(alias: &str, names: &[String]) -> String {
     names
         .iter()
         .map(|name| format!("{alias}.{}", ident(name)))
@@ -56,15 +56,15 @@ impl Statements<'_> {
         own::name(self.backend, &self.layout.ledger)
     }
 
-    fn before(&self) -> String {
+    pub(crate) fn before(&self) -> String {
         own::name(self.backend, &self.layout.before)
     }
 
-    fn target(&self) -> String {
+    pub(crate) fn target(&self) -> String {
         self.layout.target_sql()
     }
 
-    fn column_names(&self) -> Vec<String> {
+    pub(crate) fn column_names(&self) -> Vec<String> {
         self.layout
             .columns
             .iter()
@@ -82,9 +82,16 @@ impl Statements<'_> {
 
     /// The statements that create what is ours. Idempotent.
     pub(crate) fn create(&self) -> Vec<String> {
+        let (sum, moment, room) = match self.backend {
+            // Every batch updates its range's row: room on the page keeps the index out of it.
+            Backend::Postgres => ("numeric", "timestamptz", " WITH (fillfactor = 40)"),
+            Backend::Sqlite => ("text", "integer", ""),
+        };
         let ledger = format!(
-            "CREATE TABLE IF NOT EXISTS {} (range bigint PRIMARY KEY, after_key text, upto_key text NOT NULL, \
-             rows_read bigint NOT NULL, inserted bigint NOT NULL, updated bigint NOT NULL, unchanged bigint NOT NULL)",
+            "CREATE TABLE IF NOT EXISTS {} (range bigint PRIMARY KEY, after_key text, upto_key text, position text, \
+             state text NOT NULL DEFAULT 'todo', rows_read bigint NOT NULL DEFAULT 0, inserted bigint NOT NULL DEFAULT 0, \
+             updated bigint NOT NULL DEFAULT 0, unchanged bigint NOT NULL DEFAULT 0, quarantined bigint NOT NULL DEFAULT 0, \
+             batches bigint NOT NULL DEFAULT 0, sum0 {sum}, sum1 {sum}, owner text, lease {moment}){room}",
             self.ledger()
         );
         let (before, index) = (
@@ -123,8 +130,8 @@ impl Statements<'_> {
         [self.ledger(), self.before()].map(|table| format!("DROP TABLE IF EXISTS {table}"))
     }
 
-    /// The last key of the next batch above `after`.
-    pub(crate) fn boundary(&self, after: Option<&crate::keyset::Key>, size: usize) -> String {
+    /// The last key of the first rows of a range, with their number.
+    pub(crate) fn boundary(&self, range: &KeyRange, most: u64) -> String {
         let keys = self.layout.keys(self.backend);
         // Qualified: alone, a name could mean the column of the result, which is text.
         let descending = self
@@ -133,34 +140,62 @@ impl Statements<'_> {
             .iter()
             .map(|name| format!("next.{} DESC", ident(name)));
         format!(
-            "SELECT {} FROM ({}) AS next ORDER BY {} LIMIT 1",
+            "SELECT count(*) OVER (), {} FROM (SELECT {list} FROM {} WHERE {} ORDER BY {list} LIMIT {most}) AS next ORDER BY {} LIMIT 1",
             keys.selection(),
-            self.following(after, size),
-            descending.collect::<Vec<_>>().join(", ")
+            self.layout.source_sql(),
+            keys.within(range),
+            descending.collect::<Vec<_>>().join(", "),
+            list = keys.list(),
         )
     }
 
-    /// All keys of the next batch above `after`, in order.
-    pub(crate) fn keys_of_batch(&self, after: Option<&crate::keyset::Key>, size: usize) -> String {
+    /// Every so many keys of the source, without the last one of all.
+    pub(crate) fn every(&self, per: u64, rows: u64) -> String {
         let keys = self.layout.keys(self.backend);
         format!(
-            "SELECT {} FROM ({}) AS next ORDER BY {}",
+            "SELECT {} FROM (SELECT {list}, row_number() OVER (ORDER BY {list}) AS _etlrs_n FROM {}) AS next \
+             WHERE _etlrs_n % {per} = 0 AND _etlrs_n < {rows} ORDER BY _etlrs_n",
             keys.selection(),
-            self.following(after, size),
-            qualified("next", &self.layout.key)
+            self.layout.source_sql(),
+            list = keys.list(),
         )
     }
 
-    fn following(&self, after: Option<&crate::keyset::Key>, size: usize) -> String {
+    /// The key so many rows above another.
+    pub(crate) fn nth(&self, after: Option<&Key>, per: u64) -> String {
         let keys = self.layout.keys(self.backend);
-        let above = after
-            .map(|key| format!(" WHERE {}", keys.compare(">", key)))
-            .unwrap_or_default();
+        let range = KeyRange {
+            after: after.cloned(),
+            upto: None,
+        };
         format!(
-            "SELECT {0} FROM {1}{above} ORDER BY {0} LIMIT {size}",
-            keys.list(),
-            self.layout.source_sql()
+            "SELECT {} FROM (SELECT {list} FROM {} WHERE {} ORDER BY {list} LIMIT 1 OFFSET {}) AS next",
+            keys.selection(),
+            self.layout.source_sql(),
+            keys.within(&range),
+            per.saturating_sub(1),
+            list = keys.list(),
         )
+    }
+
+    /// The keys that cut a sample of the source into so many parts of the same size.
+    pub(crate) fn quantiles(&self, parts: u64, percent: f64) -> String {
+        let keys = self.layout.keys(self.backend);
+        format!(
+            "SELECT {} FROM (SELECT {list}, row_number() OVER (ORDER BY {list}) AS _etlrs_n, count(*) OVER () AS _etlrs_all \
+             FROM {} TABLESAMPLE SYSTEM ({percent}) REPEATABLE (1)) AS next \
+             WHERE _etlrs_n < _etlrs_all AND _etlrs_n * {parts} / _etlrs_all > (_etlrs_n - 1) * {parts} / _etlrs_all ORDER BY _etlrs_n",
+            keys.selection(),
+            self.layout.source_sql(),
+            list = keys.list(),
+        )
+    }
+
+    /// The lowest and the highest of a key that is one whole number.
+    pub(crate) fn ends(&self) -> String {
+        let list = self.layout.keys(self.backend).list();
+        let source = self.layout.source_sql();
+        format!("SELECT (SELECT min({list}) FROM {source}), (SELECT max({list}) FROM {source})")
     }
 
     /// How many rows of the source are in a range.
@@ -224,7 +259,7 @@ impl Statements<'_> {
     }
 
     /// A produced value as the target's column would hold it.
-    fn as_stored(&self, alias: &str, column: &str) -> String {
+    pub(crate) fn as_stored(&self, alias: &str, column: &str) -> String {
         match self.backend {
             Backend::Postgres => format!(
                 "CAST({alias}.{} AS {})",
@@ -244,7 +279,7 @@ impl Statements<'_> {
         }
     }
 
-    fn key_equal(&self, left: &str, right: &str) -> String {
+    pub(crate) fn key_equal(&self, left: &str, right: &str) -> String {
         let pair = |name: &String| format!("{left}.{0} = {right}.{0}", ident(name));
         self.layout
             .conflict
@@ -360,7 +395,7 @@ impl Statements<'_> {
     }
 
     /// The columns to update with their extra assignments; none where an existing key is an error.
-    fn updates(&self, policy: &OnConflict) -> Option<Updates> {
+    pub(crate) fn updates(&self, policy: &OnConflict) -> Option<Updates> {
         match policy {
             OnConflict::Fail => None,
             OnConflict::Update { columns, set } => Some((columns.clone(), set.clone())),
@@ -373,7 +408,7 @@ impl Statements<'_> {
     }
 
     /// Whether two values differ in anything that can be seen.
-    fn distinct(&self, left: &str, right: &str, column: &str) -> String {
+    pub(crate) fn distinct(&self, left: &str, right: &str, column: &str) -> String {
         match self.backend {
             // Other types may have no equality (json), or one that overlooks things (numeric, citext).
             Backend::Postgres if !plainly_equal(self.layout.type_of(column)) => {
@@ -384,11 +419,30 @@ impl Statements<'_> {
         }
     }
 
+    /// Some columns as one record that PostgreSQL can hash, in which nothing is overlooked.
+    pub(crate) fn record(&self, alias: &str, names: &[String]) -> String {
+        let value = |name: &String| {
+            let value = format!("{alias}.{}", ident(name));
+            if plainly_equal(self.layout.type_of(name)) {
+                value
+            } else {
+                format!("{value}::text")
+            }
+        };
+        let values = names.iter().map(value).collect::<Vec<_>>().join(", ");
+        format!("ROW({values})")
+    }
+
     /// A row's hash, or on SQLite its exact text.
-    fn hash(&self, alias: &str) -> String {
+    pub(crate) fn hash(&self, alias: &str) -> String {
         let names = self.column_names();
         match self.backend {
-            Backend::Postgres => format!("md5(ROW({})::text)", qualified(alias, &names)),
+            Backend::Postgres => {
+                let row = self.record(alias, &names);
+                format!(
+                    "(hash_record_extended({row}, 0)::text || hash_record_extended({row}, 1)::text)"
+                )
+            }
             Backend::Sqlite => {
                 let value = |name: &String| {
                     let value = format!("{alias}.{}", ident(name));
@@ -407,7 +461,7 @@ impl Statements<'_> {
 
     fn mark_after_sql(&self, number: i64) -> String {
         format!(
-            "UPDATE {} AS b SET _etlrs_after = {} FROM {} AS t WHERE b._etlrs_range = {number} AND {}",
+            "UPDATE {} AS b SET _etlrs_after = {} FROM {} AS t WHERE b._etlrs_range = {number} AND b._etlrs_after IS NULL AND {}",
             self.before(),
             self.hash("t"),
             self.target(),
@@ -415,11 +469,13 @@ impl Statements<'_> {
         )
     }
 
-    /// How many of the rows that have an image were changed.
-    pub(crate) fn count_changed(&self, number: i64) -> String {
+    fn count_changed_sql(&self, number: i64) -> String {
         format!(
-            "SELECT count(*) FROM {} AS b WHERE b._etlrs_range = {number} AND b._etlrs_after <> {}",
+            "SELECT count(*) FROM {} AS b JOIN {} AS t ON {} WHERE b._etlrs_range = {number} AND b._etlrs_after IS NULL AND {} <> {}",
             self.before(),
+            self.target(),
+            self.key_equal("t", "b"),
+            self.hash("t"),
             self.hash("b")
         )
     }
@@ -469,7 +525,7 @@ impl Statements<'_> {
         )
     }
 
-    fn shown_key(&self, alias: &str) -> String {
+    pub(crate) fn shown_key(&self, alias: &str) -> String {
         let shown = |name: &String| format!("CAST({alias}.{} AS text)", ident(name));
         self.layout
             .conflict
@@ -550,14 +606,18 @@ impl Statements<'_> {
         )
     }
 
-    /// Removes what is kept of a range.
+    /// Removes what is kept of a range, which is then as if it had never been worked on.
     pub(crate) fn forget_range(&self, number: i64) -> [String; 2] {
         [
             format!(
                 "DELETE FROM {} WHERE _etlrs_range = {number}",
                 self.before()
             ),
-            format!("DELETE FROM {} WHERE range = {number}", self.ledger()),
+            format!(
+                "UPDATE {} SET state = 'todo', position = NULL, rows_read = 0, inserted = 0, updated = 0, unchanged = 0, \
+                 quarantined = 0, batches = 0, sum0 = NULL, sum1 = NULL, owner = NULL, lease = NULL WHERE range = {number}",
+                self.ledger()
+            ),
         ]
     }
 
@@ -586,6 +646,11 @@ impl Statements<'_> {
     /// Notes what became of the rows that have an image.
     pub(crate) fn mark_after(&self, number: i64) -> String {
         self.by_index(&self.mark_after_sql(number))
+    }
+
+    /// How many of the rows whose images are new were changed by what was just written.
+    pub(crate) fn count_changed(&self, number: i64) -> String {
+        self.by_index(&self.count_changed_sql(number))
     }
 
     /// Puts images back where the row is still what we wrote.
@@ -617,28 +682,6 @@ impl Statements<'_> {
     pub(crate) fn left_noted(&self, number: i64) -> String {
         self.by_index(&self.left_noted_sql(number))
     }
-
-    /// Enters a range into the ledger.
-    pub(crate) fn enter(
-        &self,
-        number: i64,
-        range: &KeyRange,
-        counts: &crate::ledger::Counts,
-    ) -> String {
-        let after = range
-            .after
-            .as_ref()
-            .map_or_else(|| "NULL".to_owned(), |key| literal(&key.json()));
-        format!(
-            "INSERT INTO {} (range, after_key, upto_key, rows_read, inserted, updated, unchanged) VALUES ({number}, {after}, {}, {}, {}, {}, {})",
-            self.ledger(),
-            literal(&range.upto.json()),
-            counts.read,
-            counts.inserted,
-            counts.updated,
-            counts.unchanged
-        )
-    }
 }
 
 /// A query over a script's rows, with `batch` as a part of the source.
@@ -646,20 +689,4 @@ pub(crate) fn with_batch(outputs: &str, select: &str, source: &str, condition: &
     format!(
         "WITH batch AS (SELECT * FROM {source}{condition}) SELECT {outputs} FROM (\n{select}\n) AS made"
     )
-}
-
-fn plainly_equal(type_name: &str) -> bool {
-    const PLAIN: &[&str] = &[
-        "smallint",
-        "integer",
-        "bigint",
-        "boolean",
-        "uuid",
-        "date",
-        "timestamp without time zone",
-        "timestamp with time zone",
-        "text",
-        "bytea",
-    ];
-    PLAIN.contains(&type_name) || type_name.starts_with("character varying")
 }

@@ -69,7 +69,7 @@ impl DataStep {
         };
         let range = KeyRange {
             after: Some(bound(":after")),
-            upto: bound(":upto"),
+            upto: Some(bound(":upto")),
         };
         let from = match &self.copy.program {
             Program::Sql(script) => Produced::Script {
@@ -95,11 +95,11 @@ impl Step for DataStep {
         let what = match &copy.program {
             Program::Sql(script) => format!(
                 "INSERT INTO {}, batch by batch of {} rows of {}, by column name:\n{}",
-                copy.target, copy.batch_size, copy.source, script.select
+                copy.target, copy.batch, copy.source, script.select
             ),
             Program::Rust(_) => format!(
                 "{name}: each row of {} into {}, {} rows a batch",
-                copy.source, copy.target, copy.batch_size
+                copy.source, copy.target, copy.batch
             ),
         };
         Description {

@@ -7,6 +7,7 @@ use migrate_schema::db::{Backend, DbError, DbErrorKind};
 use crate::access::{TextRow, Tx};
 use crate::cells;
 use crate::copy::TableCopy;
+use crate::keyset::KeyRange;
 use crate::layout::{Images, Layout};
 use crate::ledger::{self, Entry};
 use crate::progress::Meter;
@@ -59,9 +60,10 @@ impl TableCopy {
             return Ok(UndoReport::line("nothing had been copied"));
         }
         self.clear_marker(cx).await.map_err(failed)?;
-        let entries = ledger::entries(&self.db, self.statements(layout))
+        let mut entries = ledger::entries(&self.db, self.statements(layout))
             .await
             .map_err(failed)?;
+        entries.retain(|entry| entry.position.is_some());
         if !entries.is_empty() {
             self.need_tables(layout).await?;
         }
@@ -121,6 +123,7 @@ impl TableCopy {
         match layout
             .key
             .iter()
+            .filter(|_| !layout.by_place)
             .find(|key| !source.iter().any(|column| &column.name == *key))
         {
             None => Ok(()),
@@ -136,12 +139,7 @@ impl TableCopy {
     async fn refused(&self, error: RangeError, layout: &Layout, what: String) -> StepError {
         let error = match error {
             RangeError::Db(error) => error,
-            RangeError::Row { key, reason } => {
-                return StepError::failed(what).cause(format!("{key}: {reason}"));
-            }
-            RangeError::Counts(why) | RangeError::Panic(why) => {
-                return StepError::failed(what).cause(why);
-            }
+            other => return crate::failure::plainly(other, what),
         };
         if error.kind != DbErrorKind::Constraint {
             return error.into_step_error(what);
@@ -192,8 +190,11 @@ fn report(sum: &Sum, layout: &Layout) -> UndoReport {
 }
 
 async fn undo_range(writer: &RangeWriter, entry: &Entry, sum: &mut Sum) -> Result<(), RangeError> {
+    let Some(range) = entry.done() else {
+        return Ok(());
+    };
     let staged = match writer.layout.images {
-        Images::Existing => writer.transformed(&entry.range).await?,
+        Images::Existing => writer.transformed(&range).await?,
         Images::All => None,
     };
     let mut tx = Tx::begin(&writer.db).await?;
@@ -210,7 +211,7 @@ async fn undo_range(writer: &RangeWriter, entry: &Entry, sum: &mut Sum) -> Resul
             note(&mut done, &left, &writer.layout);
         }
         Images::Existing if entry.counts.inserted > 0 => {
-            delete_computed(&mut tx, writer, entry, staged, &mut done).await?;
+            delete_computed(&mut tx, writer, (entry, &range), staged, &mut done).await?;
         }
         Images::Existing => {}
     }
@@ -231,18 +232,18 @@ async fn undo_range(writer: &RangeWriter, entry: &Entry, sum: &mut Sum) -> Resul
 async fn delete_computed(
     tx: &mut Tx,
     writer: &RangeWriter,
-    entry: &Entry,
+    (entry, range): (&Entry, &KeyRange),
     staged: Option<Vec<Vec<crate::transform::Cell>>>,
     done: &mut Sum,
 ) -> Result<(), RangeError> {
     let sql = writer.sql();
-    let there = tx.count(&sql.count_source(&entry.range)).await?;
+    let there = tx.count(&sql.count_source(range)).await?;
     done.missing = i128::from(entry.counts.read) - i128::from(there);
     let from = match (&writer.program, &staged) {
         (Program::Sql(script), _) => {
             let from = Produced::Script {
                 select: &script.select,
-                range: &entry.range,
+                range,
             };
             tx.execute(&sql.stage_script(from)).await?;
             Produced::Stage

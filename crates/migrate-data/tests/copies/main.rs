@@ -8,6 +8,8 @@ mod checks;
 mod keys;
 mod migrator;
 mod pipelines;
+mod places;
+mod proof;
 mod resume;
 mod rows_of_others;
 mod world;
