@@ -223,6 +223,12 @@ pub(crate) fn lock_holder(deployment: &Deployment) -> Option<migrate_rollback::l
     DeploymentGuard::holder(&deployment.root)
 }
 
+/// Who runs the tool, for histories.
+pub(crate) fn user_at_host() -> String {
+    let me = identity(String::new());
+    format!("{}@{}", me.user, me.host)
+}
+
 fn identity(database: String) -> Identity {
     let host = nix::unistd::gethostname().ok();
     let uid = nix::unistd::Uid::current();

@@ -30,7 +30,7 @@ pub mod state_dir;
 pub use history::RollbackHistory;
 pub use inventory::{Inventory, Stored};
 pub use journal::SqliteJournal;
-pub use lock::DeploymentGuard;
+pub use lock::{DatabaseGuard, DeploymentGuard};
 pub use manager::{RollbackManager, TargetDatabase};
 pub use observer::DeploymentObserver;
 pub use point::{FileCopy, Purpose, RollbackPoint, Snapshot};

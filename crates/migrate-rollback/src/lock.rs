@@ -8,6 +8,7 @@
 //! Crash behaviour: every lock is held by the process, not by what stands in a file. A
 //! killed process has let go of all of them; nothing has to be deleted by hand.
 
+mod alone;
 mod database;
 mod directory;
 mod holder;
@@ -26,6 +27,7 @@ use migrate_schema::own;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+pub use alone::DatabaseGuard;
 pub use holder::Holder;
 
 use crate::state_dir;

@@ -3,7 +3,9 @@
 //! Reading order: [`db`] (one handle for both databases, with cancellation and fencing),
 //! [`quote`] (names and values in SQL), [`own`] (the objects that we keep in the user's
 //! database), [`script`] (statements with their places),
-//! [`layout`] (migration directories of all the tools), [`catalog`] and [`fingerprint`] (what
+//! [`layout`] (migration directories of all the tools),
+//! [`history`] (what was done to a schema), [`apply`] (running a directory's migrations),
+//! [`takeover`] (from other tools' histories), [`catalog`] and [`fingerprint`] (what
 //! is in a database), [`migrator`] (running a script and taking it back), [`kind`] and
 //! [`validation`] (the step kinds).
 //!
@@ -19,13 +21,16 @@
 #[cfg(not(any(feature = "postgres", feature = "sqlite")))]
 compile_error!("migrate-schema needs at least one of the features `postgres` and `sqlite`");
 
+pub mod apply;
 pub mod catalog;
 pub mod db;
 pub mod fingerprint;
+pub mod history;
 pub mod kind;
 pub mod layout;
 pub mod migrator;
 pub mod own;
 pub mod quote;
 pub mod script;
+pub mod takeover;
 pub mod validation;

@@ -2,6 +2,7 @@
 //! tables named `_etlrs_…` on SQLite. They are outside fingerprints and restores.
 
 use crate::db::{Backend, Database, DbError, Fence};
+use crate::history::{HISTORY, STATEMENTS};
 use crate::quote::{ident, literal};
 
 /// The schema that holds our objects on PostgreSQL.
@@ -112,12 +113,14 @@ pub async fn tables(db: &Database) -> Result<Vec<String>, DbError> {
     }
 }
 
-/// Drops all our objects, in one transaction that checks the fence; the handle has no fence
+/// Drops all our objects but a history of the schema that holds something, in one transaction that checks the fence; the handle has no fence
 /// afterwards. An object of the user's that depends on ours is an error, not a loss.
 pub async fn drop_all(db: &Database) -> Result<(), DbError> {
-    let drops: Vec<String> = tables(db)
-        .await?
+    let all = tables(db).await?;
+    let kept = !crate::history::read(db).await?.is_empty();
+    let drops: Vec<String> = all
         .iter()
+        .filter(|table| !kept || ![HISTORY, STATEMENTS].contains(&table.as_str()))
         .map(|table| format!("drop table {}", name(db.backend(), table)))
         .collect();
     match db {
@@ -132,9 +135,11 @@ pub async fn drop_all(db: &Database) -> Result<(), DbError> {
                 }
                 tx.commit().await?;
             }
-            sqlx::raw_sql("drop schema if exists etlrs_migrate")
-                .execute(pg.pool())
-                .await?;
+            if !kept {
+                sqlx::raw_sql("drop schema if exists etlrs_migrate")
+                    .execute(pg.pool())
+                    .await?;
+            }
         }
         #[cfg(feature = "sqlite")]
         Database::Sqlite(lite) => {

@@ -1,8 +1,14 @@
-//! What the `schema` verbs found.
+//! What the `schema` verbs found and did.
 
+use std::sync::Arc;
+
+use console::style;
+use migrate_core::Finding;
+use migrate_schema::apply::{Event, Observer, Unobserved};
 use serde_json::Value;
 
-use super::{Output, document, out};
+use super::human::HumanEvents;
+use super::{Level, Output, document, out};
 
 impl Output {
     /// The state of a schema.
@@ -11,9 +17,121 @@ impl Output {
             document(status);
             return;
         }
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        for one in status["migrations"].as_array().into_iter().flatten() {
-            out(&format!("{}  {}", text(&one["file"]), text(&one["name"])));
+        let mut pending = 0;
+        for one in list(&status["migrations"]) {
+            let state = text(&one["state"]);
+            pending += usize::from(state != "applied" && state != "baseline");
+            let shown = format!("{state:<12}");
+            let shown = match state {
+                "applied" | "baseline" => style(shown).green(),
+                "pending" => style(shown).yellow(),
+                _ => style(shown).red().bold(),
+            };
+            let mut line = format!("{shown} {}", text(&one["file"]));
+            if let Some(at) = one["at"].as_str() {
+                line.push_str(&format!("  {at} by {}", text(&one["by"])));
+            }
+            if one["out_of_order"] == true {
+                line.push_str("  out of order");
+            }
+            out(&line);
+        }
+        out(&format!(
+            "{} migrations ({}), {pending} to be looked at or run",
+            list(&status["migrations"]).count(),
+            text(&status["layout"])
+        ));
+        if let Some(tool) = status["other_history"]["tool"].as_str() {
+            out(&format!(
+                "the database has the history of {tool} in {}: take it over with `schema baseline --from-history`",
+                text(&status["other_history"]["table"])
+            ));
         }
     }
+
+    /// What a `schema` verb did.
+    pub(crate) fn schema_done(&self, what: &str, done: &Value) {
+        if self.json() {
+            document(done);
+            return;
+        }
+        let count = list(&done["applied"]).count();
+        if count == 0 {
+            out("nothing to do");
+        } else {
+            match done["transactions"].as_u64() {
+                None | Some(0) => out(&format!("{count} {what}")),
+                Some(1) => out(&format!("{count} {what} in one transaction")),
+                Some(many) => out(&format!("{count} {what} in {many} transactions")),
+            }
+        }
+    }
+
+    /// What a `schema` verb would do, as SQL that reads like what runs.
+    pub(crate) fn schema_plan(&self, plan: &Value) {
+        if self.json() {
+            document(plan);
+            return;
+        }
+        if list(&plan["transactions"]).next().is_none() {
+            out("-- nothing to do");
+        }
+        for one in list(&plan["transactions"]) {
+            let whole = one["transaction"] == true;
+            if whole {
+                out("BEGIN;");
+            }
+            for migration in list(&one["migrations"]) {
+                let how = if whole {
+                    ""
+                } else {
+                    ", statement by statement"
+                };
+                out(&format!(
+                    "-- {} ({}{how})",
+                    text(&migration["migration"]),
+                    text(&migration["file"])
+                ));
+                for statement in list(&migration["statements"]) {
+                    out(&format!("{};", text(statement)));
+                }
+            }
+            if whole {
+                out("COMMIT;");
+            }
+        }
+    }
+
+    /// What is worth knowing about a directory.
+    pub(crate) fn warnings(&self, warnings: &[Finding]) {
+        for warning in warnings {
+            self.note(&format!("{} {warning}", style("warning").yellow()));
+        }
+    }
+
+    /// Where the engine's events go.
+    pub(crate) fn schema_observer(&self) -> Arc<dyn Observer> {
+        if self.json() || self.level == Level::Quiet {
+            return Arc::new(Unobserved);
+        }
+        Arc::new(Lines(self.human.clone()))
+    }
+}
+
+struct Lines(Arc<HumanEvents>);
+
+impl Observer for Lines {
+    fn event(&self, event: &Event) {
+        if !matches!(event, Event::Committed { .. }) {
+            self.0.line(&event.to_string());
+        }
+    }
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }

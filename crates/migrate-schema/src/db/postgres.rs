@@ -137,6 +137,19 @@ impl Postgres {
         Ok(tx)
     }
 
+    /// Begins the same on a connection that the caller keeps.
+    pub(crate) async fn begin_within<'c>(
+        &self,
+        connection: &'c mut PgConnection,
+    ) -> Result<Transaction<'c, sqlx::Postgres>, DbError> {
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED".into_sql_str();
+        let mut tx = connection.begin_with(begin).await?;
+        if let Some(fence) = self.shared.fence() {
+            check_fence(&mut tx, &fence).await?;
+        }
+        Ok(tx)
+    }
+
     pub(super) async fn identity(&self) -> Result<String, DbError> {
         let name: String = sqlx::query_scalar("select current_database()::text")
             .fetch_one(&self.pool)

@@ -33,21 +33,12 @@ pub(super) fn choose(
         }
         Choice::Auto { history } => history,
     };
-    let mut fitting = Vec::new();
-    let mut nearest: Option<(Layout, Reading)> = None;
-    for layout in Layout::ALL {
-        let reading = layout.read(files, backend);
-        if fits(&reading, backend) {
-            fitting.push((layout, reading));
-        } else if nearest
-            .as_ref()
-            .is_none_or(|(_, best)| reading.migrations.len() > best.migrations.len())
-        {
-            nearest = Some((layout, reading));
-        }
-    }
+    let (mut fitting, others): (Vec<_>, Vec<_>) = Layout::ALL
+        .into_iter()
+        .map(|layout| (layout, layout.read(files, backend)))
+        .partition(|(_, reading)| fits(reading, backend));
     if fitting.is_empty() {
-        return Err(none_fits(files, nearest));
+        return only_one_left(files, others, backend);
     }
     if let Some(finding) = differing(&fitting) {
         return Err(vec![finding]);
@@ -64,10 +55,35 @@ fn fits(reading: &Reading, backend: Backend) -> bool {
     reading.errors.is_empty()
         && reading.ignored.is_empty()
         && !reading.migrations.is_empty()
-        && reading.migrations.iter().all(|one| {
-            one.transactions == Transactions::PerStatement
-                || Transactions::by_content(backend, &one.up) == Transactions::One
-        })
+        && can_run(reading, backend)
+}
+
+fn can_run(reading: &Reading, backend: Backend) -> bool {
+    reading.migrations.iter().all(|one| {
+        one.transactions == Transactions::PerStatement
+            || Transactions::by_content(backend, &one.up) == Transactions::One
+    })
+}
+
+/// No layout takes every file. One is taken all the same if it is the only one that finds
+/// migrations at all and every one of its files is fine: the others are told as warnings.
+fn only_one_left(
+    files: &[SourceFile],
+    others: Vec<(Layout, Reading)>,
+    backend: Backend,
+) -> Result<(Layout, Reading), Vec<Finding>> {
+    let mut found: Vec<(Layout, Reading)> = others
+        .into_iter()
+        .filter(|(_, reading)| !reading.migrations.is_empty() || !reading.errors.is_empty())
+        .collect();
+    found.sort_by_key(|(_, reading)| std::cmp::Reverse(reading.migrations.len()));
+    if let [(_, only)] = found.as_slice()
+        && only.errors.is_empty()
+        && can_run(only, backend)
+    {
+        return Ok(found.swap_remove(0));
+    }
+    Err(none_fits(files, found.into_iter().next()))
 }
 
 fn none_fits(files: &[SourceFile], nearest: Option<(Layout, Reading)>) -> Vec<Finding> {

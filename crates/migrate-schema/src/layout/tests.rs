@@ -231,6 +231,8 @@ fn the_layout_is_found() {
         (&[("1_a.sql", "-- +goose Up\na")], Layout::Goose),
         (&[("1_a.sql", "-- migrate:up\na")], Layout::Dbmate),
         (&[("V1__a.sql", "a")], Layout::Flyway),
+        // One stray file beside the folders of the only layout that finds anything.
+        (&[("1_a/up.sql", "a"), ("notes.sql", "b")], Layout::Diesel),
         (
             &[("1_a.up.sql", "create index concurrently i on t (a)")],
             Layout::GolangMigrate,

@@ -114,7 +114,8 @@ fn one_line(error: &StepError) -> String {
     text
 }
 
-fn pause(number: u32) -> Duration {
+/// How long to wait after so many failed attempts.
+pub(crate) fn pause(number: u32) -> Duration {
     let whole =
         Duration::from_millis(100 << number.saturating_sub(1).min(6)).min(Duration::from_secs(5));
     let random = RandomState::new().hash_one(number) % 1_000;

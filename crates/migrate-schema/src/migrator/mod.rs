@@ -17,6 +17,7 @@ pub(crate) mod versions;
 use migrate_core::{Scripts, StepContext, StepError, UndoReport};
 
 pub use attempt::Patience;
+pub(crate) use attempt::pause;
 use attempt::{Attempts, Failed};
 
 use crate::db::{Database, DbError, DbErrorKind};

@@ -1,7 +1,3 @@
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the runner of migration sets comes next")
-)]
 //! Statements that can't stand in a transaction, and what tells whether one took effect.
 
 use super::cursor::Cursor;

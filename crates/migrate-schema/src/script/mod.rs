@@ -18,10 +18,11 @@ use migrate_core::{Finding, Place, Scripts};
 
 use crate::db::{Backend, DbError, DbErrorKind};
 
-pub(crate) use alone::needs_no_transaction;
+pub(crate) use alone::{AddedValue, Alone, needs_no_transaction};
 pub(crate) use cursor::table_after_on;
 pub(crate) use effect::{DefaultValue, Effect};
 pub use place::place;
+pub(crate) use review::{reads_stdin, unreadable};
 pub use split::split;
 
 /// A script that can be run statement by statement in one transaction.

@@ -48,8 +48,10 @@ const HONOURED_PRAGMAS: &[&str] = &[
 
 /// Everything that can't be run.
 pub(super) fn review(script: &SqlScript) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = cut_off(script).into_iter().collect();
-    findings.extend(meta_commands(script));
+    let mut findings: Vec<Finding> = unreadable(script.backend, &script.text)
+        .into_iter()
+        .map(|(byte, finding)| finding.in_file(script.place(byte)))
+        .collect();
     for (statement, effect) in script.effects() {
         if let Some(finding) = statement_finding(script, statement, &effect) {
             findings.push(finding.in_file(script.place(statement.start)));
@@ -58,26 +60,31 @@ pub(super) fn review(script: &SqlScript) -> Vec<Finding> {
     findings
 }
 
-fn cut_off(script: &SqlScript) -> Option<Finding> {
-    tokens(script.backend, &script.text)
+/// What is no SQL that a server could run, each with the byte where it stands: text that is
+/// cut off, commands of psql or the sqlite3 shell.
+pub(crate) fn unreadable(backend: Backend, text: &str) -> Vec<(usize, Finding)> {
+    let mut findings: Vec<(usize, Finding)> = tokens(backend, text)
         .into_iter()
         .find(|token| token.kind == Kind::Unterminated)
         .map(|token| {
-            Finding::error(
+            let finding = Finding::error(
                 "script.unterminated",
                 "a text, name or comment that begins here has no end",
-            )
-            .in_file(script.place(token.start))
+            );
+            (token.start, finding)
         })
+        .into_iter()
+        .collect();
+    findings.extend(meta_commands(backend, text));
+    findings
 }
 
 /// `\i file` of psql anywhere outside quotes; `.read file` of sqlite3 at a line's start.
-fn meta_commands(script: &SqlScript) -> Vec<Finding> {
-    let text = &script.text;
-    let found = significant(script.backend, text);
+fn meta_commands(backend: Backend, text: &str) -> Vec<(usize, Finding)> {
+    let found = significant(backend, text);
     let mut findings = Vec::new();
     for (at, token) in found.iter().enumerate() {
-        let shell = match (script.backend, token.kind) {
+        let shell = match (backend, token.kind) {
             (Backend::Postgres, Kind::Backslash) => Some("psql"),
             (Backend::Sqlite, Kind::Sign)
                 if token.text(text) == "." && begins_statement(text, &found, at) =>
@@ -87,14 +94,12 @@ fn meta_commands(script: &SqlScript) -> Vec<Finding> {
             _ => None,
         };
         if let Some(shell) = shell {
-            findings.push(
-                Finding::error(
-                    "script.meta-command",
-                    format!("a command of {shell} is not SQL"),
-                )
-                .hint("put the statements themselves into the script")
-                .in_file(script.place(token.start)),
-            );
+            let finding = Finding::error(
+                "script.meta-command",
+                format!("a command of {shell} is not SQL"),
+            )
+            .hint("put the statements themselves into the script");
+            findings.push((token.start, finding));
         }
     }
     findings
@@ -140,21 +145,26 @@ fn pragma_fits(name: &str, value: Option<&str>) -> bool {
         || (value.is_none() && TELLING_PRAGMAS.contains(&name))
 }
 
-fn words<'s>(script: &SqlScript, statement: Statement<'s>) -> Vec<&'s str> {
-    significant(script.backend, statement.text)
+fn words(backend: Backend, text: &str) -> Vec<&str> {
+    significant(backend, text)
         .iter()
         .filter(|token| token.kind == Kind::Word)
-        .map(|token| token.text(statement.text))
+        .map(|token| token.text(text))
         .collect()
 }
 
 fn copy_from_stdin(script: &SqlScript, statement: Statement<'_>) -> Option<Finding> {
-    let words = words(script, statement);
+    reads_stdin(script.backend, statement.text)
+}
+
+/// `COPY … FROM STDIN`, whose data only psql reads.
+pub(crate) fn reads_stdin(backend: Backend, text: &str) -> Option<Finding> {
+    let words = words(backend, text);
     let copies = words.first()?.eq_ignore_ascii_case("copy")
         && words.windows(2).any(|pair| {
             pair[0].eq_ignore_ascii_case("from") && pair[1].eq_ignore_ascii_case("stdin")
         });
-    (script.backend == Backend::Postgres && copies).then(|| {
+    (backend == Backend::Postgres && copies).then(|| {
         Finding::error(
             "script.copy-stdin",
             "COPY FROM STDIN needs psql, which reads the data lines",
@@ -165,7 +175,7 @@ fn copy_from_stdin(script: &SqlScript, statement: Statement<'_>) -> Option<Findi
 
 /// Statements that reach outside the database or can't stand in a transaction.
 fn outside(script: &SqlScript, statement: Statement<'_>) -> Option<Finding> {
-    let words = words(script, statement);
+    let words = words(script.backend, statement.text);
     let first = words.first()?.to_ascii_lowercase();
     let refused = match script.backend {
         Backend::Sqlite => matches!(first.as_str(), "attach" | "detach" | "vacuum"),

@@ -1,7 +1,17 @@
 //! `schema …`: the database's schema alone, without a deployment. One verb, one file.
+//!
+//! `source` says which migrations and which database, `how` how they are run, `work` takes the
+//! lock and turns what failed into an exit code.
 
+mod apply;
+mod baseline;
+mod down;
+mod how;
+mod plan;
+mod repair;
 mod source;
 mod status;
+mod work;
 
 use clap::Subcommand;
 
@@ -12,8 +22,20 @@ use crate::report::Output;
 /// What can be done with a schema.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SchemaVerb {
+    /// Run the migrations that the database does not have.
+    Apply(apply::ApplyArgs),
     /// Which migrations there are, and which of them the database has.
     Status(status::StatusArgs),
+    /// The exact SQL that `apply` would run; writes nothing.
+    Plan(plan::PlanArgs),
+    /// Take migrations back, the latest first.
+    Down(down::DownArgs),
+    /// Take the latest migration back and run it again.
+    Redo(down::RedoArgs),
+    /// Record migrations as there without running them.
+    Baseline(baseline::BaselineArgs),
+    /// Mend the history by hand.
+    Repair(repair::RepairArgs),
 }
 
 /// Does what a `schema` verb asks for.
@@ -23,6 +45,12 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<u8, Failure> {
     match verb {
+        SchemaVerb::Apply(args) => apply::run(global, args, output).await,
         SchemaVerb::Status(args) => status::run(global, args, output).await,
+        SchemaVerb::Plan(args) => plan::run(global, args, output).await,
+        SchemaVerb::Down(args) => down::run(global, args, output).await,
+        SchemaVerb::Redo(args) => down::redo(global, args, output).await,
+        SchemaVerb::Baseline(args) => baseline::run(global, args, output).await,
+        SchemaVerb::Repair(args) => repair::run(global, args, output).await,
     }
 }

@@ -1,10 +1,13 @@
-//! Which migrations there are.
+//! Which migrations there are, and which of them the database has.
 
 use clap::Args;
-use migrate_schema::db::ConnectOptions;
+use migrate_schema::apply::{missing, standings};
+use migrate_schema::db::CreateMode;
+use migrate_schema::takeover;
 use serde_json::json;
 
 use super::source::{SourceArgs, Target};
+use super::{how, work};
 use crate::args::Global;
 use crate::exit;
 use crate::failure::Failure;
@@ -23,13 +26,48 @@ pub(crate) async fn run(
     args: &StatusArgs,
     output: &Output,
 ) -> Result<u8, Failure> {
-    let target = Target::open(global, &ConnectOptions::default()).await?;
-    let set = args.source.read(&target.root, &target.db)?;
-    let rows: Vec<_> = set
-        .migrations
-        .iter()
-        .map(|one| json!({ "version": one.version, "name": one.name, "file": one.up.file() }))
+    let target = Target::open(global, CreateMode::MustExist).await?;
+    let set = args.source.read(&target.root, &target.db).await?;
+    let engine = work::engine(&target, how::options(&args.source), output);
+    let state = engine
+        .state()
+        .await
+        .map_err(|error| work::failure(error, None))?;
+    let foreign = if state.is_empty() {
+        takeover::find(&target.db).await.map_err(|error| {
+            Failure::from(error.into_step_error("can't look for other tools' histories"))
+        })?
+    } else {
+        None
+    };
+    let rows: Vec<_> = standings(&set, &state)
+        .into_iter()
+        .map(|(one, standing)| {
+            let applied = state.applied().get(&one.key()).map(|one| &one.record);
+            json!({
+                "version": one.version,
+                "name": one.name,
+                "file": one.up.file(),
+                "state": standing.name(),
+                "down": one.down.is_some(),
+                "at": applied.map(|record| &record.at),
+                "by": applied.map(|record| &record.by),
+                "millis": applied.map(|record| record.millis),
+                "out_of_order": applied.is_some_and(|record| record.out_of_order),
+            })
+        })
+        .chain(missing(&set, &state).into_iter().map(
+            |(key, file)| json!({ "version": key, "name": "", "file": file, "state": "missing" }),
+        ))
         .collect();
-    output.schema(&json!({ "format": 1, "layout": set.layout.name(), "migrations": rows }));
+    output.warnings(&set.warnings);
+    output.schema(&json!({
+        "format": 1,
+        "layout": set.layout.name(),
+        "migrations": rows,
+        "other_history": foreign.map(|found| json!({
+            "tool": found.layout().name(), "table": found.table(), "applied": found.len(),
+        })),
+    }));
     Ok(exit::DONE)
 }

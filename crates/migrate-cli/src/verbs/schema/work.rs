@@ -1,0 +1,115 @@
+//! Doing something to a schema: under the lock, cancellable, with an exit code for what failed.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use migrate_core::{Cancel, CancelCause, RunId, StepError, StepErrorKind};
+use migrate_rollback::DatabaseGuard;
+use migrate_schema::apply::{ApplyError, Options, SchemaEngine};
+use migrate_schema::db::Database;
+use migrate_schema::takeover;
+
+use super::source::Target;
+use crate::exit;
+use crate::failure::Failure;
+use crate::report::Output;
+
+/// How long another run is waited for.
+const LOCK_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Does something under the database's lock. A signal ends it at a boundary from which the
+/// next run goes on.
+pub(crate) fn locked<'w, T: 'w>(
+    db: &'w Database,
+    work: impl Future<Output = Result<T, ApplyError>> + 'w,
+) -> Pin<Box<dyn Future<Output = Result<T, Failure>> + 'w>> {
+    Box::pin(async move {
+        let run = RunId::new(chrono::Utc::now(), salt());
+        let guard = DatabaseGuard::acquire(db, &run, LOCK_DEADLINE).await?;
+        let cancel = Cancel::new();
+        crate::signals::watch(&cancel)
+            .map_err(|error| Failure::unchanged(format!("signals can't be watched: {error}")))?;
+        let done = db
+            .cancellable(&cancel, async { Ok::<_, StepError>(work.await) })
+            .await;
+        guard.release().await;
+        match done {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(failure(error, cancel.cause())),
+            Err(error) => Err(failure(ended(error), cancel.cause())),
+        }
+    })
+}
+
+fn ended(error: StepError) -> ApplyError {
+    ApplyError::Failed(Box::new(migrate_schema::apply::Broken {
+        error,
+        committed: Vec::new(),
+        half_done: None,
+    }))
+}
+
+fn salt() -> u16 {
+    u16::try_from(std::process::id() & 0xffff).unwrap_or(0)
+}
+
+/// The engine for a target.
+pub(crate) fn engine(target: &Target, options: Options, output: &Output) -> SchemaEngine {
+    SchemaEngine::new(target.db.clone(), options).with_observer(output.schema_observer())
+}
+
+/// Running everything again on a database that another tool has migrated would be a disaster.
+pub(crate) async fn refuse_foreign(engine: &SchemaEngine, target: &Target) -> Result<(), Failure> {
+    let state = engine.state().await.map_err(|error| failure(error, None))?;
+    if !state.is_empty() {
+        return Ok(());
+    }
+    let found = takeover::find(&target.db)
+        .await
+        .map_err(|error| Failure::from(error.into_step_error("can't look for other histories")))?;
+    match found {
+        Some(found) if !found.is_empty() => Err(Failure::unchanged(format!(
+            "the database was migrated by {}: its table {} names {} applied migrations, and our history none",
+            found.layout(),
+            found.table(),
+            found.len()
+        ))
+        .hint("take it over without running anything: `schema baseline --from-history`")),
+        _ => Ok(()),
+    }
+}
+
+/// What failed, with its exit code.
+pub(crate) fn failure(error: ApplyError, cause: Option<CancelCause>) -> Failure {
+    let broken = match error {
+        ApplyError::Refused(findings) => {
+            return Failure::findings("refused; nothing was changed", findings);
+        }
+        ApplyError::Failed(broken) => broken,
+    };
+    let stays = !broken.committed.is_empty() || broken.half_done.is_some();
+    let signal = match cause {
+        Some(CancelCause::Signal(number)) => Some(number),
+        _ => None,
+    };
+    let mut failure = Failure::unchanged(broken.error.to_string());
+    failure.code = match (signal, stays) {
+        (Some(number), _) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+        (None, _) if broken.error.kind == StepErrorKind::Interrupted => exit::UNCHANGED,
+        (None, true) => exit::STUCK,
+        (None, false) => exit::ROLLED_BACK,
+    };
+    let rest = match (&broken.half_done, broken.committed.len()) {
+        (Some(label), committed) => format!(
+            "{committed} migrations are committed; {label} stopped between two of its statements: the next `schema apply` goes on there"
+        ),
+        (None, 0) => "nothing was changed".to_owned(),
+        (None, committed) => format!(
+            "{committed} migrations are committed, the last one {}; the next `schema apply` goes on after it",
+            broken.committed[committed - 1]
+        ),
+    };
+    failure.message = format!("{}\n{rest}", failure.message);
+    failure
+}

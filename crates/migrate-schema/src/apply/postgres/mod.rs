@@ -1,0 +1,11 @@
+//! Batches on PostgreSQL.
+
+mod concurrently;
+mod doubt;
+mod session;
+mod together;
+mod units;
+mod watch;
+
+pub(super) use together::together;
+pub(super) use units::by_units;

@@ -1,0 +1,104 @@
+//! A batch as one transaction with its lines in the log.
+
+use std::time::Instant;
+
+use migrate_core::StepError;
+use sqlx::PgConnection;
+
+use super::super::failure::Failed;
+use super::super::item::Item;
+use super::super::script::Script;
+use super::super::{Run, millis_since};
+use super::session::{self, Session};
+use super::watch::Watch;
+use crate::db::{DbError, DbErrorKind, Postgres};
+use crate::history::{Entry, postgres as history};
+
+/// One attempt. On an error nothing of it stays.
+pub(in super::super) async fn together(
+    pg: &Postgres,
+    items: &[Item],
+    run: &Run<'_>,
+) -> Result<(), Failed> {
+    let (connection, Session { pid, .. }) = session::open(pg).await?;
+    let mut tx = pg.begin_on(connection).await?;
+    session::limit(&mut tx, run.options).await?;
+    let watch = Watch::start(pg, pid, run.options.queue_budget, run.observer);
+    let mut entries: Vec<Entry> = Vec::with_capacity(items.len());
+    for (number, item) in items.iter().enumerate() {
+        run.running(item, number);
+        let began = Instant::now();
+        one(&mut tx, item, run)
+            .await
+            .map_err(|(script, statement, error)| {
+                explain(&watch, script, statement, error, number)
+            })?;
+        let mut entry = item.entry.clone();
+        entry.millis = millis_since(began);
+        entries.push(entry);
+    }
+    history::append(&mut tx, &entries)
+        .await
+        .map_err(|error| Failed::of(error, "the history can't be written"))?;
+    drop(watch);
+    tx.commit()
+        .await
+        .map_err(|error| Failed::of(error.into(), "the migrations can't be committed"))
+}
+
+/// A failed statement of a script.
+type Broken<'i> = (&'i Script, usize, DbError);
+
+async fn one<'i>(tx: &mut PgConnection, item: &'i Item, run: &Run<'_>) -> Result<(), Broken<'i>> {
+    let script = &item.script;
+    session::run(tx, script)
+        .await
+        .map_err(|(number, error)| (script, number, error))?;
+    if script.sets_session {
+        session::reset(tx, run.options)
+            .await
+            .map_err(|error| (script, 0, error))?;
+    }
+    if let Some(verify) = &item.verify {
+        session::verify(tx, verify)
+            .await
+            .map_err(|(number, error)| (verify, number, error))?;
+    }
+    Ok(())
+}
+
+/// A statement's error with its place, and with who stood in the way.
+pub(super) fn explain(
+    watch: &Watch,
+    script: &Script,
+    statement: usize,
+    error: DbError,
+    item: usize,
+) -> Failed {
+    let place = script.place_of(statement, &error);
+    let gave_way = watch.gave_way() && error.kind == DbErrorKind::Cancelled;
+    let blockers = match error.kind {
+        DbErrorKind::Lock => watch.blockers(),
+        _ => None,
+    };
+    let mut failed = Failed::of(
+        error,
+        format!(
+            "statement {} of {} failed",
+            statement + 1,
+            script.statements().len()
+        ),
+    );
+    failed.item = item;
+    failed.gave_way = gave_way;
+    if gave_way {
+        failed.error = StepError::failed("gave way: others waited for its locks too long").hint(
+            "run it when there is less traffic, one by one with --each, or let them wait longer with --queue-budget",
+        );
+    }
+    if let Some(blockers) = blockers {
+        failed.error = failed.error.cause(format!("blocked by {blockers}"));
+    }
+    failed.error = failed.error.in_file(place);
+    failed
+}

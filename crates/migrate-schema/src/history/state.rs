@@ -1,0 +1,126 @@
+//! What the lines of the log come to. Pure.
+
+use std::collections::BTreeMap;
+
+use super::record::{Action, Record};
+use super::statement::Started;
+
+/// A migration that the database has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The line that brought it.
+    pub record: Record,
+    /// The checksum that counts: of what ran, or of what was accepted since.
+    pub checksum: String,
+    /// Whether it was there before our log.
+    pub baseline: bool,
+}
+
+/// What a database has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    applied: BTreeMap<String, Applied>,
+    records: Vec<Record>,
+    pub(crate) started: Vec<Started>,
+}
+
+impl State {
+    /// Follows the lines in order.
+    pub(crate) fn of(records: Vec<Record>, started: Vec<Started>) -> Self {
+        let mut applied: BTreeMap<String, Applied> = BTreeMap::new();
+        for record in &records {
+            match record.action {
+                Action::Up | Action::Baseline => {
+                    applied.insert(
+                        record.key.clone(),
+                        Applied {
+                            checksum: record.checksum.clone(),
+                            baseline: record.action == Action::Baseline,
+                            record: record.clone(),
+                        },
+                    );
+                }
+                Action::Down | Action::Forget => {
+                    applied.remove(&record.key);
+                }
+                Action::Accept => {
+                    if let Some(one) = applied.get_mut(&record.key) {
+                        one.checksum.clone_from(&record.checksum);
+                    }
+                }
+            }
+        }
+        Self {
+            applied,
+            records,
+            started,
+        }
+    }
+
+    /// What is applied, by key.
+    pub fn applied(&self) -> &BTreeMap<String, Applied> {
+        &self.applied
+    }
+
+    /// The whole log, in order.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Whether nothing was ever recorded.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.started.is_empty()
+    }
+
+    /// The keys of migrations that stopped between two of their statements.
+    pub fn half_done(&self) -> Vec<&str> {
+        let mut keys: Vec<&str> = self.started.iter().map(|one| one.key.as_str()).collect();
+        keys.dedup();
+        keys
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(seq: i64, action: Action, key: &str, checksum: &str) -> Record {
+        Record {
+            seq,
+            action,
+            key: key.to_owned(),
+            version: Some(key.to_owned()),
+            name: String::new(),
+            file: String::new(),
+            checksum: checksum.to_owned(),
+            out_of_order: false,
+            at: String::new(),
+            millis: 0,
+            by: String::new(),
+            note: None,
+        }
+    }
+
+    #[test]
+    fn the_log_is_followed_line_by_line() {
+        let state = State::of(
+            vec![
+                record(1, Action::Baseline, "1", "a"),
+                record(2, Action::Up, "2", "b"),
+                record(3, Action::Up, "3", "c"),
+                record(4, Action::Down, "3", "c"),
+                record(5, Action::Accept, "2", "b2"),
+                record(6, Action::Forget, "1", "a"),
+                record(7, Action::Up, "R:v", "d"),
+                record(8, Action::Up, "R:v", "e"),
+            ],
+            Vec::new(),
+        );
+        let found: Vec<(&str, &str)> = state
+            .applied()
+            .iter()
+            .map(|(key, one)| (key.as_str(), one.checksum.as_str()))
+            .collect();
+        assert_eq!(found, [("2", "b2"), ("R:v", "e")]);
+    }
+}

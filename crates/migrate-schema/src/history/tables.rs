@@ -1,0 +1,76 @@
+//! The tables that hold the log.
+
+use crate::db::{Backend, Database, DbError};
+use crate::own;
+
+/// The log's table, without schema or prefix.
+pub const HISTORY: &str = "schema_history";
+
+/// The statements' table, without schema or prefix.
+pub const STATEMENTS: &str = "schema_statements";
+
+fn definitions(backend: Backend) -> [String; 2] {
+    let (id, flag, now) = match backend {
+        Backend::Postgres => (
+            "bigint generated always as identity primary key",
+            "boolean",
+            "timestamptz not null default clock_timestamp()",
+        ),
+        Backend::Sqlite => (
+            "integer primary key autoincrement",
+            "integer",
+            "text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))",
+        ),
+    };
+    [
+        format!(
+            "create table if not exists {} (seq {id}, action text not null, key text not null, \
+             version text, name text not null, layout text not null, file text not null, \
+             checksum text not null, up_text text, down_text text, \
+             out_of_order {flag} not null, millis bigint not null, applied_by text not null, \
+             applied_at {now}, run text, note text)",
+            own::name(backend, HISTORY)
+        ),
+        format!(
+            "create table if not exists {} (key text not null, direction text not null, \
+             unit bigint not null, text_hash text not null, done {flag} not null, session text, \
+             started_at {now}, primary key (key, direction, unit))",
+            own::name(backend, STATEMENTS)
+        ),
+    ]
+}
+
+/// Makes the tables where they are missing.
+pub(crate) async fn ensure(db: &Database) -> Result<(), DbError> {
+    let there = own::tables(db).await?;
+    if [HISTORY, STATEMENTS]
+        .iter()
+        .all(|name| there.iter().any(|table| table == name))
+    {
+        return Ok(());
+    }
+    own::ensure(db).await?;
+    let definitions = definitions(db.backend());
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => {
+            let mut tx = pg.begin().await?;
+            for table in definitions {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(table))
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            Ok(tx.commit().await?)
+        }
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => {
+            let mut tx = lite.begin().await?;
+            for table in definitions {
+                sqlx::query(sqlx::AssertSqlSafe(table))
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            Ok(tx.commit().await?)
+        }
+    }
+}
