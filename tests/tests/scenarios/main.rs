@@ -13,6 +13,7 @@ mod dry_run;
 mod environments;
 mod failing;
 mod forward;
+mod hundred_thousand;
 mod locking;
 mod losses;
 mod plans;
