@@ -26,6 +26,14 @@ struct InFlight {
     told: Instant,
     rate: Rate,
     bar: Option<ProgressBar>,
+    /// Shown on a terminal until something better is known.
+    waiting: Option<ProgressBar>,
+}
+
+impl InFlight {
+    fn shown(&self) -> Option<&ProgressBar> {
+        self.bar.as_ref().or(self.waiting.as_ref())
+    }
 }
 
 impl HumanEvents {
@@ -39,15 +47,17 @@ impl HumanEvents {
 
     /// Writes a line without tearing the bar.
     pub(super) fn line(&self, text: &str) {
-        match self.locked().as_ref().and_then(|step| step.bar.as_ref()) {
+        match self.locked().as_ref().and_then(InFlight::shown) {
             Some(bar) => bar.suspend(|| super::err(text)),
             None => super::err(text),
         }
     }
 
     pub(super) fn clear(&self) {
-        if let Some(bar) = self.locked().take().and_then(|step| step.bar) {
-            bar.finish_and_clear();
+        if let Some(step) = self.locked().take() {
+            for bar in [step.waiting, step.bar].into_iter().flatten() {
+                bar.finish_and_clear();
+            }
         }
     }
 
@@ -57,13 +67,17 @@ impl HumanEvents {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn begin(&self) {
+    /// What comes next may take a while: `what` turns on a terminal until it tells more.
+    fn begin(&self, what: &'static str) {
+        self.clear();
         let now = Instant::now();
+        let turns = self.terminal && self.level > Level::Quiet && !what.is_empty();
         *self.locked() = Some(InFlight {
             began: now,
             told: now,
             rate: Rate::default(),
             bar: None,
+            waiting: turns.then(|| waiting(what)),
         });
     }
 
@@ -75,6 +89,9 @@ impl HumanEvents {
         step.rate.take(step.began.elapsed(), done);
         let line = step.rate.line(done, total, unit);
         if self.terminal {
+            if let Some(waiting) = step.waiting.take() {
+                waiting.finish_and_clear();
+            }
             let bar = step.bar.get_or_insert_with(|| bar(total));
             bar.set_length(total.unwrap_or(done));
             bar.set_position(done);
@@ -198,6 +215,28 @@ fn phase_line(phase: &str) -> &'static str {
     }
 }
 
+/// What turns while a phase is at work.
+fn waiting_for(phase: &str) -> &'static str {
+    match phase {
+        "checks" => "looking at everything before anything changes",
+        "services-stop" => "stopping services",
+        "services-start" => "starting services",
+        "rollback-point" | "restore" | "verify" | "validation" => "working",
+        "undo" => "undoing",
+        _ => "",
+    }
+}
+
+fn waiting(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
+    if let Ok(style) = ProgressStyle::with_template("      {spinner} {msg}, {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar.enable_steady_tick(Duration::from_millis(125));
+    bar
+}
+
 fn bar(total: Option<u64>) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(8));
     let template = if total.is_some() {
@@ -222,11 +261,10 @@ impl Reporter for HumanEvents {
                 }
                 return;
             }
-            Event::StepFinished { .. } | Event::StepFailed { .. } | Event::StepUndone { .. } => {
-                self.clear();
-            }
-            Event::StepStarted { .. } => self.begin(),
-            Event::Phase { phase } if phase == "undo" => self.begin(),
+            Event::StepFinished { .. } | Event::StepFailed { .. } => self.clear(),
+            Event::StepUndone { .. } => self.begin(waiting_for("undo")),
+            Event::StepStarted { .. } => self.begin("working"),
+            Event::Phase { phase } => self.begin(waiting_for(phase)),
             _ => {}
         }
         let failed = matches!(event, Event::StepFailed { .. } | Event::Warning { .. });
