@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`located`] (a document whose every value knows its place),
 //! [`key_path`] and [`edit`] (text in, text out), [`v1_to_v2`] (the typed migration of
-//! ETLRS), [`atomic`] (the only place that writes a file), [`kind`] (the step that plans use).
+//! ETLRS), [`cargo`] (raising a dependency), [`atomic`] (the only place that writes a file), [`kind`] (the step that plans use).
 //!
 //! Invariants:
 //! - An edit replaces the spans that it names and nothing else: every other byte stays,
@@ -12,6 +12,7 @@
 //! - No password leaves this crate in a finding, a diff, a note or an error.
 
 pub mod atomic;
+pub mod cargo;
 mod diff;
 pub mod edit;
 pub mod key_path;
@@ -24,6 +25,7 @@ mod syntax;
 pub mod v1_to_v2;
 
 pub use atomic::Root;
+pub use cargo::{DependencyEdits, dependency_edits};
 pub use diff::redacted_diff;
 pub use edit::{Edit, edit_text};
 pub use key_path::{KeyPath, KeyPathError, PathStep};

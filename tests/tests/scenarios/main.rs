@@ -16,6 +16,7 @@ mod forward;
 mod hundred_thousand;
 mod locking;
 mod losses;
+mod minor_upgrade;
 mod plans;
 mod postgres_sessions;
 mod rollback;

@@ -22,7 +22,9 @@ pub const DEFAULT_FILE: &str = "config/config.toml";
 /// A step names a `file` (default [`DEFAULT_FILE`]) and what is done to it, in this order
 /// whatever the order in the plan: `migration` (a [`ConfigMigration`] by name), `rename`
 /// (an object of old path to new), `remove` (a list of paths), `config_changes` (an object of
-/// path to value). The file is backed up to `backups/` first.
+/// path to value), `dependencies` (an object of crate to version, for a `Cargo.toml`). With
+/// `optional` a file that is not there, or does not name the dependency, is no error. The file
+/// is backed up to `backups/` first.
 pub struct ConfigUpdateKind {
     root: Arc<Root>,
     migrations: ConfigMigrations,
@@ -51,7 +53,14 @@ impl StepKind for ConfigUpdateKind {
     }
 
     fn extra_fields(&self) -> &[&str] {
-        &["file", "rename", "remove", "migration"]
+        &[
+            "file",
+            "rename",
+            "remove",
+            "migration",
+            "dependencies",
+            "optional",
+        ]
     }
 
     fn build(

@@ -3,10 +3,11 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use migrate_core::{Finding, MigrationStep};
+use migrate_core::{Finding, MigrationStep, Version};
 use serde_json::Value;
 
 use super::DEFAULT_FILE;
+use crate::cargo::dependency_edits;
 use crate::edit::{Edit, edit_text};
 use crate::key_path::{KeyPath, PathStep};
 use crate::migration::{ConfigMigration, ConfigMigrations};
@@ -19,6 +20,10 @@ pub(super) struct Operations {
     pub(super) file: String,
     migration: Option<Arc<dyn ConfigMigration>>,
     edits: Vec<Edit>,
+    /// Crates with the versions that they shall have.
+    dependencies: Vec<(String, Version)>,
+    /// Whether the file, or its dependency, may be missing.
+    pub(super) optional: bool,
 }
 
 /// A text after the changes.
@@ -44,10 +49,13 @@ impl Operations {
         let mut edits = reader.renames();
         edits.extend(reader.removes());
         edits.extend(reader.sets());
-        let idle = migration.is_none() && edits.is_empty();
+        let dependencies = reader.dependencies();
+        let optional = reader.optional();
+        let idle = migration.is_none() && edits.is_empty() && dependencies.is_empty();
         if idle && reader.findings.is_empty() {
-            reader.find("", "the step changes nothing".to_owned()).hint =
-                Some("give it config_changes, rename, remove or migration".to_owned());
+            reader.find("", "the step changes nothing".to_owned()).hint = Some(
+                "give it config_changes, rename, remove, migration or dependencies".to_owned(),
+            );
         }
         if !reader.findings.is_empty() {
             return Err(reader.findings);
@@ -56,6 +64,8 @@ impl Operations {
             file,
             migration,
             edits,
+            dependencies,
+            optional,
         })
     }
 
@@ -79,7 +89,29 @@ impl Operations {
             note("keys with a value of their own, kept", &migrated.kept_keys);
         }
         changed.text = edit_text(&self.file, &changed.text, &self.edits)?;
+        for (name, version) in &self.dependencies {
+            self.raise(name, version, &mut changed)?;
+        }
         Ok(changed)
+    }
+
+    fn raise(
+        &self,
+        name: &str,
+        version: &Version,
+        changed: &mut Changed,
+    ) -> Result<(), Vec<Finding>> {
+        let found = dependency_edits(&self.file, &changed.text, name, version)?;
+        if found.places == 0 {
+            let message = format!("{} has no dependency {name}", self.file);
+            if !self.optional {
+                return Err(vec![Finding::error("config.dependency", message)]);
+            }
+            changed.notes.push(message);
+        }
+        changed.notes.extend(found.notes);
+        changed.text = edit_text(&self.file, &changed.text, &found.edits)?;
+        Ok(())
     }
 
     /// The changes, a line each, without secrets.
@@ -97,7 +129,10 @@ impl Operations {
             Edit::Rename { from, to } => format!("{}: rename {from} to {to}", self.file),
             Edit::Remove { path } => format!("{}: remove {path}", self.file),
         });
-        migration.chain(edits).collect()
+        let dependencies = self.dependencies.iter();
+        let dependencies =
+            dependencies.map(|(name, to)| format!("{}: require {name} {to}", self.file));
+        migration.chain(edits).chain(dependencies).collect()
     }
 
     /// One line about the changes.
@@ -109,6 +144,8 @@ impl Operations {
             let s = if count == 1 { "" } else { "s" };
             parts.push(format!("{count} edit{s}"));
         }
+        let dependencies = self.dependencies.iter();
+        parts.extend(dependencies.map(|(name, to)| format!("require {name} {to}")));
         format!("change {}: {}", self.file, parts.join(", "))
     }
 }
@@ -239,6 +276,40 @@ impl Reader<'_> {
             }));
         }
         edits
+    }
+
+    fn dependencies(&mut self) -> Vec<(String, Version)> {
+        let pairs = match self.spec.extra.get("dependencies") {
+            None | Some(Value::Null) => return Vec::new(),
+            Some(Value::Object(pairs)) => pairs,
+            Some(_) => {
+                let message = "dependencies is not an object of crate to version".to_owned();
+                self.find("/dependencies", message);
+                return Vec::new();
+            }
+        };
+        let mut dependencies = Vec::new();
+        for (name, version) in pairs {
+            match version.as_str().unwrap_or_default().parse() {
+                Ok(version) => dependencies.push((name.clone(), version)),
+                Err(error) => {
+                    let pointer = KeyPath::keys(["dependencies", name]).pointer();
+                    self.find(&pointer, format!("{name}: {error}"));
+                }
+            }
+        }
+        dependencies
+    }
+
+    fn optional(&mut self) -> bool {
+        match self.spec.extra.get("optional") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(optional)) => *optional,
+            Some(_) => {
+                self.find("/optional", "optional is not true or false".to_owned());
+                false
+            }
+        }
     }
 
     fn path(&mut self, pointer: &str, text: &str) -> Option<KeyPath> {

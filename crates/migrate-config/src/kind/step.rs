@@ -180,6 +180,10 @@ impl Step for ConfigStep {
     async fn check(&self, _cx: &StepContext) -> Result<Readiness, StepError> {
         match read_text(&self.root, self.file()) {
             Ok(text) => Ok(self.readiness(&text)),
+            Err(error) if self.operations.optional && error.kind == FileErrorKind::Missing => {
+                let file = &self.operations.file;
+                Ok(Readiness::AlreadyDone(format!("there is no {file}")))
+            }
             Err(error) => {
                 let mut finding = Finding::error("config.file", error.to_string());
                 finding.hint = error.hint;

@@ -17,7 +17,8 @@ use crate::command::{Call, CommandEnd, CommandOutput, CommandRunner, Group, miss
 ///
 /// Fields: `command` (needed); `undo`, a command that takes it back, without which only
 /// the rollback point stands behind the step; `check`, a command that changes nothing
-/// and exits with 0 if the effect is there already. That `command` and `undo` may run
+/// and exits with 0 if the effect is there already; `optional`, which leaves the step out where
+/// nobody allowed commands, instead of refusing the plan. That `command` and `undo` may run
 /// again after a crash is up to their author; they find the root, the run and the step in
 /// `ETLRS_MIGRATE_ROOT`, `ETLRS_MIGRATE_RUN` and `ETLRS_MIGRATE_STEP`.
 #[derive(Debug, Clone)]
@@ -39,7 +40,7 @@ impl StepKind for CommandKind {
     }
 
     fn extra_fields(&self) -> &[&str] {
-        &["undo", "check"]
+        &["undo", "check", "optional"]
     }
 
     fn build(
@@ -58,6 +59,7 @@ impl StepKind for CommandKind {
         let command = fields.command();
         let undo = fields.extra_command("undo");
         let check = fields.extra_command("check");
+        let optional = fields.extra("optional", "true or false").unwrap_or(false);
         fields.done()?;
         Ok(Box::new(CommandStep {
             author: Author {
@@ -67,6 +69,7 @@ impl StepKind for CommandKind {
             command: command.expect("a missing command is a finding"),
             undo: undo.filter(|_| spec.can_rollback),
             check,
+            left_out: optional && self.allowed == PlanCommands::Refused,
             title: spec.description.clone(),
         }))
     }
@@ -177,6 +180,8 @@ struct CommandStep {
     command: CommandLine,
     undo: Option<CommandLine>,
     check: Option<CommandLine>,
+    /// Optional, and nobody allowed commands.
+    left_out: bool,
     title: String,
 }
 
@@ -223,13 +228,13 @@ impl Step for CommandStep {
                 self.title.clone()
             },
             scope: vec![ScopeObject::Outside(format!("what `{shown}` does"))],
-            undo: if self.undo.is_some() {
-                Undoable::Yes
-            } else {
-                Undoable::No
+            undo: match &self.undo {
+                _ if self.left_out => Undoable::NotNeeded,
+                Some(_) => Undoable::Yes,
+                None => Undoable::No,
             },
             deferred: false,
-            runs_commands: true,
+            runs_commands: !self.left_out,
             actions: self.actions(),
             inputs: Vec::new(),
         }
@@ -249,6 +254,12 @@ impl Step for CommandStep {
     }
 
     async fn check(&self, cx: &StepContext) -> Result<Readiness, StepError> {
+        if self.left_out {
+            let shown = self.author.runner.shown(&self.command);
+            return Ok(Readiness::AlreadyDone(format!(
+                "left out, for commands are not allowed (--allow-commands); by hand: {shown}"
+            )));
+        }
         let lines = [Some(&self.command), self.undo.as_ref(), self.check.as_ref()];
         let readiness = self.author.readiness(lines.into_iter().flatten());
         if readiness == Readiness::Ready && self.done_already(cx).await? == Some(true) {
