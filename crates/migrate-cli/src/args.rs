@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::deadline::DeadlineArgs;
 use crate::environment::Chosen;
 use crate::exit;
 use crate::verbs::backup::BackupArgs;
@@ -106,6 +107,8 @@ pub(crate) struct RunArgs {
     /// Agree that what was written since the upgrade is lost.
     #[arg(long, requires = "rollback")]
     pub(crate) accept_data_loss: bool,
+    #[command(flatten)]
+    pub(crate) time: DeadlineArgs,
 }
 
 /// How to go back.

@@ -10,6 +10,7 @@
 
 mod args;
 mod clock;
+mod deadline;
 mod deployment;
 mod environment;
 pub mod exit;

@@ -15,7 +15,7 @@ pub(crate) fn watch(cancel: &Cancel) -> std::io::Result<()> {
         let cancel = cancel.clone();
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
-                if cancel.cause().is_some() {
+                if matches!(cancel.cause(), Some(CancelCause::Signal(_))) {
                     std::process::exit(128 + number);
                 }
                 cancel.cancel(CancelCause::Signal(number));

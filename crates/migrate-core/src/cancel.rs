@@ -9,6 +9,9 @@ use tokio::sync::watch;
 pub enum CancelCause {
     /// The step's own time is over; what it did will be undone.
     Timeout,
+    /// The run's time is over; it ends its step and takes everything back. Once it is on the way
+    /// back, this cause counts no more.
+    Deadline,
     /// SIGINT, SIGTERM or SIGHUP, by number; the run stops at a boundary it can be resumed from.
     Signal(i32),
 }
@@ -37,14 +40,18 @@ impl Cancel {
         }
     }
 
-    /// Asks for the end. The first cause stays.
+    /// Asks for the end. The first cause stays; only a signal goes before a deadline.
     pub fn cancel(&self, cause: CancelCause) {
         self.sender.send_if_modified(|present| {
-            let first = present.is_none();
-            if first {
+            let counts = match *present {
+                None => true,
+                Some(CancelCause::Deadline) => matches!(cause, CancelCause::Signal(_)),
+                Some(_) => false,
+            };
+            if counts {
                 *present = Some(cause);
             }
-            first
+            counts
         });
     }
 
@@ -55,9 +62,20 @@ impl Cancel {
 
     /// Waits until the end is asked for; safe to drop.
     pub async fn cancelled(&self) -> CancelCause {
+        self.asked(|_| true).await
+    }
+
+    /// Waits until a signal asks for the end: what counts on the way back. Safe to drop.
+    pub async fn signalled(&self) -> CancelCause {
+        self.asked(|cause| matches!(cause, CancelCause::Signal(_)))
+            .await
+    }
+
+    async fn asked(&self, counts: impl Fn(CancelCause) -> bool) -> CancelCause {
         let mut receiver = self.sender.subscribe();
         loop {
-            if let Some(cause) = *receiver.borrow_and_update() {
+            let present = *receiver.borrow_and_update();
+            if let Some(cause) = present.filter(|cause| counts(*cause)) {
                 return cause;
             }
             if receiver.changed().await.is_err() {

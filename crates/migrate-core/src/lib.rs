@@ -20,6 +20,7 @@ pub mod check_value;
 pub mod clock;
 pub mod duration;
 pub mod error;
+pub mod estimate;
 pub mod event;
 pub mod executor;
 pub mod finding;
@@ -37,6 +38,7 @@ pub mod version_pattern;
 pub use cancel::{Cancel, CancelCause};
 pub use clock::Clock;
 pub use error::{MigrationError, StepError, StepErrorKind};
+pub use estimate::{Basis, Estimate, StepEstimate, estimate, estimate_back};
 pub use event::{Event, Reporter};
 pub use executor::{
     Backup, CheckOutcome, Consent, Identity, MigrationExecutor, MigrationResult, RollbackInfo,

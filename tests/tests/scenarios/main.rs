@@ -7,6 +7,7 @@ mod shipped;
 mod backups;
 mod backups_by_hand;
 mod crash;
+mod deadline;
 mod demo;
 mod dependents;
 mod dry_run;

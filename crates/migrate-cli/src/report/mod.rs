@@ -3,6 +3,7 @@
 mod backups;
 mod documents;
 mod environments;
+mod estimate;
 mod events;
 mod human;
 mod paths;

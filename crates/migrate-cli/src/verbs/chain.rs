@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use chrono::Utc;
+use migrate_core::event::Silent;
 use migrate_core::{
-    Finding, Hop, RunLog, RunState, Scripts, Step, StepRegistry, Undoable, Version,
+    Cancel, Estimate, Finding, Hop, Readiness, RunId, RunLog, RunState, Scripts, Step, StepContext,
+    StepPreview, StepRegistry, Undoable, Version,
 };
 
 use crate::args::{Global, RunArgs};
@@ -154,6 +157,57 @@ pub(crate) fn consent(
     } else {
         Err(Failure::refused("not confirmed; nothing was changed"))
     }
+}
+
+/// How long the chain may take: the first plan by what it would do now, the others by what is
+/// known of them. What can't be looked at is told by the checks of the run itself.
+pub(crate) async fn estimate(
+    links: &[Link],
+    earlier: &[RunLog],
+    cancel: &Cancel,
+) -> Option<Estimate> {
+    let mut whole: Option<Estimate> = None;
+    for (index, link) in links.iter().enumerate() {
+        let plan = &link.loaded.plan;
+        let previews = if index == 0 {
+            previews(link, cancel).await
+        } else {
+            Vec::new()
+        };
+        let one = migrate_core::estimate(plan, &previews, earlier);
+        whole = Some(match whole {
+            Some(before) => before.then(one),
+            None => one,
+        });
+    }
+    whole
+}
+
+async fn previews(link: &Link, cancel: &Cancel) -> Vec<StepPreview> {
+    let mut previews = Vec::new();
+    for (spec, step) in link.loaded.plan.steps.iter().zip(&link.steps) {
+        let looking = StepContext {
+            run: RunId::new(Utc::now(), 0),
+            step: spec.id.clone(),
+            attempt: 1,
+            timeout: spec.timeout,
+            cancel: cancel.clone(),
+            reporter: Arc::new(Silent),
+        };
+        let already_done = match step.check(&looking).await {
+            Ok(Readiness::AlreadyDone(reason)) => Some(reason),
+            _ => None,
+        };
+        if let Ok(preview) = step.preview(&looking).await {
+            previews.push(StepPreview {
+                step: spec.id.clone(),
+                description: step.describe(),
+                preview,
+                already_done,
+            });
+        }
+    }
+    previews
 }
 
 /// Where the deployment stands when a plan after the first one failed: those before it stay.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use migrate_core::executor::{Backup, RunEnd};
 use migrate_core::{
     Cancel, Journal, MigrationError, MigrationExecutor, MigrationResult, RunOptions, RunState,
-    Scripts, Version,
+    Scripts, Version, estimate,
 };
 
 use crate::args::{Global, RunArgs};
@@ -21,6 +21,7 @@ use crate::wire::{Access, Wired};
 /// `--from A --to B`.
 pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Result<u8, Failure> {
     let (from, to) = versions(args)?;
+    let deadline = args.time.resolve()?;
     let cancel = Cancel::new();
     crate::signals::watch(&cancel)
         .map_err(|error| Failure::unchanged(format!("signals can't be watched: {error}")))?;
@@ -54,6 +55,14 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
     if !args.dry_run {
         chain::consent(global, args, output, &wired, &links)?;
         environment::confirm(global, output, &format!("{from} -> {to}"))?;
+    }
+    if let Some(deadline) = &deadline
+        && !args.dry_run
+    {
+        if let Some(estimate) = chain::estimate(&links, &runs, &cancel).await {
+            output.estimate(&estimate, Some(deadline));
+        }
+        crate::deadline::watch(deadline, &cancel);
     }
     for (index, link) in links.into_iter().enumerate() {
         if args.dry_run && index > 0 {
@@ -156,6 +165,7 @@ fn options(global: &Global, args: &RunArgs, wired: &Wired) -> RunOptions {
     if let Some(name) = &global.env {
         flags.push(format!("--env {name}"));
     }
+    flags.extend(args.time.flags());
     flags.extend(
         global
             .skip_check
@@ -212,7 +222,11 @@ async fn tell(
     };
     match &result.end {
         RunEnd::AlreadyThere(why) => output.already(&loaded.plan.to_version, why),
-        RunEnd::DryRun => output.dry_run(result),
+        RunEnd::DryRun => {
+            let earlier = journal.runs().await.unwrap_or_default();
+            output.estimate(&estimate(&loaded.plan, &result.previews, &earlier), None);
+            output.dry_run(result);
+        }
         _ => output.summary(&loaded.plan, result, back.as_deref()),
     }
 }

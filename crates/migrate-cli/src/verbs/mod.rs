@@ -53,6 +53,8 @@ fn refuse_flags_of_a_run(run: &RunArgs) -> Result<(), Failure> {
         (run.dry_run, "--dry-run"),
         (run.no_backup, "--no-backup"),
         (run.rollback, "--rollback"),
+        (run.time.deadline.is_some(), "--deadline"),
+        (run.time.max_duration.is_some(), "--max-duration"),
     ];
     match given.iter().find(|(given, _)| *given) {
         None => Ok(()),

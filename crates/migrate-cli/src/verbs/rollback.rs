@@ -5,7 +5,7 @@ use std::sync::Arc;
 use migrate_core::executor::{Consent, RollbackRequest, RunEnd, StrategyChoice};
 use migrate_core::{
     Cancel, Journal, MigrationError, MigrationExecutor, Phase, RunLog, RunOptions, RunState,
-    Scripts, Version,
+    Scripts, Version, estimate_back,
 };
 
 use crate::args::{Global, RunArgs, StrategyArg};
@@ -24,6 +24,11 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
             .hint("for example: etlrs-migrate --rollback --to 1.5.0")
     })?;
     let to = migrate::version(text, "--to")?;
+    if args.time.resolve()?.is_some() {
+        return Err(Failure::usage(
+            "a deadline turns an upgrade back; a rollback has none",
+        ));
+    }
     let cancel = Cancel::new();
     crate::signals::watch(&cancel)
         .map_err(|error| Failure::unchanged(format!("signals can't be watched: {error}")))?;
@@ -58,6 +63,7 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
             ));
             continue;
         }
+        output.estimate_back(estimate_back(log, &runs));
         let done = one_run(global, args, output, &wired, log, &cancel).await;
         done.map_err(|failure| so_far(failure, index, log))?;
     }

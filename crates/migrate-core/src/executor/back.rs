@@ -50,7 +50,7 @@ impl MigrationExecutor {
             (_, None) => Ended::Failed(StepError::failed("its receipt is missing")),
             (_, Some(receipt)) => {
                 let call = run.steps[index].undo(&cx, &receipt);
-                bounded(timeout, &self.cancel, &cx.cancel, call).await
+                bounded(timeout, self.cancel.signalled(), &cx.cancel, call).await
             }
         };
         match ended {
@@ -131,7 +131,7 @@ impl MigrationExecutor {
         };
         self.record(run, record).await?;
         let call = run.rollback_steps[index].run(&cx, &receipt);
-        match bounded(spec.timeout, &self.cancel, &cx.cancel, call).await {
+        match bounded(spec.timeout, self.cancel.signalled(), &cx.cancel, call).await {
             Ended::Well(outcome) => {
                 let record = Record::RollbackStepCompleted { step, outcome };
                 Ok(self.record(run, record).await?)

@@ -21,10 +21,10 @@ pub(super) enum Ended<T> {
     Hung(StepError),
 }
 
-/// Runs `call`, asking it to end through `own` when its time is over or `outer` is asked for.
+/// Runs `call`, asking it to end through `own` when its time is over or `asked` gives a cause.
 pub(super) async fn bounded<T>(
     timeout: Duration,
-    outer: &Cancel,
+    asked: impl Future<Output = CancelCause>,
     own: &Cancel,
     call: impl Future<Output = Result<T, StepError>>,
 ) -> Ended<T> {
@@ -33,7 +33,7 @@ pub(super) async fn bounded<T>(
         biased;
         // It may see a request that came during an earlier call with the same context.
         result = &mut call => return plain(result, own.cause(), timeout),
-        cause = outer.cancelled() => cause,
+        cause = asked => cause,
         () = tokio::time::sleep(timeout) => CancelCause::Timeout,
     };
     own.cancel(cause);
@@ -67,6 +67,7 @@ fn plain<T>(
             late.causes.extend(error.causes);
             Ended::Failed(late)
         }
+        (Err(error), Some(CancelCause::Deadline)) => Ended::Failed(too_late(error)),
         (Err(error), Some(CancelCause::Signal(signal)))
             if error.kind == StepErrorKind::Interrupted =>
         {
@@ -74,4 +75,13 @@ fn plain<T>(
         }
         (Err(error), _) => Ended::Failed(error),
     }
+}
+
+/// The failure of a run whose deadline passed; what failed because of that is its cause.
+pub(super) fn too_late(error: StepError) -> StepError {
+    let mut late = StepError::failed("the deadline passed before the upgrade was done")
+        .cause(error.message)
+        .hint("everything is as before; choose a longer window, or look with --dry-run how long it takes");
+    late.causes.extend(error.causes);
+    late
 }

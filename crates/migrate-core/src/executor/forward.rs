@@ -3,9 +3,10 @@
 use tokio::time::Instant;
 
 use super::MigrationExecutor;
-use super::bounded::{Ended, bounded};
+use super::bounded::{Ended, bounded, too_late};
 use super::run::{Run, Stop, millis};
 use super::start::wants_point;
+use crate::cancel::CancelCause;
 use crate::error::{StepError, StepErrorKind};
 use crate::event::Event;
 use crate::journal::{JournalError, Record};
@@ -61,12 +62,28 @@ impl MigrationExecutor {
     }
 
     /// Notes a failure outside any step. On the way back it leaves the run stuck instead.
-    async fn fail(&self, run: &mut Run, error: StepError) -> Result<(), JournalError> {
+    pub(super) async fn fail(&self, run: &mut Run, error: StepError) -> Result<(), JournalError> {
         let record = match run.state.phase {
             Phase::RollingBack(_) => Record::RestoreFailed { error },
-            _ => Record::ValidationFailed { error },
+            _ => Record::ValidationFailed {
+                error: self.blamed(error),
+            },
         };
         self.record(run, record).await
+    }
+
+    /// What fails on the way forward after the deadline fails because of it: queries and
+    /// commands were asked to end.
+    fn blamed(&self, error: StepError) -> StepError {
+        if self.deadline_passed() {
+            too_late(error)
+        } else {
+            error
+        }
+    }
+
+    pub(super) fn deadline_passed(&self) -> bool {
+        self.cancel.cause() == Some(CancelCause::Deadline)
     }
 
     async fn make_point(&self, run: &mut Run) -> Result<(), Stop> {
@@ -88,14 +105,16 @@ impl MigrationExecutor {
                 self.reporter.event(&Event::RollbackPoint { message });
                 Ok(())
             }
-            Err(error) if error.kind == StepErrorKind::Interrupted => self.signalled(error),
+            Err(error) if error.kind == StepErrorKind::Interrupted && !self.deadline_passed() => {
+                self.signalled(error)
+            }
             Err(error) => Ok(self.fail(run, error).await?),
         }
     }
 
     fn signalled(&self, error: StepError) -> Result<(), Stop> {
         match self.cancel.cause() {
-            Some(crate::CancelCause::Signal(signal)) => Err(Stop::Signal(signal)),
+            Some(CancelCause::Signal(signal)) => Err(Stop::Signal(signal)),
             _ => Err(Stop::Hung(error)),
         }
     }
@@ -141,6 +160,7 @@ impl MigrationExecutor {
             }
             Ended::Well(Did::Done(outcome)) => {
                 if let Some(error) = self.step_check(&run.header.plan, &spec).await {
+                    let error = self.blamed(error);
                     return Ok(self.step_failed(run, index, error).await?);
                 }
                 let record = Record::StepCompleted {
@@ -199,7 +219,7 @@ impl MigrationExecutor {
         };
         let step = &run.steps[index];
         let call = step.run(cx, &receipt);
-        let ended = bounded(cx.timeout, &self.cancel, &cx.cancel, call).await;
+        let ended = bounded(cx.timeout, self.cancel.cancelled(), &cx.cancel, call).await;
         Ok(match ended {
             Ended::Well(outcome) => Ended::Well(Did::Done(outcome)),
             Ended::Failed(error) => Ended::Failed(error),
@@ -248,7 +268,7 @@ impl MigrationExecutor {
                     })),
             }
         };
-        let ended = bounded(cx.timeout, &self.cancel, &cx.cancel, look).await;
+        let ended = bounded(cx.timeout, self.cancel.cancelled(), &cx.cancel, look).await;
         if let Ended::Well(Intent::Run(receipt)) = &ended {
             let record = Record::StepStarted {
                 step: cx.step.clone(),

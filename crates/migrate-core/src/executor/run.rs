@@ -183,6 +183,13 @@ impl MigrationExecutor {
             if let Some(CancelCause::Signal(signal)) = self.cancel.cause() {
                 return self.interrupted(run, signal).await;
             }
+            if self.deadline_passed() && before_commit(run.state.phase) {
+                let error = StepError::failed("it was not done by then");
+                if let Err(error) = self.fail(run, error).await {
+                    return Stop::Journal(error);
+                }
+                continue;
+            }
             let done = match run.state.phase {
                 Phase::RollingBack(strategy) => self.one_back(run, strategy).await,
                 Phase::Reverted => self.finish_rollback(run).await,
@@ -223,6 +230,19 @@ impl MigrationExecutor {
             end,
         }
     }
+}
+
+/// Where a deadline still turns a run back.
+fn before_commit(phase: Phase) -> bool {
+    matches!(
+        phase,
+        Phase::Opened
+            | Phase::StoppingServices
+            | Phase::ServicesDown
+            | Phase::MakingPoint
+            | Phase::Executing
+            | Phase::Validated
+    )
 }
 
 fn at_rest(phase: Phase) -> bool {

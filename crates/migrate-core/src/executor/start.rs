@@ -154,6 +154,10 @@ impl MigrationExecutor {
                 .map_err(MigrationError::Unchanged)?,
             scope,
         };
+        if self.deadline_passed() {
+            let late = StepError::failed("the deadline passed before anything was changed");
+            return Err(MigrationError::Unchanged(late));
+        }
         self.journal.open(&header).await?;
         let ids = plan.steps.iter().map(|step| step.id.clone());
         let run = Run {

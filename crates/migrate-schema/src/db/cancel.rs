@@ -83,6 +83,7 @@ impl Database {
 fn interrupted(cause: CancelCause, error: Option<StepError>) -> StepError {
     let mut ended = StepError::interrupted(match cause {
         CancelCause::Timeout => "its time was over".to_owned(),
+        CancelCause::Deadline => "the deadline passed".to_owned(),
         CancelCause::Signal(number) => format!("stopped by signal {number}"),
     });
     if let Some(error) = error {

@@ -118,6 +118,7 @@ impl CommandError {
             Self::Cancelled { command, cause, .. } => {
                 let why = match cause {
                     CancelCause::Timeout => "its time was over",
+                    CancelCause::Deadline => "the deadline passed",
                     CancelCause::Signal(_) => "the run was asked to stop",
                 };
                 format!("`{command}` was ended with all its processes because {why}")
