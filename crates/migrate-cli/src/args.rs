@@ -140,6 +140,10 @@ pub(crate) enum Verb {
     Validate(ValidateArgs),
     /// Make a backup of database and config now, or look at those that there are.
     Backup(BackupArgs),
+    /// Bring a backup back: stop services, keep what is there, restore, start services.
+    Restore(crate::verbs::recover::RestoreArgs),
+    /// Bring the newest backup of a version back, whatever is there: half migrated, empty, gone.
+    EmergencyRollback(crate::verbs::recover::EmergencyArgs),
     /// Make an ETLRS 1.5.0 deployment and take it to 2.0.0.
     Demo(DemoArgs),
     /// The environments of etlrs-migrate.toml.

@@ -143,14 +143,21 @@ impl Deployment {
                 "name the database with --database-url or $DATABASE_URL, or give the deployment's directory with -C DIR",
             )
         })?;
-        let located = migrate_config::parse_toml(CONFIG_FILE, &text)
+        self.url_in(CONFIG_FILE, &text)
+    }
+
+    /// The URL that a config file's text names.
+    pub(crate) fn url_in(&self, file: &str, text: &str) -> Result<DatabaseUrl, Failure> {
+        let located = migrate_config::parse_toml(file, text)
             .map_err(|found| Failure::findings("the config file can't be read", found))?;
         let pointer = ["/database_url", "/database/url"]
             .into_iter()
             .find(|pointer| located.value.pointer(pointer).is_some())
             .ok_or_else(|| {
-                Failure::unchanged(format!("{CONFIG_FILE} names no database: neither `database_url` nor `[database] url` is there"))
-                    .hint("add it, or name the database with --database-url")
+                Failure::unchanged(format!(
+                    "{file} names no database: neither `database_url` nor `[database] url` is there"
+                ))
+                .hint("add it, or name the database with --database-url")
             })?;
         let Some(url) = located.value.pointer(pointer).and_then(|url| url.as_str()) else {
             let finding =

@@ -1,5 +1,7 @@
 //! The only file that names every concrete type: what the engine's ports are made of here.
 
+mod recovery;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +27,8 @@ use crate::args::Global;
 use crate::clock::SystemClock;
 use crate::deployment::{Deployment, UrlSource};
 use crate::failure::Failure;
+
+pub(crate) use recovery::recovery;
 
 /// A deployment with its database open.
 pub(crate) struct Wired {
@@ -84,10 +88,7 @@ impl Wired {
     ) -> Result<Self, Failure> {
         let files =
             Root::open(&deployment.root).map_err(|error| Failure::unchanged(error.to_string()))?;
-        let configured = &deployment.settings.services;
-        let services = Services::new(runner(&deployment, &url), configured)
-            .map_err(|found| Failure::findings("the services can't be used", found))?
-            .with_writer_probe(Arc::new(OtherSessions(db.clone())), STOP_PATIENCE);
+        let services = services(global, &deployment, &url, Some(db.clone()))?;
         let allowed = global.allow_commands || deployment.settings.allow_commands;
         Ok(Self {
             identity: identity(database),
@@ -158,7 +159,10 @@ impl Wired {
     /// The journal; in memory, and empty, where there is none and none may be made.
     pub(crate) async fn journal(&self, access: Access) -> Result<Arc<dyn Journal>, Failure> {
         Ok(match access {
-            Access::Write => Arc::new(SqliteJournal::create(&self.deployment.root).await?),
+            Access::Write => {
+                crate::verbs::recover::refuse_unfinished(&self.deployment)?;
+                Arc::new(SqliteJournal::create(&self.deployment.root).await?)
+            }
             Access::ReadOnly => match SqliteJournal::open_existing(&self.deployment.root).await? {
                 Some(journal) => Arc::new(journal),
                 None => Arc::new(MemoryJournal::default()),
@@ -202,6 +206,22 @@ fn connect_options() -> ConnectOptions {
 
 /// How long sessions of others may take to go after services were stopped.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The services, and who else writes where there is a database to ask.
+fn services(
+    global: &Global,
+    deployment: &Deployment,
+    url: &DatabaseUrl,
+    db: Option<Database>,
+) -> Result<Services, Failure> {
+    let services = Services::new(runner(deployment, url), &deployment.settings.services)
+        .map_err(|found| Failure::findings("the services can't be used", found))?;
+    let skipped = global.skip_check.iter().any(|name| name == "writers");
+    Ok(match db.filter(|_| !skipped) {
+        Some(db) => services.with_writer_probe(Arc::new(OtherSessions(db)), STOP_PATIENCE),
+        None => services,
+    })
+}
 
 /// Commands find the database in their environment, and never show its password.
 fn runner(deployment: &Deployment, url: &DatabaseUrl) -> CommandRunner {

@@ -3,7 +3,7 @@
 //! Reading order: [`journal`] (what is durable), [`lock`] (who may run), [`point`] and
 //! [`history`] (what a rollback point is), [`inventory`] (everything that can be restored),
 //! [`manager`] (making, restoring, verifying),
-//! [`canonical`] (what is compared afterwards), [`observer`] (version, fingerprint, losses).
+//! [`recovery`] (bringing one back whatever is there), [`canonical`] (what is compared afterwards), [`observer`] (version, fingerprint, losses).
 //!
 //! Invariants:
 //! - A rollback point is named only after it is durable and verified.
@@ -23,6 +23,7 @@ pub mod observer;
 #[cfg(feature = "postgres")]
 mod pg;
 pub mod point;
+pub mod recovery;
 mod restore;
 pub mod retention;
 pub mod state_dir;
@@ -34,4 +35,5 @@ pub use lock::{DatabaseGuard, DeploymentGuard};
 pub use manager::{RollbackManager, TargetDatabase};
 pub use observer::DeploymentObserver;
 pub use point::{FileCopy, Purpose, RollbackPoint, Snapshot};
+pub use recovery::Recovery;
 pub use retention::Retention;

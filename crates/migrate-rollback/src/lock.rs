@@ -32,7 +32,7 @@ pub use holder::Holder;
 
 use crate::state_dir;
 use database::DatabaseLock;
-use state_file::StateLock;
+pub(crate) use state_file::StateLock;
 
 /// How long [`DeploymentGuard`] waits for another run by itself.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(3);
@@ -79,6 +79,26 @@ impl DeploymentGuard {
             deadline: DEFAULT_DEADLINE,
             held: Mutex::new(None),
         }
+    }
+
+    /// A guard of a deployment whose own lock is held already: it takes the database's.
+    pub(crate) async fn holding(
+        root: impl Into<PathBuf>,
+        database: Database,
+        journal: Arc<dyn Journal>,
+        state: StateLock,
+        run: &RunId,
+    ) -> Result<Self, MigrationError> {
+        let guard = Self::new(root, database, journal);
+        let me = Holder::this(run);
+        let until = Instant::now() + guard.deadline;
+        let database = DatabaseLock::acquire(&guard.database, &me, until).await?;
+        *guard.held.lock().await = Some(Held {
+            run: run.clone(),
+            database,
+            state,
+        });
+        Ok(guard)
     }
 
     /// Waits up to `deadline` for another run to end before it refuses.

@@ -11,6 +11,7 @@ mod deadline;
 mod demo;
 mod dependents;
 mod dry_run;
+mod emergency;
 mod environments;
 mod failing;
 mod forward;

@@ -8,6 +8,7 @@ mod events;
 mod human;
 mod paths;
 mod progress;
+mod recovery;
 mod schema;
 mod summary;
 

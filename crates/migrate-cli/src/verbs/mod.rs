@@ -10,6 +10,7 @@ pub(crate) mod migrate;
 pub(crate) mod next;
 pub(crate) mod paths;
 pub(crate) mod plan;
+pub(crate) mod recover;
 pub(crate) mod resume;
 pub(crate) mod rollback;
 pub(crate) mod schema;
@@ -33,6 +34,8 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
             Verb::History => history::run(global, output).await,
             Verb::Validate(args) => validate::run(global, args, output).await,
             Verb::Backup(args) => backup::run(global, args, output).await,
+            Verb::Restore(args) => recover::restore(global, args, output).await,
+            Verb::EmergencyRollback(args) => recover::emergency(global, args, output).await,
             Verb::Demo(args) => demo::run(global, args, output).await,
             Verb::Env(verb) => env::run(global, verb, output).await,
             Verb::Config(verb) => config::run(verb, output).await,

@@ -93,6 +93,18 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure>
             status.next = Some("manual");
         }
     }
+    match crate::verbs::recover::unfinished(&deployment) {
+        Ok(None) => {}
+        Ok(Some(record)) => {
+            status.problems.push(format!(
+                "a restore of backup {} is not finished",
+                record.backup
+            ));
+            status.next = Some("rollback");
+            status.next_command = Some(record.command);
+        }
+        Err(failure) => status.problems.push(failure.to_string()),
+    }
     output.status(&status);
     Ok(exit::DONE)
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use migrate_config::atomic::{self, FileError, NewFile, Root};
-use migrate_core::{StepError, Version};
+use migrate_core::StepError;
 
 use super::directory::BACKUPS;
 use crate::point::FileCopy;
@@ -16,13 +16,13 @@ pub(crate) const CONFIG_FILE: &str = "config/config.toml";
 /// Copies each file into the backups, or notes that there is none.
 pub(crate) fn copy_all(
     root: &Root,
-    version: &Version,
+    label: &str,
     paths: &[String],
 ) -> Result<Vec<FileCopy>, StepError> {
-    paths.iter().map(|path| copy(root, version, path)).collect()
+    paths.iter().map(|path| copy(root, label, path)).collect()
 }
 
-fn copy(root: &Root, version: &Version, path: &str) -> Result<FileCopy, StepError> {
+fn copy(root: &Root, label: &str, path: &str) -> Result<FileCopy, StepError> {
     let bytes = atomic::read_optional(root, Path::new(path)).map_err(FileError::into_step_error)?;
     let Some(bytes) = bytes else {
         return Ok(FileCopy {
@@ -33,15 +33,15 @@ fn copy(root: &Root, version: &Version, path: &str) -> Result<FileCopy, StepErro
     };
     Ok(FileCopy {
         path: path.to_owned(),
-        copy: Some(place(root, version, path, &bytes)?),
+        copy: Some(place(root, label, path, &bytes)?),
         sha256: Some(atomic::sha256(&bytes)),
     })
 }
 
 /// Writes the copy under the first name that is free or holds the same bytes already.
-fn place(root: &Root, version: &Version, path: &str, bytes: &[u8]) -> Result<String, StepError> {
+fn place(root: &Root, label: &str, path: &str, bytes: &[u8]) -> Result<String, StepError> {
     for number in 0_u32.. {
-        let name = copy_name(path, version, number);
+        let name = copy_name(path, label, number);
         let there =
             atomic::read_optional(root, Path::new(&name)).map_err(FileError::into_step_error)?;
         match there {
@@ -57,7 +57,7 @@ fn place(root: &Root, version: &Version, path: &str, bytes: &[u8]) -> Result<Str
     unreachable!("some number is free")
 }
 
-fn copy_name(path: &str, version: &Version, number: u32) -> String {
+fn copy_name(path: &str, label: &str, number: u32) -> String {
     let flat = if path == CONFIG_FILE {
         "config.toml".to_owned()
     } else {
@@ -69,7 +69,7 @@ fn copy_name(path: &str, version: &Version, number: u32) -> String {
     } else {
         format!(".{number}")
     };
-    format!("{BACKUPS}/{stem}_{version}{number}.{kind}")
+    format!("{BACKUPS}/{stem}_{label}{number}.{kind}")
 }
 
 /// Refuses, before anything is put back, a copy that is gone or not what it was.
@@ -92,12 +92,29 @@ pub(crate) fn put_back(root: &Root, files: &[FileCopy]) -> Result<usize, StepErr
         changed += 1;
         match wanted {
             Some(bytes) => {
+                make_parent(root, path)?;
                 atomic::write_atomic(root, path, &bytes).map_err(FileError::into_step_error)?;
             }
             None => remove(root, path)?,
         }
     }
     Ok(changed)
+}
+
+/// The directory may have gone with its file.
+fn make_parent(root: &Root, path: &Path) -> Result<(), StepError> {
+    let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    else {
+        return Ok(());
+    };
+    let there = root.path().join(parent);
+    if there.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(&there)
+        .map_err(|error| StepError::caused(format!("can't make {}", parent.display()), &error))
 }
 
 fn read_copy(root: &Root, file: &FileCopy) -> Result<Option<Vec<u8>>, StepError> {
@@ -143,7 +160,6 @@ mod tests {
     #[test]
     fn copies_are_named_reused_and_numbered() {
         let (dir, root) = root();
-        let version: Version = "1.5.0".parse().unwrap();
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         write(CONFIG_FILE, "a = 1\n");
         write("config/other.json", "{}");
@@ -151,7 +167,7 @@ mod tests {
             .map(str::to_owned)
             .into();
         let names = || -> Vec<Option<String>> {
-            let copies = copy_all(&root, &version, &paths).unwrap();
+            let copies = copy_all(&root, "1.5.0", &paths).unwrap();
             copies.into_iter().map(|file| file.copy).collect()
         };
         let first = names();
@@ -167,12 +183,11 @@ mod tests {
     #[test]
     fn files_come_back_and_new_ones_go() {
         let (dir, root) = root();
-        let version: Version = "1.5.0".parse().unwrap();
         let config = dir.path().join(CONFIG_FILE);
         let new = dir.path().join("new.toml");
         fs::write(&config, b"\xff\x00a").unwrap();
         let paths = [CONFIG_FILE.to_owned(), "new.toml".to_owned()];
-        let copies = copy_all(&root, &version, &paths).unwrap();
+        let copies = copy_all(&root, "1.5.0", &paths).unwrap();
         fs::write(&config, "changed").unwrap();
         fs::write(&new, "made since").unwrap();
         assert_eq!(put_back(&root, &copies).unwrap(), 2);

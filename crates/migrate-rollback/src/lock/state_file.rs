@@ -14,12 +14,12 @@ const LOCK_FILE: &str = "lock";
 
 /// The held lock. Dropping it empties the file and lets go.
 #[derive(Debug)]
-pub(super) struct StateLock {
+pub(crate) struct StateLock {
     file: File,
 }
 
 impl StateLock {
-    pub(super) async fn acquire(
+    pub(crate) async fn acquire(
         dir: &Path,
         me: &Holder,
         until: Instant,

@@ -47,7 +47,7 @@ impl RollbackManager {
             Some(_) => self.copy_at_rest(&root, &dir, wanted.jobs, cancel).await?,
             None => self.copy_live(&root, &dir, wanted.jobs, cancel).await?,
         };
-        let files = files::copy_all(&root, wanted.version, wanted.paths)?;
+        let files = files::copy_all(&root, &label(&wanted), wanted.paths)?;
         let (id, snapshot) = self
             .keep(&root, &dir, wanted.purpose, copy, &fingerprint)
             .await?;
@@ -229,6 +229,15 @@ impl RollbackManager {
             fingerprint_sha256: atomic::sha256(&text),
         };
         Ok((id, snapshot))
+    }
+}
+
+/// What the names of files' copies say. What a safety copy holds is of no certain version, and
+/// must not be taken for the config of the one that was gone back to.
+fn label(wanted: &Wanted<'_>) -> String {
+    match wanted.purpose {
+        Purpose::GoBack => wanted.version.to_string(),
+        Purpose::Safety => format!("before_{}", wanted.version),
     }
 }
 

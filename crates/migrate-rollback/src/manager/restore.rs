@@ -18,35 +18,43 @@ const SHOWN: usize = 10;
 
 impl RollbackManager {
     /// Looks whether a backup can be restored: its file, its checksums, that it can be read.
+    /// Needs no database.
     ///
     /// # Errors
     /// What is wrong with it. Nothing was changed.
-    pub async fn check_stored(&self, stored: &Stored) -> Result<(), StepError> {
-        let root = self.open_root()?;
+    pub async fn check_stored(root: &Root, stored: &Stored) -> Result<(), StepError> {
         match stored {
-            Stored::Point(point) => check_point(&root, point).await.map(drop),
-            Stored::Bare(bare) => check_bare(&root, bare).await,
+            Stored::Point(point) => check_point(root, point).await.map(drop),
+            Stored::Bare(bare) => check_bare(root, bare).await,
         }
     }
 
-    /// Restores a backup: a point with its files and compared, or a bare file's database.
-    /// Idempotent. Returns a line for the summary.
-    ///
-    /// # Errors
-    /// As [`restore_point`](Self::restore_point).
-    pub async fn restore_stored(&self, stored: &Stored) -> Result<String, StepError> {
+    /// Makes the database what a backup holds. On an error it is as it was.
+    pub(crate) async fn replace_database(&self, stored: &Stored) -> Result<(), StepError> {
+        let root = self.open_root()?;
+        self.same_backend(stored.file(), stored.backend())?;
+        Self::check_stored(&root, stored).await?;
+        let form = match stored {
+            Stored::Point(point) => form_of(&point.data_snapshot),
+            Stored::Bare(bare) => bare.form,
+        };
+        self.restore_database(&root, stored.file(), form).await
+    }
+
+    /// What follows: compares the database with a point and puts its files back. A line for
+    /// the summary.
+    pub(crate) async fn complete(&self, stored: &Stored) -> Result<String, StepError> {
+        let root = self.open_root()?;
         match stored {
-            Stored::Point(point) => self.put_back(point).await,
-            Stored::Bare(bare) => {
-                let root = self.open_root()?;
-                self.same_backend(&bare.file, bare.form.backend())?;
-                check_bare(&root, bare).await?;
-                self.restore_database(&root, &bare.file, bare.form).await?;
-                Ok(format!(
-                    "database restored from {} (nothing is recorded to compare it with)",
-                    bare.file
-                ))
+            Stored::Point(point) => {
+                let snapshot = &point.data_snapshot;
+                self.compare(&read_fingerprint(&root, snapshot)?).await?;
+                put_files_back(&root, point)
             }
+            Stored::Bare(bare) => Ok(format!(
+                "database restored from {} (nothing is recorded to compare it with)",
+                bare.file
+            )),
         }
     }
 
@@ -56,12 +64,7 @@ impl RollbackManager {
         self.check_target(snapshot).await?;
         let wanted = check_point(&root, point).await?;
         self.restore_snapshot(&root, snapshot, &wanted).await?;
-        let changed = files::put_back(&root, &point.files)?;
-        Ok(format!(
-            "database restored from {} and compared, {changed} of {} files put back",
-            snapshot.file,
-            point.files.len()
-        ))
+        put_files_back(&root, point)
     }
 
     /// The database alone, compared with the fingerprint.
@@ -71,12 +74,8 @@ impl RollbackManager {
         snapshot: &Snapshot,
         wanted: &Fingerprint,
     ) -> Result<(), StepError> {
-        let form = if snapshot.backend == Form::Sqlite.backend() {
-            Form::Sqlite
-        } else {
-            Form::Archive
-        };
-        self.restore_database(root, &snapshot.file, form).await?;
+        self.restore_database(root, &snapshot.file, form_of(snapshot))
+            .await?;
         self.compare(wanted).await
     }
 
@@ -161,6 +160,23 @@ impl RollbackManager {
         error.causes = differences.into_iter().take(SHOWN).collect();
         Err(error)
     }
+}
+
+fn form_of(snapshot: &Snapshot) -> Form {
+    if snapshot.backend == Form::Sqlite.backend() {
+        Form::Sqlite
+    } else {
+        Form::Archive
+    }
+}
+
+fn put_files_back(root: &Root, point: &RollbackPoint) -> Result<String, StepError> {
+    let changed = files::put_back(root, &point.files)?;
+    Ok(format!(
+        "database restored from {} and compared, {changed} of {} files put back",
+        point.data_snapshot.file,
+        point.files.len()
+    ))
 }
 
 /// Refuses a damaged point; its fingerprint.

@@ -144,16 +144,25 @@ BEGIN
         EXECUTE format('DROP SCHEMA %I', item.nspname);
     END LOOP;
 
-    -- pg_dump writes the rights on public as the difference from how a new database has them.
-    FOR item IN SELECT DISTINCT r.rolname AS who FROM pg_namespace n
-        CROSS JOIN LATERAL aclexplode(n.nspacl) a JOIN pg_roles r ON r.oid = a.grantee
-        WHERE n.nspname = 'public' AND pg_has_role(n.nspowner, 'USAGE')
-          AND a.grantee <> n.nspowner
-    LOOP
-        EXECUTE format('REVOKE ALL ON SCHEMA public FROM %I CASCADE', item.who);
-    END LOOP;
+    -- pg_dump writes of public only what differs from how a new database has it.
+    IF NOT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = 'public') THEN
+        CREATE SCHEMA public;
+    END IF;
     IF EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = 'public' AND pg_has_role(nspowner, 'USAGE')) THEN
+        FOR item IN SELECT DISTINCT r.rolname AS who FROM pg_namespace n
+            CROSS JOIN LATERAL aclexplode(n.nspacl) a JOIN pg_roles r ON r.oid = a.grantee
+            WHERE n.nspname = 'public' AND a.grantee <> n.nspowner
+        LOOP
+            EXECUTE format('REVOKE ALL ON SCHEMA public FROM %I CASCADE', item.who);
+        END LOOP;
+        COMMENT ON SCHEMA public IS 'standard public schema';
+        BEGIN
+            ALTER SCHEMA public OWNER TO pg_database_owner;
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL;
+        END;
         REVOKE ALL ON SCHEMA public FROM PUBLIC;
+        GRANT ALL ON SCHEMA public TO pg_database_owner;
         GRANT USAGE ON SCHEMA public TO PUBLIC;
     END IF;
 END $etlrs$;

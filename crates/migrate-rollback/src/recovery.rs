@@ -1,0 +1,428 @@
+//! Bringing a backup back whatever is there: a database that is healthy, half migrated,
+//! empty, gone or broken, with or without a journal.
+//!
+//! Crash behaviour: before anything is stopped, `.etlrs-migrate/recovery.json` says what is
+//! wanted and what ran. The database is replaced whole or not at all; doing it all again
+//! completes it, and what ran before the first try is started after the last one. The file
+//! goes when everything is done.
+
+mod compare;
+mod place;
+mod record;
+mod runs;
+
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use migrate_config::atomic::{self, FileError, Root};
+use migrate_core::{
+    Cancel, Event, Journal, MemoryJournal, MigrationError, Reporter, RunGuard as _, RunId,
+    ServiceControl, StepError, Version,
+};
+use migrate_schema::db::{Database, DatabaseUrl};
+use migrate_schema::{catalog, own};
+use tokio::time::Instant;
+
+pub use compare::{Difference, differences};
+pub use place::Place;
+pub use record::Unfinished;
+
+use crate::backup::files::CONFIG_FILE;
+use crate::inventory::{Inventory, Stored};
+use crate::lock::{DeploymentGuard, Holder, StateLock};
+use crate::manager::{RollbackManager, TargetDatabase};
+use crate::point::Purpose;
+use crate::state_dir;
+
+/// How long another run may keep its lock.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What is wanted.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The backup to bring back.
+    pub backup: Stored,
+    /// The version to go back to, for the config file of a bare backup.
+    pub version: Option<Version>,
+    /// Whether what is there is kept first.
+    pub safety: SafetyCopy,
+    /// The command line that asks for it, for whoever finds it unfinished.
+    pub command: String,
+}
+
+/// Whether what is there is copied before it is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SafetyCopy {
+    /// It is; if that fails, nothing is changed.
+    Make,
+    /// The user does without.
+    Skip,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Default)]
+pub struct Recovered {
+    /// A line about the restore.
+    pub message: String,
+    /// The safety copy's name.
+    pub safety: Option<String>,
+    /// Where a broken file was put aside.
+    pub aside: Option<PathBuf>,
+    /// What was done to services, a line each.
+    pub services: Vec<String>,
+    /// The runs that count as rolled back now.
+    pub runs: Vec<String>,
+    /// What is worth knowing.
+    pub warnings: Vec<String>,
+}
+
+/// Brings backups back into one deployment.
+pub struct Recovery {
+    root: PathBuf,
+    url: DatabaseUrl,
+    services: Arc<dyn ServiceControl>,
+    reporter: Arc<dyn Reporter>,
+    jobs: Option<NonZeroU32>,
+}
+
+impl std::fmt::Debug for Recovery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recovery")
+            .field("root", &self.root)
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A failure, with what it left.
+enum Broke {
+    /// The database and the files are as they were.
+    Before(MigrationError),
+    /// They are not.
+    After(StepError),
+}
+
+fn before(error: StepError) -> Broke {
+    Broke::Before(MigrationError::Unchanged(error))
+}
+
+impl Recovery {
+    /// Touches nothing yet.
+    pub fn new(
+        root: impl Into<PathBuf>,
+        url: DatabaseUrl,
+        services: Arc<dyn ServiceControl>,
+        reporter: Arc<dyn Reporter>,
+        jobs: Option<NonZeroU32>,
+    ) -> Self {
+        Self {
+            root: root.into(),
+            url,
+            services,
+            reporter,
+            jobs,
+        }
+    }
+
+    /// Stops services, keeps what is there, restores, starts services.
+    ///
+    /// # Errors
+    /// [`MigrationError::Locked`]; [`MigrationError::Unchanged`]: database and files are as
+    /// they were and what ran runs again; [`MigrationError::Stuck`]: they are not, and the
+    /// same command completes it.
+    pub async fn run(
+        &self,
+        place: Place,
+        order: &Order,
+        cancel: &Cancel,
+    ) -> Result<Recovered, MigrationError> {
+        let unchanged = MigrationError::Unchanged;
+        let root =
+            Root::open(&self.root).map_err(|error| unchanged(FileError::into_step_error(error)))?;
+        let dir = state_dir::ensure(&self.root).map_err(|error| {
+            unchanged(StepError::caused("can't make the state directory", &error))
+        })?;
+        let run = RunId::new(Utc::now(), salt());
+        let lock = StateLock::acquire(&dir, &Holder::this(&run), Instant::now() + PATIENCE).await?;
+
+        let running = self.services.running().await.map_err(unchanged)?;
+        let first_try = Unfinished::read(&root).map_err(unchanged)?.is_none();
+        let mut record = Unfinished::begin(&root, order, running.clone()).map_err(unchanged)?;
+        let mut done = Recovered::default();
+        let worked = async {
+            let lines = self.services.stop(&running).await.map_err(before)?;
+            self.tell(&lines, &mut done);
+            self.replace(
+                &root,
+                place,
+                order,
+                (&run, lock),
+                &mut record,
+                &mut done,
+                cancel,
+            )
+            .await
+        };
+        match worked.await {
+            Ok(()) => {}
+            Err(Broke::Before(error)) if first_try => {
+                return Err(self.put_services_back(&root, &record, error).await);
+            }
+            Err(Broke::Before(error)) => return Err(error),
+            Err(Broke::After(error)) => return Err(MigrationError::Stuck { error }),
+        }
+        for running in &record.running {
+            let lines = self.services.start(running).await.map_err(|error| {
+                let message = format!("everything is restored, but {}", error.message);
+                MigrationError::Stuck {
+                    error: StepError { message, ..error },
+                }
+            })?;
+            self.tell(&lines, &mut done);
+        }
+        Unfinished::remove(&root).map_err(|error| MigrationError::Stuck { error })?;
+        Ok(done)
+    }
+
+    fn tell(&self, lines: &[String], done: &mut Recovered) {
+        for message in lines {
+            let message = message.clone();
+            self.reporter.event(&Event::Service { message });
+        }
+        done.services.extend_from_slice(lines);
+    }
+
+    fn phase(&self, phase: &str) {
+        let phase = phase.to_owned();
+        self.reporter.event(&Event::Phase { phase });
+    }
+
+    async fn put_services_back(
+        &self,
+        root: &Root,
+        record: &Unfinished,
+        error: MigrationError,
+    ) -> MigrationError {
+        for running in &record.running {
+            if let Err(other) = self.services.start(running).await {
+                return match error {
+                    MigrationError::Unchanged(error) => MigrationError::Unchanged(
+                        error.cause(format!("and services were not started again: {other}")),
+                    ),
+                    error => error,
+                };
+            }
+        }
+        // What is left of it would only say that nothing is left to do.
+        let _ = Unfinished::remove(root);
+        error
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call, with what it fills in")]
+    async fn replace(
+        &self,
+        root: &Root,
+        place: Place,
+        order: &Order,
+        (run, lock): (&RunId, StateLock),
+        record: &mut Unfinished,
+        done: &mut Recovered,
+        cancel: &Cancel,
+    ) -> Result<(), Broke> {
+        let (database, aside) = place.make(&self.url).await.map_err(before)?;
+        done.aside = aside;
+        let journal = self.journal(root, done).await.map_err(before)?;
+        let guard =
+            DeploymentGuard::holding(&self.root, database.clone(), journal.clone(), lock, run)
+                .await
+                .map_err(Broke::Before)?;
+        let result = async {
+            let manager = RollbackManager::new(&self.root, database.clone())
+                .restoring_into(TargetDatabase::Any)
+                .with_jobs(self.jobs);
+            self.keep_what_is_there(root, &manager, &database, order, record, cancel)
+                .await
+                .map_err(before)?;
+            done.safety.clone_from(&record.safety);
+            self.swap(&guard, run, &manager, &database, order).await?;
+            self.finish(root, &manager, &database, &journal, order, done)
+                .await
+                .map_err(Broke::After)?;
+            if let Err(error) = remove_ours(&guard, &database, &journal).await {
+                done.warnings
+                    .push(format!("our own tables were not removed: {error}"));
+            }
+            Ok(())
+        };
+        let result = result.await;
+        guard.release().await;
+        database.close().await;
+        result
+    }
+
+    /// Replaces the database, with every other run fenced off.
+    async fn swap(
+        &self,
+        guard: &DeploymentGuard,
+        run: &RunId,
+        manager: &RollbackManager,
+        database: &Database,
+        order: &Order,
+    ) -> Result<(), Broke> {
+        let had_ours = own::exists(database)
+            .await
+            .map_err(|error| before(error.into_step_error("can't look for our own tables")))?;
+        guard.arm(run).await.map_err(before)?;
+        self.phase("restore");
+        let replaced = manager.replace_database(&order.backup).await;
+        if replaced.is_err() && !had_ours {
+            // It made room for the fence only.
+            let _ = own::drop_all(database).await;
+        }
+        replaced.map_err(before)
+    }
+
+    /// The journal; one that can't be read is put aside, for then nothing depends on it.
+    async fn journal(
+        &self,
+        root: &Root,
+        done: &mut Recovered,
+    ) -> Result<Arc<dyn Journal>, StepError> {
+        match runs::open(root).await? {
+            runs::Found::Journal(journal) => Ok(journal),
+            runs::Found::None => Ok(Arc::new(MemoryJournal::default())),
+            runs::Found::Unreadable { why, aside } => {
+                done.warnings.push(format!(
+                    "the journal could not be read ({why}); it was put aside as {aside}"
+                ));
+                Ok(Arc::new(MemoryJournal::default()))
+            }
+        }
+    }
+
+    async fn keep_what_is_there(
+        &self,
+        root: &Root,
+        manager: &RollbackManager,
+        database: &Database,
+        order: &Order,
+        record: &mut Unfinished,
+        cancel: &Cancel,
+    ) -> Result<(), StepError> {
+        if order.safety == SafetyCopy::Skip || has_nothing(database).await {
+            return Ok(());
+        }
+        if let Some(id) = &record.safety
+            && Inventory::read(root)?.find(id).is_some()
+        {
+            return Ok(());
+        }
+        self.phase("safety-copy");
+        let version = order
+            .version
+            .clone()
+            .or_else(|| order.backup.version().cloned());
+        let version = version.unwrap_or_else(|| "0.0.0".parse().expect("it is a version"));
+        let point = manager
+            .create_copy(&version, Purpose::Safety, cancel)
+            .await
+            .map_err(|error| {
+                let message = format!("what is there now can't be copied first: {}", error.message);
+                let hint = match &error.hint {
+                    Some(hint) => {
+                        format!("{hint}; or do without the copy: --skip-check safety-copy")
+                    }
+                    None => "mend it, or do without the copy: --skip-check safety-copy".to_owned(),
+                };
+                StepError { message, ..error }.hint(hint)
+            })?;
+        let message = format!("what was there is kept: {}", point.data_snapshot.file);
+        self.reporter.event(&Event::RollbackPoint { message });
+        record.safety = Some(point.id);
+        record.write(root)
+    }
+
+    /// What follows the database's own commit.
+    async fn finish(
+        &self,
+        root: &Root,
+        manager: &RollbackManager,
+        database: &Database,
+        journal: &Arc<dyn Journal>,
+        order: &Order,
+        done: &mut Recovered,
+    ) -> Result<(), StepError> {
+        if matches!(order.backup, Stored::Bare(_)) {
+            // A plain copy of everything may have replaced our own tables.
+            database.set_fence(None);
+        }
+        self.phase("verify");
+        done.message = manager.complete(&order.backup).await?;
+        if let (Stored::Bare(_), Some(version)) = (&order.backup, &order.version) {
+            done.message.push_str("; ");
+            done.message.push_str(&put_config_back(root, version)?);
+        }
+        match runs::mark_rolled_back(journal, &order.backup).await {
+            Ok(marked) => done.runs = marked,
+            Err(error) => done
+                .warnings
+                .push(format!("the journal does not know of it: {error}")),
+        }
+        Ok(())
+    }
+}
+
+/// What other runs keep of ours is of a database that is gone, unless the journal has runs
+/// whose effects are in the backup too.
+async fn remove_ours(
+    guard: &DeploymentGuard,
+    database: &Database,
+    journal: &Arc<dyn Journal>,
+) -> Result<(), StepError> {
+    let runs = journal
+        .runs()
+        .await
+        .map_err(|error| StepError::caused("can't look at earlier runs", &error))?;
+    if runs.iter().all(runs::is_rolled_back) {
+        own::drop_all(database)
+            .await
+            .map_err(|error| error.into_step_error("can't remove our tables"))?;
+        database.set_fence(None);
+        return Ok(());
+    }
+    guard.disarm().await
+}
+
+/// `config/config.toml` as the guide's script puts it back; a line about it.
+fn put_config_back(root: &Root, version: &Version) -> Result<String, StepError> {
+    let copy = format!("backups/config_{version}.toml");
+    let bytes =
+        atomic::read_optional(root, Path::new(&copy)).map_err(FileError::into_step_error)?;
+    let Some(bytes) = bytes else {
+        return Ok(format!("{CONFIG_FILE} stays as it is: there is no {copy}"));
+    };
+    std::fs::create_dir_all(root.path().join("config"))
+        .map_err(|error| StepError::caused("can't make the directory config", &error))?;
+    atomic::write_atomic(root, Path::new(CONFIG_FILE), &bytes)
+        .map_err(FileError::into_step_error)?;
+    Ok(format!("{CONFIG_FILE} put back from {copy}"))
+}
+
+/// Whether there is nothing of the user's to keep. A database that can't be looked at has
+/// something.
+async fn has_nothing(database: &Database) -> bool {
+    let tables = catalog::user_tables(database).await;
+    tables.is_ok_and(|tables| {
+        tables
+            .iter()
+            .all(|table| table.schema() == Some(own::SCHEMA))
+    })
+}
+
+fn salt() -> u16 {
+    let mixed = (Utc::now().timestamp_subsec_micros() >> 4) ^ std::process::id().rotate_left(7);
+    u16::try_from(mixed & 0xffff).unwrap_or_default()
+}

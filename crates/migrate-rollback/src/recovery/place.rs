@@ -1,0 +1,180 @@
+//! What is at the database's URL now, and making it a database again.
+
+use std::path::{Path, PathBuf};
+
+use chrono::Utc;
+use migrate_core::StepError;
+use migrate_schema::db::{ConnectOptions, CreateMode, Database, DatabaseUrl, DbError, DbErrorKind};
+use migrate_schema::quote;
+
+/// What is there.
+#[derive(Debug)]
+pub enum Place {
+    /// A database.
+    Open(Database),
+    /// A server without this database, or a directory without this file.
+    Missing(String),
+    /// A file that is no sound database, and why.
+    Broken(String),
+}
+
+impl Place {
+    /// Looks, and changes nothing.
+    ///
+    /// # Errors
+    /// The server can't be reached or refuses the user: nothing can be said of the database.
+    pub async fn look(url: &DatabaseUrl) -> Result<Self, StepError> {
+        match Database::connect(url, &ConnectOptions::default()).await {
+            Ok(database) => Ok(match broken(&database).await {
+                None => Self::Open(database),
+                Some(why) => {
+                    database.close().await;
+                    Self::Broken(why)
+                }
+            }),
+            Err(error) if error.kind == DbErrorKind::Missing => {
+                Ok(Self::Missing(error.to_string()))
+            }
+            Err(error) if url.sqlite_path().is_some() && is_broken(&error) => {
+                Ok(Self::Broken(error.to_string()))
+            }
+            Err(error) => Err(error.into_step_error(format!("the database {url}"))),
+        }
+    }
+
+    /// Makes it a database: a broken file is put aside, never removed; one that is missing
+    /// is made, empty. Returns where a file was put.
+    pub(super) async fn make(
+        self,
+        url: &DatabaseUrl,
+    ) -> Result<(Database, Option<PathBuf>), StepError> {
+        let aside = match &self {
+            Self::Open(_) | Self::Missing(_) => None,
+            Self::Broken(_) => url.sqlite_path().map(|file| put_aside(&file)).transpose()?,
+        };
+        if let Self::Open(database) = self {
+            return Ok((database, None));
+        }
+        match url.sqlite_path() {
+            Some(file) => make_parent(&file)?,
+            None => create_on_server(url).await?,
+        }
+        let options = ConnectOptions {
+            create: CreateMode::Create,
+            ..ConnectOptions::default()
+        };
+        let database = Database::connect(url, &options)
+            .await
+            .map_err(|error| error.into_step_error(format!("can't make the database {url}")))?;
+        Ok((database, aside))
+    }
+}
+
+fn is_broken(error: &DbError) -> bool {
+    error.kind == DbErrorKind::NotADatabase || error.code.as_deref() == Some("SQLITE_CORRUPT")
+}
+
+/// Why a SQLite file that opens is not sound.
+async fn broken(database: &Database) -> Option<String> {
+    match database {
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(sqlite) => {
+            let mut connection = sqlite.acquire().await.ok()?;
+            let said: Result<Vec<String>, sqlx::Error> =
+                sqlx::query_scalar("PRAGMA quick_check(3)")
+                    .fetch_all(&mut *connection)
+                    .await;
+            match said {
+                Ok(said) if said == ["ok"] => None,
+                Ok(said) => Some(said.join("; ")),
+                Err(error) => {
+                    let error = DbError::from(error);
+                    is_broken(&error).then(|| error.to_string())
+                }
+            }
+        }
+        #[cfg(feature = "postgres")]
+        Database::Postgres(_) => None,
+    }
+}
+
+/// Renames a file with what SQLite keeps beside it.
+fn put_aside(file: &Path) -> Result<PathBuf, StepError> {
+    let mark = format!(".broken-{}", Utc::now().format("%Y%m%d_%H%M%S"));
+    let with = |path: &Path, tail: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(tail);
+        PathBuf::from(name)
+    };
+    let aside = with(file, &mark);
+    for tail in ["-wal", "-shm", "-journal", ""] {
+        let from = with(file, tail);
+        if from.exists() {
+            std::fs::rename(&from, with(&aside, tail)).map_err(|error| {
+                StepError::caused(format!("can't put {} aside", from.display()), &error)
+            })?;
+        }
+    }
+    Ok(aside)
+}
+
+fn make_parent(file: &Path) -> Result<(), StepError> {
+    let parent = file.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent)
+        .map_err(|error| StepError::caused(format!("can't make {}", parent.display()), &error))
+}
+
+/// Makes the database from one that every server has.
+async fn create_on_server(url: &DatabaseUrl) -> Result<(), StepError> {
+    let name = url.database_name();
+    let mut failed = None;
+    for other in ["postgres", "template1"] {
+        let Some(there) = url.with_database(other) else {
+            continue;
+        };
+        match create_from(&there, &name).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind == DbErrorKind::Missing => failed = Some(error),
+            Err(error) => {
+                let right = error.code.as_deref() == Some("42501");
+                let error = error.into_step_error(format!("can't make the database {name}"));
+                return Err(if right {
+                    error.hint(format!(
+                        "let a superuser run: CREATE DATABASE {} OWNER <this role>; then try again",
+                        quote::ident(&name)
+                    ))
+                } else {
+                    error
+                });
+            }
+        }
+    }
+    let error = failed.map_or_else(
+        || StepError::failed(format!("can't make the database {name}")),
+        |error| error.into_step_error(format!("can't make the database {name}")),
+    );
+    Err(error)
+}
+
+async fn create_from(there: &DatabaseUrl, name: &str) -> Result<(), DbError> {
+    let options = ConnectOptions {
+        max_connections: 1,
+        ..ConnectOptions::default()
+    };
+    let server = Database::connect(there, &options).await?;
+    let made = match &server {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(server) => {
+            let sql = format!("CREATE DATABASE {} TEMPLATE template0", quote::ident(name));
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+                .execute(server.pool())
+                .await
+                .map(drop)
+                .map_err(DbError::from)
+        }
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(_) => Ok(()),
+    };
+    server.close().await;
+    made
+}
