@@ -65,8 +65,8 @@ fn from_healthy(store: Store) {
         .deployment
         .run(&["backup", "list", "--format", "json"])
         .json();
-    let safety = list["backups"].as_array().unwrap().iter();
-    let safety = safety.filter(|one| one["kind"] == "safety").next().unwrap();
+    let mut all = list["backups"].as_array().unwrap().iter();
+    let safety = all.find(|one| one["kind"] == "safety").unwrap();
     let id = safety["id"].as_str().unwrap();
     case.deployment
         .run(&[
