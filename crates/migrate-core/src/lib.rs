@@ -15,6 +15,7 @@
 //!   when a journal is read back.
 //! - Nothing here sleeps, spawns, prints or reads a clock of its own.
 
+mod batch_size;
 pub mod cancel;
 pub mod check_value;
 pub mod clock;
@@ -35,6 +36,7 @@ pub mod step;
 pub mod version;
 pub mod version_pattern;
 
+pub use batch_size::BatchSize;
 pub use cancel::{Cancel, CancelCause};
 pub use clock::Clock;
 pub use error::{MigrationError, StepError, StepErrorKind};

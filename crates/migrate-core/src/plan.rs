@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::batch_size::BatchSize;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -225,10 +226,22 @@ pub struct DataMigration {
     pub target_table: String,
     /// A `.sql` script, or `rust:NAME` for a registered transform.
     pub transformation_script: String,
-    /// Rows per transaction, at least 1.
-    pub batch_size: usize,
+    /// Rows per transaction, at least 1; or `"auto"`.
+    pub batch_size: BatchSize,
     /// How many batches are worked on at once, at least 1.
     pub parallel_workers: usize,
+    /// How much is compared afterwards: `"off"`, `"sample 1%"`, `"full"` (the default).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<String>,
+    /// What happens to a row that can't be moved: `"fail"` (the default) or `"quarantine"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bad_rows: Option<String>,
+    /// How many rows may be put aside: `"100"`, or `"1%"` of what was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine_limit: Option<String>,
+    /// Where the source table is, if it is in another database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_url: Option<String>,
 }
 
 /// A query with the result that it must give.

@@ -4,6 +4,7 @@ mod sound;
 
 use std::time::Duration;
 
+use crate::batch_size::BatchSize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -30,6 +31,10 @@ const DATA_FIELDS: &[&str] = &[
     "transformation_script",
     "batch_size",
     "parallel_workers",
+    "verify",
+    "bad_rows",
+    "quarantine_limit",
+    "source_url",
 ];
 const CHECK_FIELDS: &[&str] = &["name", "query", "expected_result", "critical", "phase"];
 
@@ -260,13 +265,21 @@ fn step(map: &Map<String, Value>, at: &str, found: &mut Vec<Finding>) {
     for name in ["source_table", "target_table", "transformation_script"] {
         field::<String>(data, &at, name, Need::Required, found);
     }
-    for name in ["batch_size", "parallel_workers"] {
-        if field::<usize>(data, &at, name, Need::Required, found) == Some(0) {
+    let size = field::<BatchSize>(data, &at, "batch_size", Need::Required, found);
+    let workers = field::<usize>(data, &at, "parallel_workers", Need::Required, found);
+    for (name, zero) in [
+        ("batch_size", size == Some(BatchSize::Rows(0))),
+        ("parallel_workers", workers == Some(0)),
+    ] {
+        if zero {
             found.push(
                 Finding::error("plan.wrong-value", format!("{name} must be at least 1"))
                     .at(format!("{at}/{name}")),
             );
         }
+    }
+    for name in ["verify", "bad_rows", "quarantine_limit", "source_url"] {
+        field::<String>(data, &at, name, Need::Optional, found);
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use migrate_core::BatchSize;
+
 /// How long a batch shall take when its size is left to the engine.
 const TARGET: Duration = Duration::from_millis(500);
 
@@ -21,49 +23,29 @@ const MOST_BYTES: u64 = 64 << 20;
 /// How many rows a batch may write, which is what undo and replicas have to bear.
 const MOST_AFFECTED: u64 = 100_000;
 
-/// Rows of a batch, as a plan says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BatchSize {
-    /// So many.
-    Rows(u64),
-    /// As many as take about half a second.
-    Auto,
+/// The size to plan with.
+pub(crate) fn first(size: BatchSize) -> u64 {
+    match size {
+        BatchSize::Rows(rows) => rows as u64,
+        BatchSize::Auto => FIRST,
+    }
 }
 
-impl BatchSize {
-    /// The size to plan with.
-    pub(crate) fn first(self) -> u64 {
-        match self {
-            Self::Rows(rows) => rows,
-            Self::Auto => FIRST,
-        }
-    }
-
-    /// What decides on the size of each batch.
-    pub(crate) fn controller(self, row_bytes: u64) -> Controller {
-        match self {
-            Self::Rows(rows) => Controller {
-                size: rows,
-                most: rows,
-                fixed: true,
-            },
-            Self::Auto => {
-                let most = (MOST_BYTES / row_bytes.max(1)).clamp(1, MOST_ROWS);
-                Controller {
-                    size: FIRST.min(most),
-                    most,
-                    fixed: false,
-                }
+/// What decides on the size of each batch.
+pub(crate) fn controller(size: BatchSize, row_bytes: u64) -> Controller {
+    match size {
+        BatchSize::Rows(rows) => Controller {
+            size: rows as u64,
+            most: rows as u64,
+            fixed: true,
+        },
+        BatchSize::Auto => {
+            let most = (MOST_BYTES / row_bytes.max(1)).clamp(1, MOST_ROWS);
+            Controller {
+                size: FIRST.min(most),
+                most,
+                fixed: false,
             }
-        }
-    }
-}
-
-impl std::fmt::Display for BatchSize {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Rows(rows) => rows.fmt(f),
-            Self::Auto => f.write_str("auto"),
         }
     }
 }
@@ -242,7 +224,7 @@ mod tests {
             ("very slow", 1.5, 1.0, 1, 1),
             ("bursty", 60_000.0, 8.0, 2_500, 50_000),
         ] {
-            let mut controller = BatchSize::Auto.controller(200);
+            let mut controller = super::controller(BatchSize::Auto, 200);
             let mut longest = 0.0_f64;
             for at in 0..60 {
                 let slow = if at % 10 == 9 { burst } else { 1.0 };
@@ -265,9 +247,9 @@ mod tests {
 
     #[test]
     fn rows_and_bytes_are_capped_and_a_given_size_is_kept() {
-        assert_eq!(BatchSize::Auto.controller(1 << 20).size(), 64);
-        assert_eq!(BatchSize::Auto.controller(1 << 30).size(), 1);
-        let mut given = BatchSize::Rows(777).controller(1 << 20);
+        assert_eq!(controller(BatchSize::Auto, 1 << 20).size(), 64);
+        assert_eq!(controller(BatchSize::Auto, 1 << 30).size(), 1);
+        let mut given = controller(BatchSize::Rows(777), 1 << 20);
         given.saw(sample(777, 777, 60_000));
         assert_eq!(given.size(), 777);
     }

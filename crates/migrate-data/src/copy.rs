@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use futures_util::future::join_all;
-use migrate_core::{StepContext, StepError};
+use migrate_core::{BatchSize, StepContext, StepError};
 use migrate_schema::catalog;
 use migrate_schema::db::{Backend, Database, DbError};
 use migrate_schema::own;
 use migrate_schema::quote::TableName;
 
 use crate::access::{self, Tx};
-use crate::controller::BatchSize;
+use crate::controller;
 use crate::failure;
 use crate::inspect::{Inspection, Inspector};
 use crate::layout::{Layout, own_names};
@@ -174,7 +174,7 @@ impl TableCopy {
             let planner = Planner {
                 db: &self.db,
                 sql,
-                batch: self.batch.first(),
+                batch: controller::first(self.batch),
                 workers: self.lanes() as u64,
             };
             let ranges = planner.plan().await?;

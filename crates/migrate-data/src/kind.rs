@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use migrate_core::{
-    CommandLine, DataMigration, Finding, MigrationStep, Scripts, Step, StepKind, StepSite,
-    StepType, Undoable,
+    BatchSize, CommandLine, DataMigration, Finding, MigrationStep, Scripts, Step, StepKind,
+    StepSite, StepType, Undoable,
 };
 use migrate_schema::db::{Backend, Database};
 use migrate_schema::quote::TableName;
 use migrate_schema::script::find;
 
-use crate::controller::BatchSize;
 use crate::copy::TableCopy;
 use crate::range::Program;
 use crate::script;
@@ -123,7 +122,7 @@ impl Parts<'_> {
         data: &DataMigration,
     ) -> Result<(TableCopy, (String, String)), Vec<Finding>> {
         let mut findings = Vec::new();
-        if data.batch_size == 0 {
+        if data.batch_size == BatchSize::Rows(0) {
             findings.push(
                 Finding::error("data.batch-size", "batch_size is 0")
                     .at("/batch_size")
@@ -148,6 +147,12 @@ impl Parts<'_> {
                     .hint("copy into another table"),
             );
         }
+        let verify = data.verify.as_deref().map(str::parse::<Verify>).transpose();
+        let verify = verify.unwrap_or_else(|why| {
+            findings.push(Finding::error("data.verify", why).at("/verify"));
+            None
+        });
+        let verify = verify.unwrap_or_default();
         let program = match self.program(db.backend(), &data.transformation_script) {
             Ok(program) => Some(program),
             Err(finding) => {
@@ -162,9 +167,9 @@ impl Parts<'_> {
                     source,
                     target,
                     program,
-                    batch: BatchSize::Rows(data.batch_size as u64),
+                    batch: data.batch_size,
                     workers: data.parallel_workers,
-                    verify: Verify::default(),
+                    verify,
                 };
                 Ok((copy, script))
             }

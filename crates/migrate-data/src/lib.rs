@@ -49,7 +49,6 @@ mod undo;
 mod verify;
 mod worker;
 
-pub use controller::BatchSize;
 pub use kind::DataMigrationKind;
 pub use ledger::Counts;
 pub use migrator::{DataMigrator, DataMigratorBuilder};

@@ -7,7 +7,7 @@ use chrono::Utc;
 use migrate_core::event::Silent;
 use migrate_core::ports::Script;
 use migrate_core::{
-    Cancel, DataMigration, Finding, Reporter, RunId, Scripts, StepContext, StepError,
+    BatchSize, Cancel, DataMigration, Finding, Reporter, RunId, Scripts, StepContext, StepError,
 };
 use migrate_schema::db::{Backend, Database};
 use migrate_schema::own;
@@ -16,6 +16,7 @@ use crate::copy::TableCopy;
 use crate::kind::Parts;
 use crate::ledger::Counts;
 use crate::transform::TransformRegistry;
+use crate::verify::Verify;
 
 /// Copies rows in batches, several at once. Each copy is whole or not at all: one that fails or
 /// is cancelled is taken back, one that succeeds leaves nothing of ours in the database.
@@ -34,8 +35,9 @@ use crate::transform::TransformRegistry;
 #[derive(Clone)]
 pub struct DataMigrator {
     db: Database,
-    batch_size: usize,
+    batch_size: BatchSize,
     max_parallel: usize,
+    verify: Verify,
     scripts: Option<Arc<dyn Scripts>>,
     transforms: TransformRegistry,
     cancel: Cancel,
@@ -54,8 +56,9 @@ impl DataMigrator {
     pub fn new(db: Database, batch_size: usize, max_parallel: usize) -> Self {
         Self {
             db,
-            batch_size,
+            batch_size: BatchSize::Rows(batch_size),
             max_parallel,
+            verify: Verify::default(),
             scripts: None,
             transforms: TransformRegistry::shipped(),
             cancel: Cancel::new(),
@@ -135,6 +138,10 @@ impl DataMigrator {
             transformation_script: script.to_owned(),
             batch_size: self.batch_size,
             parallel_workers: self.max_parallel,
+            verify: Some(self.verify.to_string()),
+            bad_rows: None,
+            quarantine_limit: None,
+            source_url: None,
         };
         let parts = Parts {
             scripts: &*scripts,
@@ -189,7 +196,19 @@ impl DataMigrator {
 impl DataMigratorBuilder {
     /// Rows per batch, at least 1.
     pub fn batch_size(mut self, rows: usize) -> Self {
-        self.made.batch_size = rows;
+        self.made.batch_size = BatchSize::Rows(rows);
+        self
+    }
+
+    /// As many rows per batch as take about half a second.
+    pub fn auto_batch_size(mut self) -> Self {
+        self.made.batch_size = BatchSize::Auto;
+        self
+    }
+
+    /// How much is compared after the copy; everything without it.
+    pub fn verify(mut self, extent: Verify) -> Self {
+        self.made.verify = extent;
         self
     }
 

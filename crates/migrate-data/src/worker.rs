@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use migrate_core::StepContext;
+use migrate_core::{BatchSize, StepContext};
 use migrate_schema::db::{Backend, DbError};
 
 use crate::access;
 use crate::claim;
-use crate::controller::{Controller, Sample};
+use crate::controller::{self, Controller, Sample};
 use crate::keyset::KeyRange;
 use crate::ledger::{Counts, Entry, RangeState};
 use crate::planner::{Cut, cut};
@@ -32,7 +32,7 @@ pub(crate) struct Crew<'a> {
     pub(crate) cx: &'a StepContext,
     pub(crate) meter: Meter<'a>,
     pub(crate) stop: AtomicBool,
-    pub(crate) batch: crate::controller::BatchSize,
+    pub(crate) batch: BatchSize,
     pub(crate) verify: Verify,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Worker<'a> {
 impl Worker<'_> {
     /// Moves ranges until none is left, here or elsewhere.
     pub(crate) async fn copy(&self) -> Result<(), Failed> {
-        let mut controller = self.crew.batch.controller(self.writer.layout.row_bytes);
+        let mut controller = controller::controller(self.crew.batch, self.writer.layout.row_bytes);
         let mut pause = PAUSES.0;
         while !self.crew.stopped() {
             let claimed = claim::claim(
