@@ -37,27 +37,26 @@ impl Statements<'_> {
         };
         let first = qualified("put", &self.layout.conflict[..1]);
         let mut kept = format!(
-            "SELECT {}, {number}, false, CASE WHEN {first} IS NULL THEN {} ELSE {} END FROM old LEFT JOIN put ON {}",
+            "SELECT {}, {number}, false, CASE WHEN {first} IS NULL THEN {} ELSE put._etlrs_hash END FROM old LEFT JOIN put ON {}",
             qualified("old", &columns),
             self.hash("old"),
-            self.hash("put"),
             self.key_equal("put", "old")
         );
-        let fresh = format!(
-            "NOT EXISTS (SELECT 1 FROM old WHERE {})",
-            self.key_equal("old", "put")
-        );
         if self.layout.images == Images::All {
-            kept.push_str(&format!(
-                " UNION ALL SELECT {}, {number}, true, {} FROM put WHERE {fresh}",
-                qualified("put", &columns),
-                self.hash("put")
-            ));
+            let fresh = format!(
+                "NOT EXISTS (SELECT 1 FROM old WHERE {})",
+                self.key_equal("old", "put")
+            );
+            let new = format!(
+                " UNION ALL SELECT {}, {number}, true, put._etlrs_hash FROM put WHERE {fresh}",
+                qualified("put", &columns)
+            );
+            kept.push_str(&new);
         }
         format!(
             "WITH made AS MATERIALIZED ({produced}), \
              old AS MATERIALIZED (SELECT t.* FROM made CROSS JOIN LATERAL (SELECT * FROM {target} AS x WHERE {same} OFFSET 0) AS t), \
-             put AS ({upsert} RETURNING t.*), \
+             put AS ({upsert} RETURNING {returned}), \
              kept AS (INSERT INTO {before} ({columns}, _etlrs_range, _etlrs_new, _etlrs_after) {kept}) \
              SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM put), \
              (SELECT count(*) FROM put JOIN old ON {both}){sums}",
@@ -65,11 +64,28 @@ impl Statements<'_> {
             target = self.target(),
             same = keys("x"),
             upsert = self.upsert(Produced::Query(&made), policy),
+            returned = self.returned(),
             before = self.before(),
             columns = list(&columns),
             both = self.key_equal("put", "old"),
             sums = self.sums_of_what_stands(),
         )
+    }
+
+    /// No more of each written row than is needed: it is kept until the statement ends.
+    fn returned(&self) -> String {
+        let row = self.record("t", &self.layout.outputs);
+        let mut columns = match self.layout.images {
+            Images::Existing => qualified("t", &self.layout.conflict),
+            Images::All => "t.*".to_owned(),
+        };
+        columns += &format!(", {} AS _etlrs_hash", self.hash("t"));
+        if self.layout.sums {
+            columns += &format!(
+                ", hash_record_extended({row}, 0) AS _etlrs_0, hash_record_extended({row}, 1) AS _etlrs_1"
+            );
+        }
+        columns
     }
 
     fn sums_of_what_stands(&self) -> String {
@@ -79,9 +95,8 @@ impl Statements<'_> {
         let outputs = &self.layout.outputs;
         let sum = |seed: u8| {
             format!(
-                "(SELECT coalesce(sum(hash), 0) FROM (SELECT hash_record_extended({}, {seed}) AS hash FROM put \
+                "(SELECT coalesce(sum(hash), 0) FROM (SELECT _etlrs_{seed} AS hash FROM put \
                  UNION ALL SELECT hash_record_extended({}, {seed}) FROM old WHERE NOT EXISTS (SELECT 1 FROM put WHERE {})) AS stands)",
-                self.record("put", outputs),
                 self.record("old", outputs),
                 self.key_equal("put", "old")
             )

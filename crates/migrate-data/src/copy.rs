@@ -158,6 +158,9 @@ impl TableCopy {
         }
         crew.meter.tell();
         cx.check_cancelled()?;
+        self.index_images(layout)
+            .await
+            .map_err(|error| error.into_step_error(what()))?;
         self.prove(&crew, &writer).await?;
         cx.check_cancelled()?;
         self.complete(cx, layout)
@@ -189,6 +192,13 @@ impl TableCopy {
             tx.commit().await?;
         }
         ledger::entries(&self.db, sql).await
+    }
+
+    /// Makes the images findable for comparing and undo.
+    pub(crate) async fn index_images(&self, layout: &Layout) -> Result<(), DbError> {
+        let mut tx = Tx::begin(&self.db).await?;
+        tx.execute(&self.statements(layout).index_images()).await?;
+        tx.commit().await
     }
 
     async fn copy_all(&self, crew: &Crew<'_>, writer: &RangeWriter) -> Result<(), Failed> {

@@ -232,8 +232,6 @@ impl RangeWriter {
         let policy = self.program.on_conflict();
         let plain = fresh || policy == OnConflict::Fail;
         let (read, number) = (job.cut.rows, job.number);
-        let at_once =
-            self.db.backend() == Backend::Postgres && !self.layout.triggers && self.layout.steady();
         if plain && self.layout.images == Images::Existing {
             let from = self
                 .source_of_rows(tx, &job.cut.range, staged, StageScript::No)
@@ -242,7 +240,7 @@ impl RangeWriter {
             self.clear_stage(tx, from).await?;
             return Ok(done);
         }
-        if at_once {
+        if self.sql().at_once() {
             let from = self
                 .source_of_rows(tx, &job.cut.range, staged, StageScript::No)
                 .await?;
@@ -495,7 +493,8 @@ fn key_of(row: &SourceRow<'_>, key: &[String]) -> String {
 pub(crate) fn lazily(tx: &Tx) -> &'static str {
     match tx {
         #[cfg(feature = "postgres")]
-        Tx::Postgres(_) => "SET LOCAL synchronous_commit = off; ",
+        // A batch's rows are kept in memory while its statement runs.
+        Tx::Postgres(_) => "SET LOCAL synchronous_commit = off; SET LOCAL work_mem = '32MB'; ",
         #[cfg(feature = "sqlite")]
         Tx::Sqlite(_) => "",
     }

@@ -94,10 +94,7 @@ impl Statements<'_> {
              batches bigint NOT NULL DEFAULT 0, sum0 {sum}, sum1 {sum}, owner text, lease {moment}){room}",
             self.ledger()
         );
-        let (before, index) = (
-            self.before(),
-            ident(&format!("{}_range", self.layout.before)),
-        );
+        let before = self.before();
         let images = match self.backend {
             // The columns' own types, but none of their constraints or defaults.
             Backend::Postgres => format!(
@@ -112,17 +109,28 @@ impl Statements<'_> {
                 list(&self.column_names())
             ),
         };
-        let keys = list(&self.layout.conflict);
-        let index = match self.backend {
-            Backend::Postgres => {
-                format!("CREATE INDEX IF NOT EXISTS {index} ON {before} (_etlrs_range, {keys})")
-            }
-            Backend::Sqlite => format!(
-                "CREATE INDEX IF NOT EXISTS {} ON {before} (_etlrs_range, {keys})",
-                own::name(Backend::Sqlite, &format!("{}_range", self.layout.before))
-            ),
+        let mut all = vec![ledger, images];
+        if !self.at_once() {
+            all.push(self.index_images());
+        }
+        all
+    }
+
+    /// Whether one statement writes a batch and keeps its images.
+    pub(crate) fn at_once(&self) -> bool {
+        self.backend == Backend::Postgres && !self.layout.triggers && self.layout.steady()
+    }
+
+    /// The index by which images are found. Where a batch is written at once, only comparing and
+    /// undo need it, and it is made when they begin. Idempotent.
+    pub(crate) fn index_images(&self) -> String {
+        let name = format!("{}_range", self.layout.before);
+        let (before, keys) = (self.before(), list(&self.layout.conflict));
+        let name = match self.backend {
+            Backend::Postgres => ident(&name),
+            Backend::Sqlite => own::name(Backend::Sqlite, &name),
         };
-        vec![ledger, images, index]
+        format!("CREATE INDEX IF NOT EXISTS {name} ON {before} (_etlrs_range, {keys})")
     }
 
     /// The statements that drop what is ours. Idempotent.
