@@ -22,7 +22,7 @@ pub(crate) async fn migrate(url: &str) {
         .expect("the rows can be counted");
     let semaphore = Arc::new(Semaphore::new(TASKS));
     let mut tasks = Vec::new();
-    for batch in 0..total.div_euclid(BATCH) + 1 {
+    for batch in 0..=total.div_euclid(BATCH) {
         let (pool, semaphore) = (pool.clone(), semaphore.clone());
         tasks.push(tokio::spawn(async move {
             let _permit = semaphore.acquire().await.expect("it is never closed");

@@ -1,16 +1,14 @@
-//! Rows of the source as cells, and cells into the stage.
+//! Rows of the source on their way through this process, and into the stage.
 
-use migrate_schema::db::{Backend, Database, DbError};
+use futures_util::TryStreamExt as _;
+use migrate_schema::db::{Backend, Database, DbError, DbErrorKind};
 use migrate_schema::quote::ident;
 use sqlx::AssertSqlSafe;
 #[cfg(feature = "sqlite")]
 use sqlx::{Row as _, TypeInfo as _, ValueRef as _};
 
-#[cfg(feature = "postgres")]
-use crate::access::TextRow;
 use crate::access::Tx;
-use crate::keyset::KeyRange;
-use crate::layout::Layout;
+use crate::copy_format::{Wire, decode};
 use crate::statement::{STAGE, Statements};
 use crate::transform::Cell;
 
@@ -21,40 +19,47 @@ pub(crate) struct SourceColumn {
     pub(crate) type_name: String,
 }
 
-/// The rows of a range, in the key's order.
-pub(crate) async fn read(
-    db: &Database,
-    layout: &Layout,
-    columns: &[SourceColumn],
-    range: &KeyRange,
-) -> Result<Vec<Vec<Cell>>, DbError> {
-    let keys = layout.keys(db.backend());
-    let selected = columns.iter().map(|column| selected(db.backend(), column));
-    // Qualified: alone, a name would mean the column of the result, which may be text.
-    let order = layout.key.iter().map(|name| format!("src.{}", ident(name)));
-    let query = format!(
-        "SELECT {} FROM {} AS src WHERE {} ORDER BY {}",
-        selected.collect::<Vec<_>>().join(", "),
-        layout.source_sql(),
-        keys.within(range),
-        order.collect::<Vec<_>>().join(", ")
-    );
+/// Rows that pass through this process.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Passing {
+    /// Each value by itself.
+    Cells(Vec<Vec<Cell>>),
+    /// As PostgreSQL sends and takes them, unopened.
+    Copy(Vec<u8>),
+}
+
+/// How columns cross from a database.
+pub(crate) fn selected(backend: Backend, alias: &str, column: &str, wire: Wire) -> String {
+    let name = format!("{alias}.{}", ident(column));
+    match (backend, wire) {
+        (Backend::Sqlite, _) => name,
+        (Backend::Postgres, Wire::Moment) => format!("({name} AT TIME ZONE 'UTC')::text"),
+        (Backend::Postgres, wire) => format!("CAST({name} AS {})", wire.type_name()),
+    }
+}
+
+/// What a query gives, as it comes.
+pub(crate) async fn read(db: &Database, query: &str) -> Result<Passing, DbError> {
     match db {
         #[cfg(feature = "postgres")]
         Database::Postgres(_) => {
-            let mut tx = Tx::begin(db).await?;
+            let mut tx = Tx::look(db).await?;
             // The text of moments and bytes must not depend on the role's settings.
-            tx.execute("SET LOCAL DateStyle = 'ISO'; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1").await?;
-            let rows = tx.rows(&query).await?;
+            tx.execute(
+                "SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres'; \
+                 SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1",
+            )
+            .await?;
+            let mut bytes = Vec::new();
+            if let Tx::Postgres(connection) = &mut tx {
+                let copy = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
+                let mut stream = connection.copy_out_raw(&copy).await?;
+                while let Some(part) = stream.try_next().await? {
+                    bytes.extend_from_slice(&part);
+                }
+            }
             tx.rollback().await?;
-            let cells = |row: &TextRow| {
-                columns
-                    .iter()
-                    .zip(row)
-                    .map(|(c, v)| from_text(&c.type_name, v.as_deref()))
-                    .collect()
-            };
-            Ok(rows.iter().map(cells).collect())
+            Ok(Passing::Copy(bytes))
         }
         #[cfg(feature = "sqlite")]
         Database::Sqlite(db) => {
@@ -62,46 +67,22 @@ pub(crate) async fn read(
             let rows = sqlx::raw_sql(AssertSqlSafe(query))
                 .fetch_all(&mut *connection)
                 .await?;
-            rows.iter().map(sqlite_cells).collect()
+            let cells = rows.iter().map(sqlite_cells);
+            Ok(Passing::Cells(cells.collect::<Result<_, _>>()?))
         }
     }
 }
 
-fn selected(backend: Backend, column: &SourceColumn) -> String {
-    let name = ident(&column.name);
-    match (backend, column.type_name.as_str()) {
-        (Backend::Postgres, kind)
-            if kind.starts_with("timestamp") && kind.ends_with("with time zone") =>
-        {
-            format!("({name} AT TIME ZONE 'UTC')::text")
+impl Passing {
+    /// The rows opened.
+    pub(crate) fn cells(self, wires: &[Wire]) -> Result<Vec<Vec<Cell>>, DbError> {
+        match self {
+            Self::Cells(rows) => Ok(rows),
+            Self::Copy(bytes) => {
+                decode(&bytes, wires).map_err(|why| DbError::new(DbErrorKind::Other, why))
+            }
         }
-        (Backend::Postgres, _) => format!("{name}::text"),
-        (Backend::Sqlite, _) => name,
     }
-}
-
-#[cfg(feature = "postgres")]
-fn from_text(type_name: &str, value: Option<&str>) -> Cell {
-    let Some(text) = value else { return Cell::Null };
-    let known = match type_name {
-        "smallint" | "integer" | "bigint" => text.parse().ok().map(Cell::Integer),
-        "boolean" => Some(Cell::Bool(text == "true" || text == "t")),
-        "real" | "double precision" => text.parse().ok().map(Cell::Real),
-        "bytea" => text.strip_prefix("\\x").and_then(bytes_of).map(Cell::Bytes),
-        kind if kind.starts_with("timestamp") && kind.ends_with("with time zone") => {
-            Some(Cell::Timestamp(text.to_owned()))
-        }
-        _ => None,
-    };
-    known.unwrap_or_else(|| Cell::Text(text.to_owned()))
-}
-
-#[cfg(feature = "postgres")]
-fn bytes_of(hex: &str) -> Option<Vec<u8>> {
-    let pairs = hex.as_bytes().chunks(2);
-    pairs
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
 }
 
 #[cfg(feature = "sqlite")]
@@ -125,87 +106,40 @@ fn sqlite_cells(row: &sqlx::sqlite::SqliteRow) -> Result<Vec<Cell>, DbError> {
 }
 
 /// Puts rows into the stage, which it creates.
-pub(crate) async fn stage(
-    tx: &mut Tx,
-    sql: Statements<'_>,
-    rows: &[Vec<Cell>],
-) -> Result<(), DbError> {
-    match tx {
+pub(crate) async fn stage(tx: &mut Tx, sql: Statements<'_>, rows: &Passing) -> Result<(), DbError> {
+    match (tx, rows) {
         #[cfg(feature = "postgres")]
-        Tx::Postgres(tx) => stage_postgres(tx, sql, rows).await,
+        (Tx::Postgres(tx), Passing::Copy(bytes)) => stage_postgres(tx, sql, bytes).await,
         #[cfg(feature = "sqlite")]
-        Tx::Sqlite(tx) => stage_sqlite(tx, sql, rows).await,
+        (Tx::Sqlite(tx), Passing::Cells(rows)) => stage_sqlite(tx, sql, rows).await,
+        _ => Err(DbError::new(
+            DbErrorKind::Other,
+            "rows came in a form that the target does not take",
+        )),
     }
 }
 
+/// A session keeps its stage, emptied by each commit: making one for every batch would leave
+/// dead rows in the server's catalog.
 #[cfg(feature = "postgres")]
 async fn stage_postgres(
     tx: &mut sqlx::PgConnection,
     sql: Statements<'_>,
-    rows: &[Vec<Cell>],
+    bytes: &[u8],
 ) -> Result<(), DbError> {
-    let outputs = &sql.layout.outputs;
-    let place = |at: usize| format!("${}::text[]", at + 1);
-    let value = |at: usize, name: &String| {
-        format!("v{at}::{} AS {}", sql.layout.type_of(name), ident(name))
-    };
-    let create = format!(
-        "CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA",
-        ident(STAGE),
-        outputs
-            .iter()
-            .map(|name| ident(name))
-            .collect::<Vec<_>>()
-            .join(", "),
-        sql.layout.target_sql()
-    );
-    sqlx::raw_sql(AssertSqlSafe(create))
+    /// What is sent at once.
+    const PART: usize = 1 << 20;
+
+    sqlx::raw_sql(AssertSqlSafe(sql.create_copied()))
         .execute(&mut *tx)
         .await?;
-    let fill = format!(
-        "INSERT INTO {} SELECT {} FROM unnest({}) AS made({})",
-        sql.stage(),
-        outputs
-            .iter()
-            .enumerate()
-            .map(|(at, name)| value(at, name))
-            .collect::<Vec<_>>()
-            .join(", "),
-        (0..outputs.len()).map(place).collect::<Vec<_>>().join(", "),
-        (0..outputs.len())
-            .map(|at| format!("v{at}"))
-            .collect::<Vec<_>>()
-            .join(", "),
-    );
-    let mut query = sqlx::query(AssertSqlSafe(fill)).persistent(false);
-    for (at, name) in outputs.iter().enumerate() {
-        let with_zone = sql.layout.type_of(name).ends_with("with time zone");
-        let column: Vec<Option<String>> = rows
-            .iter()
-            .map(|row| to_text(&row[at], with_zone))
-            .collect();
-        query = query.bind(column);
+    let copy = format!("COPY {} FROM STDIN (FORMAT binary)", sql.copied());
+    let mut sink = tx.copy_in_raw(&copy).await?;
+    for part in bytes.chunks(PART) {
+        sink.send(part).await?;
     }
-    query.execute(tx).await?;
+    sink.finish().await?;
     Ok(())
-}
-
-#[cfg(feature = "postgres")]
-fn to_text(cell: &Cell, with_zone: bool) -> Option<String> {
-    Some(match cell {
-        Cell::Null => return None,
-        Cell::Bool(value) => value.to_string(),
-        Cell::Integer(value) => value.to_string(),
-        Cell::Real(value) => value.to_string(),
-        Cell::Bytes(bytes) => format!("\\x{}", crate::hex::hex(bytes)),
-        Cell::Timestamp(value) if with_zone && !value.contains("infinity") => {
-            match value.strip_suffix(" BC") {
-                Some(before) => format!("{before}+00 BC"),
-                None => format!("{value}+00"),
-            }
-        }
-        Cell::Text(value) | Cell::Timestamp(value) => value.clone(),
-    })
 }
 
 #[cfg(feature = "sqlite")]

@@ -30,6 +30,8 @@ const COUNTED: u64 = 5_000_000;
 #[derive(Clone)]
 pub(crate) struct TableCopy {
     pub(crate) db: Database,
+    /// Where the source is, if it is not there.
+    pub(crate) elsewhere: Option<Database>,
     pub(crate) source: TableName,
     pub(crate) target: TableName,
     pub(crate) program: Program,
@@ -42,6 +44,7 @@ impl TableCopy {
     pub(crate) async fn inspect(&self) -> Result<Inspection, StepError> {
         let inspector = Inspector {
             db: &self.db,
+            elsewhere: self.elsewhere.as_ref(),
             source: &self.source,
             target: &self.target,
             program: &self.program,
@@ -62,6 +65,11 @@ impl TableCopy {
         Err(error)
     }
 
+    /// Where the source is.
+    pub(crate) fn at_source(&self) -> &Database {
+        self.elsewhere.as_ref().unwrap_or(&self.db)
+    }
+
     pub(crate) fn statements<'a>(&self, layout: &'a Layout) -> Statements<'a> {
         Statements {
             backend: self.db.backend(),
@@ -71,12 +79,12 @@ impl TableCopy {
 
     /// Rows of the source: counted, or estimated where counting would take long.
     pub(crate) async fn source_rows(&self) -> Result<u64, DbError> {
-        let estimate = catalog::row_estimate(&self.db, &self.source).await?;
+        let estimate = catalog::row_estimate(self.at_source(), &self.source).await?;
         if estimate > COUNTED {
             return Ok(estimate);
         }
         access::count(
-            &self.db,
+            self.at_source(),
             &format!("SELECT count(*) FROM {}", self.source.sql()),
         )
         .await
@@ -84,7 +92,7 @@ impl TableCopy {
 
     /// Bytes of a row of the source on average, with what its indexes take.
     async fn row_bytes(&self, rows: u64) -> Result<u64, DbError> {
-        let bytes = catalog::table_bytes(&self.db, &self.source).await?;
+        let bytes = catalog::table_bytes(self.at_source(), &self.source).await?;
         Ok(bytes.div_ceil(rows.max(1)).max(1))
     }
 
@@ -175,8 +183,11 @@ impl TableCopy {
         let sql = self.statements(layout);
         if ledger::entries(&self.db, sql).await?.is_empty() {
             let planner = Planner {
-                db: &self.db,
-                sql,
+                db: self.at_source(),
+                sql: Statements {
+                    backend: self.at_source().backend(),
+                    layout,
+                },
                 batch: controller::first(self.batch),
                 workers: self.lanes() as u64,
             };
@@ -263,7 +274,7 @@ impl TableCopy {
     }
 
     pub(crate) async fn writer(&self, layout: &Layout) -> Result<RangeWriter, StepError> {
-        let columns = catalog::table_columns(&self.db, &self.source).await;
+        let columns = catalog::table_columns(self.at_source(), &self.source).await;
         let columns = columns
             .map_err(|error| error.into_step_error(format!("can't look at {}", self.source)))?;
         let columns = columns.into_iter().map(|c| crate::cells::SourceColumn {
@@ -272,6 +283,7 @@ impl TableCopy {
         });
         Ok(RangeWriter {
             db: self.db.clone(),
+            elsewhere: self.elsewhere.clone(),
             layout: Arc::new(layout.clone()),
             program: self.program.clone(),
             source_columns: Arc::new(columns.collect()),
@@ -284,7 +296,7 @@ impl TableCopy {
     /// transforms, which read and compute outside the transaction, gain from more.
     fn lanes(&self) -> usize {
         match (self.db.backend(), &self.program) {
-            (Backend::Sqlite, Program::Sql(_)) => 1,
+            (Backend::Sqlite, Program::Sql(_)) if self.elsewhere.is_none() => 1,
             _ => self.workers,
         }
     }

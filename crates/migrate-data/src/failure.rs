@@ -37,8 +37,11 @@ pub(crate) async fn narrowed(
         if let RangeError::Row { key, reason } = &error {
             return Ok(bad_row(writer, key, reason));
         }
-        let rows = crate::access::count(&writer.db, &writer.sql().count_source(&range)).await?;
-        let Some((lower, upper)) = halves(&writer.db, writer.sql(), &range, rows).await? else {
+        let rows = crate::access::count(writer.source(), &writer.source_sql().count_source(&range))
+            .await?;
+        let Some((lower, upper)) =
+            halves(writer.source(), writer.source_sql(), &range, rows).await?
+        else {
             let key = range.upto.as_ref().map_or_else(
                 || range.named(&writer.layout.key),
                 |key| key.named(&writer.layout.key),
@@ -48,7 +51,11 @@ pub(crate) async fn narrowed(
         let mut failed = None;
         for half in [lower, upper] {
             let cut = Cut {
-                rows: crate::access::count(&writer.db, &writer.sql().count_source(&half)).await?,
+                rows: crate::access::count(
+                    writer.source(),
+                    &writer.source_sql().count_source(&half),
+                )
+                .await?,
                 range: half.clone(),
             };
             let trial = Job {

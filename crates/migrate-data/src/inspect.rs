@@ -29,12 +29,19 @@ pub(crate) struct Inspection {
 /// What is to be looked at.
 pub(crate) struct Inspector<'a> {
     pub(crate) db: &'a Database,
+    /// Where the source is, if it is not there.
+    pub(crate) elsewhere: Option<&'a Database>,
     pub(crate) source: &'a TableName,
     pub(crate) target: &'a TableName,
     pub(crate) program: &'a Program,
 }
 
 impl Inspector<'_> {
+    /// Where the source is.
+    fn at_source(&self) -> &Database {
+        self.elsewhere.unwrap_or(self.db)
+    }
+
     pub(crate) async fn inspect(&self) -> Result<Inspection, StepError> {
         let failed = |error: DbError| {
             error.into_step_error(format!("can't look at {} and {}", self.source, self.target))
@@ -43,7 +50,7 @@ impl Inspector<'_> {
     }
 
     async fn look(&self) -> Result<Inspection, DbError> {
-        let source = catalog::table_columns(self.db, self.source).await?;
+        let source = catalog::table_columns(self.at_source(), self.source).await?;
         let target = catalog::table_columns(self.db, self.target).await?;
         let mut obstacles = Vec::new();
         for (table, columns) in [(self.source, &source), (self.target, &target)] {
@@ -116,7 +123,12 @@ impl Inspector<'_> {
     }
 
     async fn no_table(&self, table: &TableName) -> Result<Obstacle, DbError> {
-        let known = catalog::user_tables(self.db).await?;
+        let db = if table == self.source {
+            self.at_source()
+        } else {
+            self.db
+        };
+        let known = catalog::user_tables(db).await?;
         let known: Vec<String> = known.iter().take(20).map(ToString::to_string).collect();
         let finding = Finding::error("data.no-table", format!("there is no table {table}"));
         let hint = if known.is_empty() {
@@ -139,7 +151,7 @@ impl Inspector<'_> {
         if columns.is_empty() {
             return Ok((Vec::new(), false));
         }
-        let keys = catalog::unique_keys(self.db, self.source).await?;
+        let keys = catalog::unique_keys(self.at_source(), self.source).await?;
         if let Some(key) = keys.into_iter().next() {
             return Ok((key.columns, false));
         }
@@ -160,7 +172,7 @@ impl Inspector<'_> {
 
     /// What tells the places of rows of a plain table without a key: `ctid`, or SQLite's rowid.
     async fn place(&self, columns: &[Column]) -> Result<Option<String>, DbError> {
-        match self.db.backend() {
+        match self.at_source().backend() {
             Backend::Postgres => Ok(self
                 .is_of_kind("'r', 'm'")
                 .await?
@@ -170,7 +182,7 @@ impl Inspector<'_> {
                     "SELECT 1 FROM pragma_table_list WHERE name = {} AND type = 'table' AND wr = 0",
                     literal(self.source.table())
                 );
-                let plain = !access::rows(self.db, &query).await?.is_empty();
+                let plain = !access::rows(self.at_source(), &query).await?.is_empty();
                 let free = ["rowid", "_rowid_", "oid"]
                     .into_iter()
                     .find(|name| !columns.iter().any(|c| c.name.eq_ignore_ascii_case(name)));
@@ -181,7 +193,7 @@ impl Inspector<'_> {
 
     /// Whether pages of the source can be sampled.
     async fn is_sampled(&self) -> Result<bool, DbError> {
-        match self.db.backend() {
+        match self.at_source().backend() {
             Backend::Postgres => self.is_of_kind("'r', 'm', 'p'").await,
             Backend::Sqlite => Ok(false),
         }
@@ -192,7 +204,7 @@ impl Inspector<'_> {
             "SELECT 1 FROM pg_class WHERE oid = to_regclass({}) AND relkind IN ({kinds})",
             literal(&self.source.sql())
         );
-        Ok(!access::rows(self.db, &query).await?.is_empty())
+        Ok(!access::rows(self.at_source(), &query).await?.is_empty())
     }
 
     /// Whether the target, or a part of it, has triggers of the user's.
@@ -220,7 +232,7 @@ impl Inspector<'_> {
             Program::Sql(script) => script,
         };
         let query = with_batch("*", &script.select, &self.source.sql(), " WHERE 1 = 0");
-        let names = match access::columns_of(self.db, &query).await {
+        let names = match access::columns_of(self.at_source(), &query).await {
             Ok(names) => names,
             Err(error) if is_of_the_statement(&error) => {
                 let finding = Finding::error(
@@ -383,6 +395,11 @@ impl Inspector<'_> {
             backend: self.db.backend(),
             layout,
         };
+        if let Some(db) = self.elsewhere {
+            let whole = with_batch(&sql.outputs(), &script.select, &self.source.sql(), "");
+            access::try_plan(db, &whole).await?;
+            return Ok(None);
+        }
         // A key is not needed to see whether columns and types fit: the whole source stands for a batch.
         let whole = with_batch(&sql.outputs(), &script.select, &self.source.sql(), "");
         let statement = sql.upsert(Produced::Query(&whole), &self.program.on_conflict());

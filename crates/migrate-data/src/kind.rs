@@ -6,7 +6,7 @@ use migrate_core::{
     BatchSize, CommandLine, DataMigration, Finding, MigrationStep, Scripts, Step, StepKind,
     StepSite, StepType, Undoable,
 };
-use migrate_schema::db::{Backend, Database};
+use migrate_schema::db::{Backend, Database, DatabaseUrl};
 use migrate_schema::quote::TableName;
 use migrate_schema::script::find;
 
@@ -26,7 +26,11 @@ pub struct DataMigrationKind {
     db: Database,
     scripts: Arc<dyn Scripts>,
     transforms: TransformRegistry,
+    named_urls: Option<NamedUrls>,
 }
+
+/// Finds the URL that `env:NAME` stands for; a library reads no environment itself.
+pub type NamedUrls = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 impl DataMigrationKind {
     /// The kind for a database, with where its scripts are found and the Rust transforms there are.
@@ -35,7 +39,38 @@ impl DataMigrationKind {
             db,
             scripts,
             transforms,
+            named_urls: None,
         }
+    }
+
+    /// Lets plans say `env:NAME` for a `source_url`, so that no password stands in them.
+    #[must_use]
+    pub fn with_named_urls(mut self, named: NamedUrls) -> Self {
+        self.named_urls = Some(named);
+        self
+    }
+
+    fn source_url(&self, written: &str) -> Result<DatabaseUrl, Finding> {
+        let finding = |message: String| {
+            Finding::error("data.source-url", message)
+                .at("/source_url")
+                .hint("write a URL without a password, or env:NAME for the variable that holds one")
+        };
+        let url = match written.strip_prefix("env:") {
+            Some(name) => self
+                .named_urls
+                .as_ref()
+                .and_then(|find| find(name))
+                .ok_or_else(|| finding(format!("source_url: there is no variable {name}")))?,
+            None => written.to_owned(),
+        };
+        let url: DatabaseUrl = url
+            .parse()
+            .map_err(|error| finding(format!("source_url: {error}")))?;
+        if url.password().is_some() && !written.starts_with("env:") {
+            return Err(finding("source_url holds a password".to_owned()));
+        }
+        Ok(url)
     }
 }
 
@@ -54,19 +89,27 @@ impl StepKind for DataMigrationKind {
                 Finding::error("data.missing", "a DataMigration step needs data_migration");
             return Err(vec![finding.hint("give source_table, target_table, transformation_script, batch_size and parallel_workers")]);
         };
-        let parts = Parts {
-            scripts: &*self.scripts,
-            transforms: &self.transforms,
-        };
-        let (copy, script) = parts.build(&self.db, data).map_err(|findings| {
+        let deeper = |findings: Vec<Finding>| -> Vec<Finding> {
             let deeper = |mut finding: Finding| {
                 finding.pointer = format!("/data_migration{}", finding.pointer);
                 finding
             };
-            findings.into_iter().map(deeper).collect::<Vec<_>>()
-        })?;
+            findings.into_iter().map(deeper).collect()
+        };
+        let source_url = match &data.source_url {
+            Some(written) => Some(self.source_url(written).map_err(|f| deeper(vec![f]))?),
+            None => None,
+        };
+        let parts = Parts {
+            scripts: &*self.scripts,
+            transforms: &self.transforms,
+            elsewhere: source_url.as_ref().map(DatabaseUrl::backend),
+        };
+        let (copy, script) = parts.build(&self.db, data).map_err(deeper)?;
         Ok(Box::new(DataStep {
             copy,
+            source_url,
+            opened: tokio::sync::OnceCell::new(),
             script,
             undo: if spec.can_rollback {
                 Undoable::Yes
@@ -112,6 +155,8 @@ impl DataMigrationKind {
 pub(crate) struct Parts<'a> {
     pub(crate) scripts: &'a dyn Scripts,
     pub(crate) transforms: &'a TransformRegistry,
+    /// What database the source is in, if it is not where the target is.
+    pub(crate) elsewhere: Option<Backend>,
 }
 
 impl Parts<'_> {
@@ -139,7 +184,7 @@ impl Parts<'_> {
         }
         let source = table(&data.source_table, "source_table", &mut findings);
         let target = table(&data.target_table, "target_table", &mut findings);
-        if source.is_some() && source == target {
+        if source.is_some() && source == target && self.elsewhere.is_none() {
             let message = format!("{} is both source and target", data.source_table);
             findings.push(
                 Finding::error("data.same-table", message)
@@ -153,7 +198,8 @@ impl Parts<'_> {
             None
         });
         let verify = verify.unwrap_or_default();
-        let program = match self.program(db.backend(), &data.transformation_script) {
+        let at_source = self.elsewhere.unwrap_or(db.backend());
+        let program = match self.program(at_source, &data.transformation_script) {
             Ok(program) => Some(program),
             Err(finding) => {
                 findings.push(finding.at("/transformation_script"));
@@ -164,6 +210,7 @@ impl Parts<'_> {
             (Some(source), Some(target), Some((program, script))) if findings.is_empty() => {
                 let copy = TableCopy {
                     db: db.clone(),
+                    elsewhere: None,
                     source,
                     target,
                     program,

@@ -5,6 +5,7 @@ use migrate_schema::quote::{TableName, ident};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::copy_format::Wire;
 use crate::keyset::KeyColumns;
 
 /// A column of the target.
@@ -93,10 +94,40 @@ impl Layout {
             .all(|column| is_steady(&column.type_name))
     }
 
+    /// How the produced columns cross into the target.
+    pub(crate) fn wires(&self, target: Backend) -> Vec<(String, Wire)> {
+        let wire = |name: &String| {
+            let kind = self.type_of(name);
+            let wire = match target {
+                Backend::Postgres => Wire::of(kind),
+                Backend::Sqlite => affine(kind),
+            };
+            (name.clone(), wire)
+        };
+        self.outputs.iter().map(wire).collect()
+    }
+
     /// The type of a column of the target.
     pub(crate) fn type_of(&self, column: &str) -> &str {
         let found = self.columns.iter().find(|c| c.name == column);
         found.map_or("text", |column| column.type_name.as_str())
+    }
+}
+
+/// What a column of SQLite prefers to hold: <https://sqlite.org/datatype3.html>, 3.1.
+fn affine(type_name: &str) -> Wire {
+    let kind = type_name.to_uppercase();
+    let has = |parts: &[&str]| parts.iter().any(|part| kind.contains(part));
+    if has(&["INT"]) {
+        Wire::Int8
+    } else if has(&["CHAR", "CLOB", "TEXT"]) {
+        Wire::Text
+    } else if has(&["BLOB"]) {
+        Wire::Bytes
+    } else if has(&["REAL", "FLOA", "DOUB"]) {
+        Wire::Float8
+    } else {
+        Wire::Text
     }
 }
 

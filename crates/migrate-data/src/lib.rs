@@ -4,9 +4,15 @@
 //! written in one transaction together with its row in the ledger, and with the images of the
 //! rows that it overwrites, so that it can go on after any interruption and be taken back.
 //!
+//! All ranges are planned before anything is copied, and stand in a ledger in the target's
+//! database, a row each. Workers claim them there, so that any number of processes can take part.
+//! What was written is compared with what the transform gives, computed a second time.
+//!
 //! Reading order: [`transform`] (what turns a row into a row), [`script`](self) headers (below),
-//! `keyset` and `planner` (which rows make a batch), `statement` (all SQL), `range` (one batch),
-//! `copy` (all of them), `undo`, then [`kind`] and [`migrator`] (the two ways in).
+//! `keyset` and `planner` (which rows make a range), `ledger` and `claim` (who does which),
+//! `controller` (how large batches are), `statement` (all SQL), `range` (one batch), `cells`,
+//! `copy_format` and `work` (rows that pass through this process), `worker`, `verify`, `copy`
+//! (all of it), `undo`, then [`kind`] and [`migrator`] (the two ways in).
 //!
 //! A transformation script is one SELECT over the relation `batch`, which holds the rows of one
 //! batch with the source's columns. What it gives goes into the target by column name. A comment
@@ -15,8 +21,9 @@
 //! one, all produced columns but the key are updated. Rows that are right already are not written.
 //!
 //! Invariants:
-//! - No query skips rows by counting them: the next batch begins above the last key of the one before.
-//! - Of every batch, rows read = inserted + updated + unchanged, or it is not committed.
+//! - No batch skips rows by counting them: it begins above the last key of the one before.
+//! - Of every batch, rows read = inserted + updated + unchanged + quarantined, or it is not committed.
+//! - A batch, its images and its range's row in the ledger commit together or not at all.
 //! - A row's content never reaches an error; its key does.
 //! - Nothing is left to be done outside a transaction that checks the run's fence.
 
@@ -27,6 +34,7 @@ mod claim;
 mod compare;
 mod controller;
 mod copy;
+mod copy_format;
 mod failure;
 mod hex;
 mod inspect;
@@ -47,9 +55,10 @@ pub mod transform;
 mod triggers;
 mod undo;
 mod verify;
+mod work;
 mod worker;
 
-pub use kind::DataMigrationKind;
+pub use kind::{DataMigrationKind, NamedUrls};
 pub use ledger::Counts;
 pub use migrator::{DataMigrator, DataMigratorBuilder};
 pub use pipelines::{TransformConfig, transform_config};

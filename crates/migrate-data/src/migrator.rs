@@ -35,6 +35,7 @@ use crate::verify::Verify;
 #[derive(Clone)]
 pub struct DataMigrator {
     db: Database,
+    source: Option<Database>,
     batch_size: BatchSize,
     max_parallel: usize,
     verify: Verify,
@@ -56,6 +57,7 @@ impl DataMigrator {
     pub fn new(db: Database, batch_size: usize, max_parallel: usize) -> Self {
         Self {
             db,
+            source: None,
             batch_size: BatchSize::Rows(batch_size),
             max_parallel,
             verify: Verify::default(),
@@ -146,10 +148,14 @@ impl DataMigrator {
         let parts = Parts {
             scripts: &*scripts,
             transforms: &self.transforms,
+            elsewhere: self.source.as_ref().map(Database::backend),
         };
         parts
             .build(&self.db, &data)
-            .map(|(copy, _)| copy)
+            .map(|(copy, _)| TableCopy {
+                elsewhere: self.source.clone(),
+                ..copy
+            })
             .map_err(|findings| {
                 let mut messages = findings.iter().map(|finding| finding.message.clone());
                 let mut error = StepError::failed(messages.next().unwrap_or_default());
@@ -209,6 +215,13 @@ impl DataMigratorBuilder {
     /// How much is compared after the copy; everything without it.
     pub fn verify(mut self, extent: Verify) -> Self {
         self.made.verify = extent;
+        self
+    }
+
+    /// Where the source tables are, if that is another database. Rows then pass through this
+    /// process; a script runs where the source is.
+    pub fn source(mut self, db: Database) -> Self {
+        self.made.source = Some(db);
         self
     }
 

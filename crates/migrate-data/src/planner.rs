@@ -182,7 +182,7 @@ pub(crate) async fn halves(
     if rows < 2 {
         return Ok(None);
     }
-    let Some(cut) = cut(db, sql, range, rows / 2).await? else {
+    let Some(cut) = cut(db, sql, range, &sql.boundary(range, rows / 2)).await? else {
         return Ok(None);
     };
     let upper = KeyRange {
@@ -200,14 +200,14 @@ pub(crate) struct Cut {
     pub(crate) rows: u64,
 }
 
-/// Cuts the next batch off a range; none if it holds no row.
+/// Cuts what a boundary query gives off a range; none if it holds no row.
 pub(crate) async fn cut(
     db: &Database,
     sql: Statements<'_>,
     range: &KeyRange,
-    most: u64,
+    query: &str,
 ) -> Result<Option<Cut>, DbError> {
-    let found = access::rows(db, &sql.boundary(range, most)).await?;
+    let found = access::rows(db, query).await?;
     let Some((rows, key)) = found.first().and_then(|row| row.split_first()) else {
         return Ok(None);
     };

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use migrate_schema::db::{Backend, Database, DbError, DbErrorKind};
 
 use crate::access::Tx;
-use crate::cells::{self, SourceColumn};
+use crate::cells::{self, Passing, SourceColumn};
 use crate::claim::Advance;
-use crate::keyset::{Key, KeyPart, KeyRange};
+use crate::keyset::KeyRange;
 use crate::layout::{Images, Layout};
 use crate::ledger::{Counts, RangeState, RowSum};
-use crate::planner::Cut;
+use crate::planner::{self, Cut};
 use crate::script::SqlScript;
 use crate::statement::{Produced, STAGE, Statements};
-use crate::transform::{Cell, OnConflict, Repeatable, RowTransform, SourceRow};
+use crate::transform::{OnConflict, Repeatable, RowTransform};
+use crate::work::Work;
 
 /// What turns the rows of the source into rows of the target.
 #[derive(Clone)]
@@ -87,6 +88,8 @@ type Done = (Counts, Option<RowSum>);
 #[derive(Clone)]
 pub(crate) struct RangeWriter {
     pub(crate) db: Database,
+    /// Where the source is, if it is not there.
+    pub(crate) elsewhere: Option<Database>,
     pub(crate) layout: Arc<Layout>,
     pub(crate) program: Program,
     pub(crate) source_columns: Arc<Vec<SourceColumn>>,
@@ -102,6 +105,35 @@ impl RangeWriter {
             backend: self.db.backend(),
             layout: &self.layout,
         }
+    }
+
+    /// Where the source is.
+    pub(crate) fn source(&self) -> &Database {
+        self.elsewhere.as_ref().unwrap_or(&self.db)
+    }
+
+    /// Statements for where the source is.
+    pub(crate) fn source_sql(&self) -> Statements<'_> {
+        Statements {
+            backend: self.source().backend(),
+            layout: &self.layout,
+        }
+    }
+
+    /// Whether rows pass through this process.
+    pub(crate) fn through_here(&self) -> bool {
+        self.elsewhere.is_some() || matches!(self.program, Program::Rust(_))
+    }
+
+    /// Cuts the next batch off a range: by rows, and by bytes where they pass through here.
+    pub(crate) async fn cut(&self, rest: &KeyRange, rows: u64) -> Result<Option<Cut>, DbError> {
+        let sql = self.source_sql();
+        let query = if self.through_here() {
+            sql.boundary_by_bytes(rest, (rows, BYTES_HERE), &self.source_columns)
+        } else {
+            sql.boundary(rest, rows)
+        };
+        planner::cut(self.source(), sql, rest, &query).await
     }
 
     /// The same writer under another name.
@@ -120,7 +152,7 @@ impl RangeWriter {
         let mut fresh = self.layout.target_was_empty;
         let mut tries = 1;
         loop {
-            match self.attempt(job, staged.as_deref(), fresh).await {
+            match self.attempt(job, staged.as_ref(), fresh).await {
                 // A key is there although the target was empty: somebody wrote, or the script
                 // gives a key twice. The careful way decides.
                 Err(RangeError::Db(error)) if fresh && error.kind == DbErrorKind::Constraint => {
@@ -138,7 +170,7 @@ impl RangeWriter {
     async fn attempt(
         &self,
         job: Job<'_>,
-        staged: Option<&[Vec<Cell>]>,
+        staged: Option<&Passing>,
         fresh: bool,
     ) -> Result<Counts, RangeError> {
         let _turn = match self.db.backend() {
@@ -164,7 +196,7 @@ impl RangeWriter {
         &self,
         tx: &mut Tx,
         job: Job<'_>,
-        staged: Option<&[Vec<Cell>]>,
+        staged: Option<&Passing>,
         fresh: bool,
     ) -> Result<Done, RangeError> {
         if let Keep::Commit(_) = job.keep {
@@ -226,7 +258,7 @@ impl RangeWriter {
         &self,
         tx: &mut Tx,
         job: Job<'_>,
-        staged: Option<&[Vec<Cell>]>,
+        staged: Option<&Passing>,
         fresh: bool,
     ) -> Result<Done, RangeError> {
         let policy = self.program.on_conflict();
@@ -273,7 +305,11 @@ impl RangeWriter {
         Ok(done)
     }
 
-    async fn clear_stage(&self, tx: &mut Tx, from: Produced<'_>) -> Result<(), RangeError> {
+    pub(crate) async fn clear_stage(
+        &self,
+        tx: &mut Tx,
+        from: Produced<'_>,
+    ) -> Result<(), RangeError> {
         if self.db.backend() == Backend::Sqlite && matches!(from, Produced::Stage) {
             tx.execute(&format!("DROP TABLE {}", self.sql().stage()))
                 .await?;
@@ -286,26 +322,40 @@ impl RangeWriter {
         &'a self,
         tx: &mut Tx,
         range: &'a KeyRange,
-        staged: Option<&[Vec<Cell>]>,
+        staged: Option<&Passing>,
         script_too: StageScript,
     ) -> Result<Produced<'a>, RangeError> {
-        match (&self.program, staged) {
-            (Program::Sql(script), _) => {
-                let from = Produced::Script {
-                    select: &script.select,
-                    range,
-                };
-                if script_too == StageScript::No {
-                    return Ok(from);
-                }
-                tx.execute(&self.sql().stage_script(from)).await?;
-            }
-            (Program::Rust(_), Some(rows)) => cells::stage(tx, self.sql(), rows).await?,
-            (Program::Rust(_), None) => {
-                return Err(RangeError::Panic(format!("nothing was put into {STAGE}")));
-            }
+        if staged.is_some() {
+            return self.staged(tx, staged).await;
         }
+        let Program::Sql(script) = &self.program else {
+            return Err(RangeError::Panic(format!("nothing was put into {STAGE}")));
+        };
+        let from = Produced::Script {
+            select: &script.select,
+            range,
+        };
+        if script_too == StageScript::No {
+            return Ok(from);
+        }
+        tx.execute(&self.sql().stage_script(from)).await?;
         Ok(Produced::Stage)
+    }
+
+    /// Puts rows of this process where statements can take them from.
+    pub(crate) async fn staged<'a>(
+        &self,
+        tx: &mut Tx,
+        rows: Option<&Passing>,
+    ) -> Result<Produced<'a>, RangeError> {
+        let Some(rows) = rows else {
+            return Err(RangeError::Panic(format!("nothing was put into {STAGE}")));
+        };
+        cells::stage(tx, self.sql(), rows).await?;
+        Ok(match self.db.backend() {
+            Backend::Postgres => Produced::Copied,
+            Backend::Sqlite => Produced::Stage,
+        })
     }
 
     async fn insert(&self, tx: &mut Tx, read: u64, from: Produced<'_>) -> Result<Done, RangeError> {
@@ -406,27 +456,42 @@ impl RangeWriter {
         )))
     }
 
-    /// The rows of a range as a Rust transform gives them; none for a script.
+    /// The produced rows of a range, where they pass through this process.
     pub(crate) async fn transformed(
         &self,
         range: &KeyRange,
-    ) -> Result<Option<Vec<Vec<Cell>>>, RangeError> {
-        let Program::Rust(transform) = &self.program else {
+    ) -> Result<Option<Passing>, RangeError> {
+        if !self.through_here() {
             return Ok(None);
+        }
+        let work = Work {
+            program: self.program.clone(),
+            columns: Arc::clone(&self.source_columns),
+            layout: Arc::clone(&self.layout),
+            target: self.db.backend(),
+            outputs: self.layout.wires(self.db.backend()),
         };
-        let rows = cells::read(&self.db, &self.layout, &self.source_columns, range).await?;
-        let (transform, columns, layout) = (
-            Arc::clone(transform),
-            Arc::clone(&self.source_columns),
-            Arc::clone(&self.layout),
-        );
-        let work = move || transform_rows(&*transform, &columns, &layout, &rows);
-        match tokio::task::spawn_blocking(work).await {
+        let query = match &self.program {
+            Program::Sql(script) => {
+                let from = Produced::Script {
+                    select: &script.select,
+                    range,
+                };
+                self.source_sql().crossing(from, &work.outputs)
+            }
+            Program::Rust(_) => self.source_sql().source_rows(&self.source_columns, range),
+        };
+        let read = cells::read(self.source(), &query).await?;
+        // Opening, transforming and packing take a core: not one that drives connections.
+        match tokio::task::spawn_blocking(move || work.done(read)).await {
             Ok(rows) => rows.map(Some),
             Err(error) => Err(RangeError::Panic(error.to_string())),
         }
     }
 }
+
+/// How many bytes of rows pass through this process at once for each worker.
+const BYTES_HERE: u64 = 4 << 20;
 
 /// Whether a script's rows are computed into the stage before they are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -446,46 +511,6 @@ fn figures<const N: usize>(rows: &[crate::access::TextRow]) -> Result<[String; N
 fn number_of(text: &str) -> Result<u64, RangeError> {
     text.parse()
         .map_err(|_| RangeError::Counts(format!("{text:?} is no count")))
-}
-
-fn transform_rows(
-    transform: &dyn RowTransform,
-    columns: &[SourceColumn],
-    layout: &Layout,
-    rows: &[Vec<Cell>],
-) -> Result<Vec<Vec<Cell>>, RangeError> {
-    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-    let expected = layout.outputs.len();
-    let one = |cells: &Vec<Cell>| {
-        let row = SourceRow::new(&names, cells);
-        let made = transform.transform(&row).and_then(|made| {
-            let enough = made.len() == expected;
-            enough.then_some(made).ok_or_else(|| {
-                "the transform gives another number of values than of columns".to_owned()
-            })
-        });
-        made.map_err(|reason| RangeError::Row {
-            key: key_of(&row, &layout.key),
-            reason,
-        })
-    };
-    rows.iter().map(one).collect()
-}
-
-fn key_of(row: &SourceRow<'_>, key: &[String]) -> String {
-    let part = |name: &String| match row.get(name) {
-        Ok(Cell::Integer(number)) => KeyPart::Integer(*number),
-        Ok(Cell::Text(text) | Cell::Timestamp(text)) => KeyPart::Text(text.clone()),
-        Ok(Cell::Real(number)) => KeyPart::Real {
-            real: number.to_string(),
-        },
-        Ok(Cell::Bytes(bytes)) => KeyPart::Blob {
-            blob: crate::hex::hex(bytes),
-        },
-        Ok(Cell::Bool(value)) => KeyPart::Text(value.to_string()),
-        Ok(Cell::Null) | Err(_) => KeyPart::Text("?".to_owned()),
-    };
-    Key(key.iter().map(part).collect()).named(key)
 }
 
 /// What makes a commit not wait for the disk. Rows and ledger are lost together if the server

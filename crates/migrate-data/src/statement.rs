@@ -4,6 +4,8 @@ use migrate_schema::db::Backend;
 use migrate_schema::own;
 use migrate_schema::quote::ident;
 
+use crate::cells::SourceColumn;
+use crate::copy_format::Wire;
 use crate::keyset::{Key, KeyRange};
 use crate::layout::{Layout, plainly_equal};
 use crate::transform::OnConflict;
@@ -21,6 +23,8 @@ pub(crate) enum Produced<'a> {
     },
     /// From the stage, a temporary table that holds them.
     Stage,
+    /// From the table that rows of this process were copied into.
+    Copied,
     /// From a query as it is.
     Query(&'a str),
 }
@@ -234,8 +238,121 @@ impl Statements<'_> {
                 )
             }
             Produced::Stage => format!("SELECT {outputs} FROM {} AS made", self.stage()),
+            Produced::Copied => self.what_was_copied(),
             Produced::Query(query) => query.to_owned(),
         }
+    }
+
+    /// The table of a session's own that takes rows of this process; PostgreSQL only. No column
+    /// has a type of the user's, which the session would then keep from being dropped.
+    pub(crate) fn copied(&self) -> String {
+        let name: String = self.layout.ledger.chars().skip(7).take(50).collect();
+        format!("pg_temp.{}", ident(&format!("_etlrs_in_{name}")))
+    }
+
+    /// Creates it where the session does not have it yet.
+    pub(crate) fn create_copied(&self) -> String {
+        let columns = self
+            .layout
+            .wires(self.backend)
+            .into_iter()
+            .map(|(name, wire)| format!("{} {}", ident(&name), wire.type_name()));
+        format!(
+            "CREATE TEMP TABLE IF NOT EXISTS {} ({}) ON COMMIT DELETE ROWS",
+            self.copied(),
+            columns.collect::<Vec<_>>().join(", ")
+        )
+    }
+
+    fn what_was_copied(&self) -> String {
+        let columns = self
+            .layout
+            .wires(self.backend)
+            .into_iter()
+            .map(|(name, wire)| {
+                let column = ident(&name);
+                match wire {
+                    Wire::Cast | Wire::Moment => {
+                        format!(
+                            "CAST(made.{column} AS {}) AS {column}",
+                            self.layout.type_of(&name)
+                        )
+                    }
+                    _ => format!("made.{column}"),
+                }
+            });
+        format!(
+            "SELECT {} FROM {} AS made",
+            columns.collect::<Vec<_>>().join(", "),
+            self.copied()
+        )
+    }
+
+    /// The query whose result crosses to another database, column by column as that takes it.
+    pub(crate) fn crossing(&self, from: Produced<'_>, columns: &[(String, Wire)]) -> String {
+        let selected = columns
+            .iter()
+            .map(|(name, wire)| crate::cells::selected(self.backend, "made", name, *wire));
+        format!(
+            "SELECT {} FROM ({}) AS made",
+            selected.collect::<Vec<_>>().join(", "),
+            self.produced(from)
+        )
+    }
+
+    /// The query whose result a transform in this process gets.
+    pub(crate) fn source_rows(&self, columns: &[SourceColumn], range: &KeyRange) -> String {
+        let selected = columns.iter().map(|column| {
+            let wire = Wire::of(&column.type_name);
+            crate::cells::selected(self.backend, "src", &column.name, wire)
+        });
+        format!(
+            "SELECT {} FROM {} AS src WHERE {}",
+            selected.collect::<Vec<_>>().join(", "),
+            self.layout.source_sql(),
+            self.layout.keys(self.backend).within(range)
+        )
+    }
+
+    /// As [`Self::boundary`], but not further than so many bytes, and never less than a row.
+    pub(crate) fn boundary_by_bytes(
+        &self,
+        range: &KeyRange,
+        (rows, bytes): (u64, u64),
+        columns: &[SourceColumn],
+    ) -> String {
+        let keys = self.layout.keys(self.backend);
+        let width = columns.iter().map(|column| {
+            let name = ident(&column.name);
+            match (self.backend, Wire::of(&column.type_name)) {
+                (Backend::Sqlite, _) | (Backend::Postgres, Wire::Text | Wire::Bytes) => {
+                    format!("coalesce(octet_length({name}), 0)")
+                }
+                (Backend::Postgres, Wire::Cast) => format!("coalesce(pg_column_size({name}), 0)"),
+                (Backend::Postgres, _) => "8".to_owned(),
+            }
+        });
+        let width = std::iter::once("0".to_owned())
+            .chain(width)
+            .collect::<Vec<_>>();
+        let descending = self
+            .layout
+            .key
+            .iter()
+            .map(|name| format!("next.{} DESC", ident(name)));
+        format!(
+            "SELECT count(*) OVER (), {selection} FROM (SELECT {list} FROM (SELECT {list}, \
+             sum(_etlrs_bytes) OVER (ORDER BY {list} ROWS UNBOUNDED PRECEDING) AS _etlrs_sum, \
+             row_number() OVER (ORDER BY {list}) AS _etlrs_n FROM (SELECT {list}, {width} AS _etlrs_bytes FROM {source} \
+             WHERE {within} ORDER BY {list} LIMIT {rows}) AS measured) AS summed WHERE _etlrs_sum <= {bytes} OR _etlrs_n = 1) AS next \
+             ORDER BY {} LIMIT 1",
+            descending.collect::<Vec<_>>().join(", "),
+            selection = keys.selection(),
+            list = keys.list(),
+            width = width.join(" + "),
+            source = self.layout.source_sql(),
+            within = keys.within(range),
+        )
     }
 
     /// Fills the stage from a script.

@@ -7,8 +7,9 @@ use migrate_core::{
     Description, Finding, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject, Step,
     StepContext, StepError, UndoReport, Undoable,
 };
-use migrate_schema::db::{Backend, DbError};
+use migrate_schema::db::{Backend, ConnectOptions, Database, DatabaseUrl, DbError};
 use migrate_schema::own;
+use tokio::sync::OnceCell;
 
 use crate::access;
 use crate::copy::TableCopy;
@@ -39,6 +40,9 @@ impl EarlierStep {
 /// A data step.
 pub(crate) struct DataStep {
     pub(crate) copy: TableCopy,
+    /// Where the source is, if it is in another database.
+    pub(crate) source_url: Option<DatabaseUrl>,
+    pub(crate) opened: OnceCell<Database>,
     /// The script's name and text.
     pub(crate) script: (String, String),
     pub(crate) undo: Undoable,
@@ -49,6 +53,20 @@ impl DataStep {
     fn layout(receipt: &Receipt) -> Result<Layout, StepError> {
         serde_json::from_value(receipt.0.clone())
             .map_err(|error| StepError::caused("the receipt of a data step can't be read", &error))
+    }
+
+    /// The copy with its source's database open.
+    async fn copy(&self) -> Result<TableCopy, StepError> {
+        let mut copy = self.copy.clone();
+        if let Some(url) = &self.source_url {
+            let options = ConnectOptions::default();
+            let open = || Database::connect(url, &options);
+            let opened = self.opened.get_or_try_init(open).await;
+            let opened = opened
+                .map_err(|error| error.into_step_error(format!("the source's database {url}")))?;
+            copy.elsewhere = Some(opened.clone());
+        }
+        Ok(copy)
     }
 
     fn failed(&self, error: DbError) -> StepError {
@@ -72,11 +90,11 @@ impl DataStep {
             upto: Some(bound(":upto")),
         };
         let from = match &self.copy.program {
-            Program::Sql(script) => Produced::Script {
+            Program::Sql(script) if self.source_url.is_none() => Produced::Script {
                 select: &script.select,
                 range: &range,
             },
-            Program::Rust(_) => Produced::Stage,
+            Program::Sql(_) | Program::Rust(_) => Produced::Stage,
         };
         let sql = self
             .copy
@@ -118,15 +136,15 @@ impl Step for DataStep {
     }
 
     async fn preview(&self, _cx: &StepContext) -> Result<Preview, StepError> {
-        let inspection = self.copy.inspect().await?;
+        let copy = self.copy().await?;
+        let inspection = copy.inspect().await?;
         let mut preview = Preview {
             actions: self.describe().actions,
             ..Preview::default()
         };
         if inspection.obstacles.is_empty() {
             preview.actions = vec![self.batch_sql(&inspection.layout)];
-            let rows = self
-                .copy
+            let rows = copy
                 .source_rows()
                 .await
                 .map_err(|error| self.failed(error))?;
@@ -144,8 +162,7 @@ impl Step for DataStep {
                 .collect();
             if !inspection.source_columns.is_empty() {
                 preview.rows = Some(
-                    self.copy
-                        .source_rows()
+                    copy.source_rows()
                         .await
                         .map_err(|error| self.failed(error))?,
                 );
@@ -165,7 +182,7 @@ impl Step for DataStep {
     }
 
     async fn check(&self, _cx: &StepContext) -> Result<Readiness, StepError> {
-        let obstacles = self.copy.inspect().await?.obstacles;
+        let obstacles = self.copy().await?.inspect().await?.obstacles;
         if obstacles.is_empty() {
             return Ok(Readiness::Ready);
         }
@@ -188,7 +205,8 @@ impl Step for DataStep {
     }
 
     async fn prepare(&self, cx: &StepContext) -> Result<Receipt, StepError> {
-        let layout = self.copy.prepare(cx.run.as_str(), cx.step.as_str()).await?;
+        let copy = self.copy().await?;
+        let layout = copy.prepare(cx.run.as_str(), cx.step.as_str()).await?;
         let receipt = serde_json::to_value(&layout);
         receipt.map(Receipt).map_err(|error| {
             StepError::caused("the receipt of a data step can't be written", &error)
@@ -197,12 +215,13 @@ impl Step for DataStep {
 
     async fn run(&self, cx: &StepContext, receipt: &Receipt) -> Result<Outcome, StepError> {
         let layout = Self::layout(receipt)?;
-        let counts = Box::pin(self.copy.run(cx, &layout)).await?;
+        let copy = self.copy().await?;
+        let counts = Box::pin(copy.run(cx, &layout)).await?;
         Ok(outcome(&counts))
     }
 
     async fn undo(&self, cx: &StepContext, receipt: &Receipt) -> Result<UndoReport, StepError> {
-        self.copy.undo(cx, &Self::layout(receipt)?).await
+        self.copy().await?.undo(cx, &Self::layout(receipt)?).await
     }
 
     async fn probe(&self, cx: &StepContext, receipt: &Receipt) -> Result<Probe, StepError> {
@@ -243,7 +262,7 @@ impl DataStep {
         if self.copy.target_is_empty().await? {
             return Ok(format!("{target} is empty"));
         }
-        if layout.key != layout.conflict {
+        if layout.key != layout.conflict || self.source_url.is_some() {
             return Ok(format!(
                 "{target} has rows; those with a key that is produced are updated"
             ));

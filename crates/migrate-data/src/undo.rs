@@ -5,7 +5,6 @@ use migrate_schema::catalog;
 use migrate_schema::db::{Backend, DbError, DbErrorKind};
 
 use crate::access::{TextRow, Tx};
-use crate::cells;
 use crate::copy::TableCopy;
 use crate::keyset::KeyRange;
 use crate::layout::{Images, Layout};
@@ -14,6 +13,9 @@ use crate::progress::Meter;
 use crate::range::{Program, RangeError, RangeWriter, fixed, fixed_rows};
 use crate::statement::Produced;
 use crate::triggers;
+
+/// How many rows are computed again at once.
+const PART: u64 = 50_000;
 
 /// How many keys of rows that are left are shown.
 const SHOWN: usize = 5;
@@ -37,7 +39,7 @@ impl TableCopy {
         layout: &Layout,
     ) -> Result<UndoReport, StepError> {
         self.db
-            .cancellable(&cx.cancel, self.undo_to_the_end(cx, layout))
+            .cancellable(&cx.cancel, Box::pin(self.undo_to_the_end(cx, layout)))
             .await
     }
 
@@ -99,7 +101,7 @@ impl TableCopy {
         let look = |error: DbError| {
             error.into_step_error(format!("can't look at {} and {}", self.source, self.target))
         };
-        let source = catalog::table_columns(&self.db, &self.source)
+        let source = catalog::table_columns(self.at_source(), &self.source)
             .await
             .map_err(look)?;
         let target = catalog::table_columns(&self.db, &self.target)
@@ -194,10 +196,6 @@ async fn undo_range(writer: &RangeWriter, entry: &Entry, sum: &mut Sum) -> Resul
     let Some(range) = entry.done() else {
         return Ok(());
     };
-    let staged = match writer.layout.images {
-        Images::Existing => writer.transformed(&range).await?,
-        Images::All => None,
-    };
     let mut tx = Tx::begin(&writer.db).await?;
     let sleeping = triggers::disable(&mut tx, &writer.layout).await?;
     let mut done = Sum::default();
@@ -212,7 +210,7 @@ async fn undo_range(writer: &RangeWriter, entry: &Entry, sum: &mut Sum) -> Resul
             note(&mut done, &left, &writer.layout);
         }
         Images::Existing if entry.counts.inserted > 0 => {
-            delete_computed(&mut tx, writer, (entry, &range), staged, &mut done).await?;
+            delete_computed(&mut tx, writer, (entry, &range), &mut done).await?;
         }
         Images::Existing => {}
     }
@@ -234,34 +232,56 @@ async fn delete_computed(
     tx: &mut Tx,
     writer: &RangeWriter,
     (entry, range): (&Entry, &KeyRange),
-    staged: Option<Vec<Vec<crate::transform::Cell>>>,
     done: &mut Sum,
 ) -> Result<(), RangeError> {
-    let sql = writer.sql();
-    let there = tx.count(&sql.count_source(range)).await?;
+    let count = writer.source_sql().count_source(range);
+    let there = crate::access::count(writer.source(), &count).await?;
     done.missing = i128::from(entry.counts.read) - i128::from(there);
-    let from = match (&writer.program, &staged) {
-        (Program::Sql(script), _) => {
-            let from = Produced::Script {
-                select: &script.select,
-                range,
-            };
-            tx.execute(&sql.stage_script(from)).await?;
-            Produced::Stage
-        }
-        (Program::Rust(_), rows) => {
-            cells::stage(tx, sql, rows.as_deref().unwrap_or_default()).await?;
-            Produced::Stage
-        }
+    let (Program::Sql(script), false) = (&writer.program, writer.through_here()) else {
+        return delete_in_parts(tx, writer, (entry, range), done).await;
     };
-    done.deleted = tx.execute(&sql.delete_new(entry.number, from)).await?;
+    let script = Produced::Script {
+        select: &script.select,
+        range,
+    };
+    tx.execute(&writer.sql().stage_script(script)).await?;
+    let delete = writer.sql().delete_new(entry.number, Produced::Stage);
+    done.deleted = tx.execute(&delete).await?;
     // Everything that was inserted is deleted: nobody changed anything, and there is nothing to look for.
     if done.deleted != entry.counts.inserted {
-        let left = tx.rows(&sql.left_new(entry.number, from)).await?;
-        note(done, &left, &writer.layout);
+        let left = writer.sql().left_new(entry.number, Produced::Stage);
+        note(done, &tx.rows(&left).await?, &writer.layout);
     }
-    if matches!(from, Produced::Stage) && writer.db.backend() == Backend::Sqlite {
-        tx.execute(&format!("DROP TABLE {}", sql.stage())).await?;
+    writer.clear_stage(tx, Produced::Stage).await
+}
+
+/// Rows that pass through this process are computed again a part at a time.
+async fn delete_in_parts(
+    tx: &mut Tx,
+    writer: &RangeWriter,
+    (entry, range): (&Entry, &KeyRange),
+    done: &mut Sum,
+) -> Result<(), RangeError> {
+    let mut rest = range.clone();
+    while let Some(part) = writer.cut(&rest, PART).await? {
+        let rows = writer.transformed(&part.range).await?;
+        let from = writer.staged(tx, rows.as_ref()).await?;
+        let delete = writer.sql().delete_new(entry.number, from);
+        let deleted = tx.execute(&delete).await?;
+        done.deleted += deleted;
+        if deleted != part.rows {
+            let left = writer.sql().left_new(entry.number, from);
+            note(done, &tx.rows(&left).await?, &writer.layout);
+        }
+        match from {
+            // The session's table is emptied by commits only, and this is one transaction.
+            Produced::Copied => {
+                tx.execute(&format!("TRUNCATE {}", writer.sql().copied()))
+                    .await?;
+            }
+            _ => writer.clear_stage(tx, from).await?,
+        }
+        rest.after = part.range.upto;
     }
     Ok(())
 }

@@ -9,13 +9,15 @@ use migrate_core::StepError;
 use migrate_schema::db::{Backend, DbErrorKind};
 
 use crate::access::{TextRow, Tx};
-use crate::cells;
 use crate::compare::Compared;
 use crate::keyset::KeyRange;
 use crate::layout::Images;
 use crate::ledger::{Counts, Entry, RowSum};
 use crate::range::{Program, RangeError, RangeWriter, fixed_rows};
 use crate::statement::Produced;
+
+/// How many rows are staged at once to be compared.
+const PART: u64 = 50_000;
 
 /// How many keys of rows that differ are named.
 const SHOWN: usize = 5;
@@ -116,7 +118,7 @@ impl RangeWriter {
         if self.layout.images == Images::All {
             return self.verify_noted(entry).await;
         }
-        let Program::Sql(script) = &self.program else {
+        let (Program::Sql(script), None) = (&self.program, &self.elsewhere) else {
             return self.verify_staged(entry).await;
         };
         let from = Produced::Script {
@@ -169,6 +171,18 @@ impl RangeWriter {
         entry: &Entry,
         from: Produced<'_>,
     ) -> Result<Difference, RangeError> {
+        let (made, mut difference) = self.compare_part(tx, entry, from).await?;
+        difference.add(self.compare_number(entry, made));
+        Ok(difference)
+    }
+
+    /// How many rows a part of a range gives, and what is wrong with them in the target.
+    async fn compare_part(
+        &self,
+        tx: &mut Tx,
+        entry: &Entry,
+        from: Produced<'_>,
+    ) -> Result<(u64, Difference), RangeError> {
         let policy = self.program.on_conflict();
         let images = entry.counts.updated + entry.counts.unchanged > 0;
         let compared = Compared {
@@ -180,16 +194,6 @@ impl RangeWriter {
         let rows = tx.rows(&sql.compare(compared)).await?;
         let [made, missing, different] = numbers(&rows)?;
         let mut difference = Difference::default();
-        let moved = entry.counts.read - entry.counts.quarantined;
-        if made != moved {
-            difference.rows += made.abs_diff(moved);
-            let columns = &self.layout.key;
-            difference.found.push(format!(
-                "the rows {} of {} give {made} rows, but {moved} were moved",
-                entry.range.named(columns),
-                self.layout.source
-            ));
-        }
         if missing + different > 0 {
             difference.rows += missing + different;
             let rows = tx.rows(&sql.compare_rows(compared, SHOWN)).await?;
@@ -200,21 +204,44 @@ impl RangeWriter {
                     .extend(self.named(&[row], &format!("is {what}")));
             }
         }
-        Ok(difference)
+        Ok((made, difference))
     }
 
-    /// A Rust transform's rows go through the stage, which is this session's own.
-    async fn verify_staged(&self, entry: &Entry) -> Result<Difference, RangeError> {
-        let rows = self.transformed(&entry.range).await?.unwrap_or_default();
-        // What this connection stages is nobody else's, and is rolled back.
-        let mut tx = Tx::look(&self.db).await?;
-        let found = async {
-            cells::stage(&mut tx, self.sql(), &rows).await?;
-            self.verify_from(&mut tx, entry, Produced::Stage).await
+    fn compare_number(&self, entry: &Entry, made: u64) -> Difference {
+        let moved = entry.counts.read - entry.counts.quarantined;
+        let found = (made != moved).then(|| {
+            format!(
+                "the rows {} of {} give {made} rows, but {moved} were moved",
+                entry.range.named(&self.layout.key),
+                self.layout.source
+            )
+        });
+        Difference {
+            rows: made.abs_diff(moved),
+            found: found.into_iter().collect(),
         }
-        .await;
-        drop(tx.rollback().await);
-        found
+    }
+
+    /// Rows that pass through this process are staged a part at a time, which is rolled back.
+    async fn verify_staged(&self, entry: &Entry) -> Result<Difference, RangeError> {
+        let mut difference = Difference::default();
+        let (mut rest, mut made) = (entry.range.clone(), 0);
+        while let Some(part) = self.cut(&rest, PART).await? {
+            let rows = self.transformed(&part.range).await?;
+            let mut tx = Tx::look(&self.db).await?;
+            let found = async {
+                let from = self.staged(&mut tx, rows.as_ref()).await?;
+                self.compare_part(&mut tx, entry, from).await
+            }
+            .await;
+            drop(tx.rollback().await);
+            let (rows, found) = found?;
+            made += rows;
+            difference.add(found);
+            rest.after = part.range.upto;
+        }
+        difference.add(self.compare_number(entry, made));
+        Ok(difference)
     }
 
     async fn verify_noted(&self, entry: &Entry) -> Result<Difference, RangeError> {
@@ -250,7 +277,7 @@ impl RangeWriter {
             "{} has {there} rows and should have {expected}",
             self.layout.target
         )];
-        if let (Program::Sql(script), 0) = (&self.program, before) {
+        if let (Program::Sql(script), None, 0) = (&self.program, &self.elsewhere, before) {
             let all = KeyRange {
                 after: None,
                 upto: None,

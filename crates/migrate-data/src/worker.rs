@@ -11,7 +11,7 @@ use crate::claim;
 use crate::controller::{self, Controller, Sample};
 use crate::keyset::KeyRange;
 use crate::ledger::{Counts, Entry, RangeState};
-use crate::planner::{Cut, cut};
+use crate::planner::Cut;
 use crate::progress::Meter;
 use crate::range::{Job, Keep, RangeError, RangeWriter};
 use crate::verify::{Difference, Verify};
@@ -119,7 +119,7 @@ impl Worker<'_> {
         let mut rest = entry.rest();
         while !self.crew.stopped() {
             let most = controller.size();
-            let batch = match cut(&self.writer.db, self.writer.sql(), &rest, most).await {
+            let batch = match self.writer.cut(&rest, most).await {
                 Ok(batch) => batch,
                 Err(error) => return Err(self.broken(error)),
             };
@@ -129,7 +129,8 @@ impl Worker<'_> {
                     Err(error) => Err(self.failed(entry.number, rest, error)),
                 };
             };
-            let ends = batch.rows < most;
+            // Fewer rows may also mean that they were wide.
+            let ends = batch.rows < most && !self.writer.through_here();
             match self.batch(entry.number, &batch, ends, controller).await {
                 Ok(()) if ends => return Ok(()),
                 Ok(()) => rest.after.clone_from(&batch.range.upto),

@@ -5,6 +5,7 @@
 )]
 
 mod checks;
+mod elsewhere;
 mod keys;
 mod migrator;
 mod pipelines;
