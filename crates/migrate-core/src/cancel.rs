@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 /// Why a step is asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CancelCause {
     /// The step's own time is over; what it did will be undone.
     Timeout,

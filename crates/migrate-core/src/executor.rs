@@ -214,6 +214,7 @@ pub enum RunEnd {
 
 /// What a run did.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct MigrationResult {
     /// The run, unless nothing was written.
     pub run: Option<RunId>,
@@ -253,6 +254,7 @@ impl MigrationResult {
 
 /// What one step did.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct StepResult {
     /// The step.
     pub step_id: StepId,
@@ -270,6 +272,7 @@ pub struct StepResult {
 
 /// How to go back.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct RollbackInfo {
     /// The version it goes back to.
     pub version: crate::Version,
@@ -281,6 +284,7 @@ pub struct RollbackInfo {
 
 /// What one validation check found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct CheckOutcome {
     /// Its name.
     pub name: String,

@@ -78,6 +78,7 @@ pub struct RunHeader {
 /// One entry of a run's log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Record {
     /// Services are about to be stopped; `running` is what ran.
     ServicesStopping {

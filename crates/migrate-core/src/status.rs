@@ -27,6 +27,7 @@ pub enum Strategy {
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Phase {
     /// Opened; nothing is changed.
     Opened,
@@ -70,6 +71,7 @@ impl Phase {
 /// Where a step stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum StepStatus {
     /// Nothing happened.
     Pending,
@@ -121,6 +123,7 @@ pub enum NextAction {
 
 /// What is known of one step.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct StepState {
     /// The step.
     pub id: StepId,
@@ -138,6 +141,7 @@ pub struct StepState {
 
 /// What a log adds up to.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct RunState {
     /// Where the run stands.
     pub phase: Phase,

@@ -13,6 +13,7 @@ mod dependents;
 mod dry_run;
 mod emergency;
 mod environments;
+mod examples;
 mod failing;
 mod forward;
 mod hundred_thousand;

@@ -44,6 +44,7 @@ pub enum Consent {
 
 /// What a rollback would do.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct RollbackPreview {
     /// How it would go back.
     pub strategy: Strategy,

@@ -85,6 +85,7 @@ fn interrupted(cause: CancelCause, error: Option<StepError>) -> StepError {
         CancelCause::Timeout => "its time was over".to_owned(),
         CancelCause::Deadline => "the deadline passed".to_owned(),
         CancelCause::Signal(number) => format!("stopped by signal {number}"),
+        _ => "it was asked to stop".to_owned(),
     });
     if let Some(error) = error {
         ended.causes.push(error.message);

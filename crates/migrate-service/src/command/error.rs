@@ -119,7 +119,7 @@ impl CommandError {
                 let why = match cause {
                     CancelCause::Timeout => "its time was over",
                     CancelCause::Deadline => "the deadline passed",
-                    CancelCause::Signal(_) => "the run was asked to stop",
+                    _ => "the run was asked to stop",
                 };
                 format!("`{command}` was ended with all its processes because {why}")
             }
