@@ -7,7 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::deadline::DeadlineArgs;
 use crate::environment::Chosen;
 use crate::exit;
+use crate::verbs::apply::ApplyArgs;
 use crate::verbs::backup::BackupArgs;
+use crate::verbs::history::HistoryArgs;
+use crate::verbs::plan::PlanArgs;
+use crate::verbs::resume::ResumeArgs;
 
 /// Carries an ETLRS deployment (config files, database schema, table data, services) from one
 /// released version to another, or back.
@@ -109,6 +113,9 @@ pub(crate) struct RunArgs {
     pub(crate) accept_data_loss: bool,
     #[command(flatten)]
     pub(crate) time: DeadlineArgs,
+    /// Take up what the database knows of runs that this deployment's journal lost.
+    #[arg(long, requires = "rollback")]
+    pub(crate) adopt: bool,
 }
 
 /// How to go back.
@@ -127,15 +134,17 @@ pub(crate) enum StrategyArg {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Show the plan that leads from a version to another, resolved.
-    Plan(PathArgs),
+    Plan(PlanArgs),
+    /// Do exactly what a plan file says, or refuse and name what changed since (exit 8).
+    Apply(ApplyArgs),
     /// Show the plans that exist, and where they lead.
     Paths(crate::verbs::paths::PathsArgs),
     /// Go on with an interrupted run, forward or back.
-    Resume,
+    Resume(ResumeArgs),
     /// Where the deployment stands, and the next command.
     Status,
     /// The runs of this deployment, and what became of them.
-    History,
+    History(HistoryArgs),
     /// Make the checks of the plan that leads to a version, now.
     Validate(ValidateArgs),
     /// Make a backup of database and config now, or look at those that there are.
@@ -155,17 +164,6 @@ pub(crate) enum Verb {
     /// Work on the database's schema alone, with migrations as any tool lays them out.
     #[command(subcommand)]
     Schema(crate::verbs::schema::SchemaVerb),
-}
-
-/// From where to where.
-#[derive(Debug, Args)]
-pub(crate) struct PathArgs {
-    /// The version to start at.
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) from: String,
-    /// The version to end at.
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) to: String,
 }
 
 /// Which version's checks.

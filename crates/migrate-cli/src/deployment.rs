@@ -9,6 +9,7 @@ use migrate_rollback::Retention;
 use migrate_schema::db::DatabaseUrl;
 use migrate_service::ServiceConfig;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::args::Global;
 use crate::environment::EnvSettings;
@@ -169,6 +170,30 @@ impl Deployment {
             ));
         };
         self.parsed(url, UrlSource::ConfigFile)
+    }
+
+    /// The services' settings as they are written, without what may be secret in them.
+    pub(crate) fn services_as_written(&self) -> Result<BTreeMap<String, Value>, Failure> {
+        let text = match std::fs::read_to_string(self.root.join(SETTINGS_FILE)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => {
+                return Err(Failure::unchanged(format!(
+                    "{SETTINGS_FILE} can't be read: {error}"
+                )));
+            }
+        };
+        let located = migrate_config::parse_toml(SETTINGS_FILE, &text)
+            .map_err(|found| Failure::findings(format!("{SETTINGS_FILE} can't be read"), found))?;
+        let services = located.value.get("services").and_then(Value::as_object);
+        Ok(services
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| {
+                let shown = migrate_config::secret::redact_value([name.as_str()], value);
+                (name.clone(), shown)
+            })
+            .collect())
     }
 
     fn parsed(&self, text: &str, source: UrlSource) -> Result<DatabaseUrl, Failure> {

@@ -32,7 +32,7 @@ Exit codes:
   5    another run holds the lock
   6    an interrupted run must be resumed or rolled back first
   7    refused: needs consent (data would be lost, or commands would run)
-  8    a check found a difference (validate)
+  8    a check found a difference (validate, apply of a stale plan file)
   129, 130, 143
        interrupted by SIGHUP, SIGINT, SIGTERM, left at a clean, resumable boundary
 
@@ -50,7 +50,7 @@ pub fn of(error: &MigrationError) -> u8 {
         MigrationError::RolledBack { .. } => ROLLED_BACK,
         MigrationError::Stuck { .. } => STUCK,
         MigrationError::Locked(_) => LOCKED,
-        MigrationError::OpenRun(_) => OPEN_RUN,
+        MigrationError::OpenRun(_) | MigrationError::InDoubt(_) => OPEN_RUN,
         MigrationError::WouldLose(_) => REFUSED,
         MigrationError::Interrupted { signal } => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         _ => UNCHANGED,

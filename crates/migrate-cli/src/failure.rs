@@ -87,6 +87,10 @@ impl Failure {
                 )
                 .hint("agree with --accept-data-loss")
             }
+            MigrationError::InDoubt(message) => failure(message, Vec::new()).hint(
+                "if its state directory (.etlrs-migrate) was lost: `resume --adopt` goes on with it, \
+                 `--rollback --to V --adopt` takes it back; else work where it is",
+            ),
             MigrationError::OpenRun(message) => failure(message, Vec::new())
                 .hint("`status` shows where it stands and the next command"),
             MigrationError::Interrupted { signal } => failure(

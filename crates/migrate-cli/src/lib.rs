@@ -15,6 +15,7 @@ mod deployment;
 mod environment;
 pub mod exit;
 mod failure;
+mod plan_file;
 mod plans;
 mod report;
 mod signals;

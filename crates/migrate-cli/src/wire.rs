@@ -11,10 +11,12 @@ use migrate_config::{ConfigUpdateKind, Root};
 use migrate_core::executor::Identity;
 use migrate_core::{
     Cancel, DeploymentVersion, Journal, MemoryJournal, MigrationExecutor, Observer as _, Reporter,
-    RunLog, RunOptions, Scripts, StepError, StepRegistry,
+    RunGuard as _, RunLog, RunOptions, Scripts, StepError, StepRegistry,
 };
 use migrate_data::{DataMigrationKind, TransformRegistry};
-use migrate_rollback::{DeploymentGuard, DeploymentObserver, RollbackManager, SqliteJournal};
+use migrate_rollback::{
+    DeploymentGuard, DeploymentObserver, MirroredJournal, RollbackManager, SqliteJournal,
+};
 use migrate_schema::db::{ConnectOptions, Database, DatabaseUrl};
 use migrate_schema::kind::SchemaUpdateKind;
 use migrate_schema::validation::ValidationKind;
@@ -111,6 +113,12 @@ impl Wired {
         self.commands == PlanCommands::Allowed
     }
 
+    /// A file below the root; nothing if there is none.
+    pub(crate) fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+        migrate_config::atomic::read_optional(&self.files, std::path::Path::new(path))
+            .map_err(|error| Failure::unchanged(error.to_string()))
+    }
+
     fn root(&self) -> PathBuf {
         self.deployment.root.clone()
     }
@@ -161,13 +169,35 @@ impl Wired {
         Ok(match access {
             Access::Write => {
                 crate::verbs::recover::refuse_unfinished(&self.deployment)?;
-                Arc::new(SqliteJournal::create(&self.deployment.root).await?)
+                Arc::new(self.written_journal().await?)
             }
             Access::ReadOnly => match SqliteJournal::open_existing(&self.deployment.root).await? {
                 Some(journal) => Arc::new(journal),
                 None => Arc::new(MemoryJournal::default()),
             },
         })
+    }
+
+    /// The journal with its copy in the database.
+    async fn written_journal(&self) -> Result<MirroredJournal, Failure> {
+        let file = SqliteJournal::create(&self.deployment.root).await?;
+        Ok(MirroredJournal::new(file, self.db.clone()))
+    }
+
+    /// Takes up the runs that only the database knows, while nobody else works on it.
+    pub(crate) async fn adopt(&self) -> Result<Vec<RunLog>, Failure> {
+        let journal = Arc::new(self.written_journal().await?);
+        let guard = DeploymentGuard::new(self.root(), self.db.clone(), journal.clone());
+        let nobody = migrate_core::RunId::new(chrono::Utc::now(), 0);
+        guard.acquire(&nobody).await?;
+        let adopted = journal.adopt().await;
+        guard.release().await;
+        Ok(adopted?)
+    }
+
+    /// The runs that the database knows. Read-only.
+    pub(crate) async fn runs_in_database(&self) -> Result<Vec<RunLog>, Failure> {
+        Ok(MirroredJournal::in_database(&self.db).await?)
     }
 
     /// An executor with all its ports.
@@ -238,8 +268,13 @@ pub(crate) async fn runs(deployment: &Deployment) -> Result<Vec<RunLog>, Failure
     }
 }
 
-/// Who holds the deployment's lock, in words.
-pub(crate) fn lock_holder(deployment: &Deployment) -> Option<migrate_rollback::lock::Holder> {
+/// Who took the deployment's lock and did not let go, and whether it is still there.
+pub(crate) fn lock_holder(
+    deployment: &Deployment,
+) -> Option<(
+    migrate_rollback::lock::Holder,
+    migrate_rollback::lock::HolderState,
+)> {
     DeploymentGuard::holder(&deployment.root)
 }
 

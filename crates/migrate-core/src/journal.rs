@@ -165,6 +165,10 @@ pub enum Record {
         strategy: Strategy,
         /// A user asked for it.
         requested: bool,
+        /// What a restore would lose was counted: nothing, or its loss was agreed to. So a
+        /// restore that follows (again) need not ask.
+        #[serde(default)]
+        cleared: bool,
     },
     /// A step is about to be undone.
     UndoStarted {
@@ -241,6 +245,15 @@ pub enum Record {
         host: String,
         /// Its number there.
         pid: u32,
+        /// Its operating-system user.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        user: String,
+        /// The version of the tool.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        tool_version: String,
+        /// What was asked for: the verb, its flags, skipped checks and consents.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        flags: Vec<String>,
     },
 }
 
@@ -290,6 +303,12 @@ pub trait Journal: Send + Sync {
 
     /// All runs' logs, oldest first.
     async fn runs(&self) -> Result<Vec<RunLog>, JournalError>;
+
+    /// Runs that the deployment's database knows and this journal does not: another
+    /// journal's, or what is left of one that was lost. None where nothing is kept there.
+    async fn unknown_here(&self) -> Result<Vec<RunLog>, JournalError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A journal in memory: for tests and for embedders that need no recovery.

@@ -165,6 +165,8 @@ pub struct RunState {
     pub interrupted: Option<i32>,
     /// A user asked for the way back.
     pub requested: bool,
+    /// A restore loses nothing, or that was agreed to, since the way back began.
+    pub cleared: bool,
 }
 
 impl RunState {
@@ -182,6 +184,7 @@ impl RunState {
             left: Vec::new(),
             interrupted: None,
             requested: false,
+            cleared: false,
         }
     }
 
@@ -224,7 +227,7 @@ impl RunState {
             record: name_of(record),
         };
         let phase = match (self.phase, record) {
-            (phase, Record::Resumed { .. }) if !phase.is_final() => {
+            (phase, Record::Resumed { .. }) if phase != P::RolledBack => {
                 self.interrupted = None;
                 phase
             }
@@ -326,9 +329,11 @@ impl RunState {
                 Record::RollbackStarted {
                     strategy,
                     requested,
+                    cleared,
                 },
             ) if may_roll_back(phase, *strategy, *requested) => {
                 self.requested |= *requested;
+                self.cleared |= *cleared;
                 match phase {
                     P::Completed | P::Committing | P::Serving | P::Unhealthy => {
                         self.down = false;

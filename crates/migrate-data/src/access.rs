@@ -108,12 +108,14 @@ impl Tx {
     }
 
     pub(crate) async fn commit(self) -> Result<(), DbError> {
+        migrate_failpoint::hit!("data.commit")?;
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(tx) => tx.commit().await?,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(tx) => tx.commit().await?,
         }
+        migrate_failpoint::hit!("data.committed")?;
         Ok(())
     }
 

@@ -5,7 +5,9 @@
 //! torn by a crash is not there at all. Each entry carries its sequence number and a
 //! checksum; a gap or a changed byte is reported and never skipped.
 
+mod copy;
 mod entry;
+mod mirrored;
 mod store;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +20,8 @@ use sqlx::{Row, SqliteConnection};
 use tokio::sync::Mutex;
 
 use crate::state_dir;
+
+pub use mirrored::MirroredJournal;
 
 /// The file's name in the state directory.
 pub const JOURNAL_FILE: &str = "journal.db";
@@ -109,6 +113,47 @@ impl SqliteJournal {
         Ok(logs)
     }
 
+    /// One run's log; nothing if it is not in the file.
+    pub(crate) async fn log(&self, run: &RunId) -> Result<Option<RunLog>, JournalError> {
+        let mut connection = self.connection.lock().await;
+        let row = sqlx::query("SELECT format, header FROM runs WHERE run = ?")
+            .bind(run.as_str())
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(|error| store::failed(&self.path, &error))?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let format: i64 = column(&row, "format", &self.path)?;
+        let header: String = column(&row, "header", &self.path)?;
+        let header = entry::read_header(run.as_str(), format, &header)?;
+        let records = self.records(&mut connection, run.as_str()).await?;
+        Ok(Some(RunLog { header, records }))
+    }
+
+    /// Takes a whole log in, in one transaction.
+    pub(crate) async fn import(&self, log: &RunLog) -> Result<(), JournalError> {
+        let fail = |error: sqlx::Error| store::failed(&self.path, &error);
+        let header = header_text(&log.header)?;
+        let run = log.header.run.as_str();
+        let mut connection = self.connection.lock().await;
+        let mut transaction = sqlx::Connection::begin(&mut *connection)
+            .await
+            .map_err(fail)?;
+        sqlx::query("INSERT INTO runs (run, format, header) VALUES (?, ?, ?)")
+            .bind(run)
+            .bind(i64::from(log.header.format))
+            .bind(header)
+            .execute(&mut *transaction)
+            .await
+            .map_err(fail)?;
+        for (seq, (at, record)) in (1..).zip(&log.records) {
+            let stored = entry::Stored::write(run, seq, *at, record)?;
+            stored.insert(run, &mut transaction).await.map_err(fail)?;
+        }
+        transaction.commit().await.map_err(fail)
+    }
+
     async fn records(
         &self,
         connection: &mut SqliteConnection,
@@ -140,8 +185,8 @@ impl Journal for SqliteJournal {
         if header.format > FORMAT {
             return Err(entry::newer(header.run.as_str(), header.format.into()));
         }
-        let text = serde_json::to_string(header)
-            .map_err(|error| JournalError::Unavailable(format!("the head of a run: {error}")))?;
+        let text = header_text(header)?;
+        migrate_failpoint::hit!("journal.open.before").map_err(mirrored::injected)?;
         let mut connection = self.connection.lock().await;
         sqlx::query("INSERT INTO runs (run, format, header) VALUES (?, ?, ?)")
             .bind(header.run.as_str())
@@ -150,7 +195,7 @@ impl Journal for SqliteJournal {
             .execute(&mut *connection)
             .await
             .map_err(|error| store::failed(&self.path, &error))?;
-        Ok(())
+        migrate_failpoint::hit!("journal.open.after").map_err(mirrored::injected)
     }
 
     async fn append(
@@ -159,6 +204,7 @@ impl Journal for SqliteJournal {
         at: DateTime<Utc>,
         record: &Record,
     ) -> Result<(), JournalError> {
+        migrate_failpoint::hit!("journal.append.before").map_err(mirrored::injected)?;
         let mut connection = self.connection.lock().await;
         let next: Option<i64> = sqlx::query_scalar(
             "SELECT (SELECT coalesce(max(seq), 0) + 1 FROM entries WHERE run = r.run) \
@@ -172,13 +218,8 @@ impl Journal for SqliteJournal {
             next.ok_or_else(|| JournalError::Unavailable(format!("no run {run} is open in it")))?;
         let stored = entry::Stored::write(run.as_str(), seq, at, record)?;
         // The primary key (run, seq) refuses a second writer that read the same number.
-        sqlx::query("INSERT INTO entries (run, seq, at, record, digest) VALUES (?, ?, ?, ?, ?)")
-            .bind(run.as_str())
-            .bind(stored.seq)
-            .bind(stored.at)
-            .bind(stored.record)
-            .bind(stored.digest)
-            .execute(&mut *connection)
+        stored
+            .insert(run.as_str(), &mut connection)
             .await
             .map_err(|error| store::failed(&self.path, &error))?;
         Ok(())
@@ -187,6 +228,11 @@ impl Journal for SqliteJournal {
     async fn runs(&self) -> Result<Vec<RunLog>, JournalError> {
         Self::runs(self).await
     }
+}
+
+fn header_text(header: &RunHeader) -> Result<String, JournalError> {
+    serde_json::to_string(header)
+        .map_err(|error| JournalError::Unavailable(format!("the head of a run: {error}")))
 }
 
 fn column<'r, T>(

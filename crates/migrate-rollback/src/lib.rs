@@ -30,7 +30,7 @@ pub mod state_dir;
 
 pub use history::RollbackHistory;
 pub use inventory::{Inventory, Stored};
-pub use journal::SqliteJournal;
+pub use journal::{MirroredJournal, SqliteJournal};
 pub use lock::{DatabaseGuard, DeploymentGuard};
 pub use manager::{RollbackManager, TargetDatabase};
 pub use observer::DeploymentObserver;

@@ -28,7 +28,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 pub use alone::DatabaseGuard;
-pub use holder::Holder;
+pub use holder::{Holder, HolderState};
 
 use crate::state_dir;
 use database::DatabaseLock;
@@ -108,9 +108,9 @@ impl DeploymentGuard {
         self
     }
 
-    /// Who holds the deployment's lock now, if anybody does. Read-only: takes nothing,
-    /// makes no file.
-    pub fn holder(root: &Path) -> Option<Holder> {
+    /// Who took the deployment's lock last and did not let go, and whether it still holds
+    /// it. Read-only: takes nothing, makes no file.
+    pub fn holder(root: &Path) -> Option<(Holder, HolderState)> {
         state_file::holder(&state_dir::path(root))
     }
 
@@ -140,10 +140,13 @@ impl DeploymentGuard {
             .chain([&this.as_str()])
             .map(|run| migrate_schema::quote::literal(run))
             .collect();
+        let backend = self.database.backend();
+        let names = names.join(", ");
         let sql = format!(
-            "SELECT count(*) FROM {} WHERE run NOT IN ({})",
-            own::name(self.database.backend(), "markers"),
-            names.join(", ")
+            "SELECT (SELECT count(*) FROM {} WHERE run NOT IN ({names})) \
+             + (SELECT count(*) FROM {} WHERE run NOT IN ({names}))",
+            own::name(backend, "markers"),
+            own::name(backend, "runs"),
         );
         let found = self
             .database
@@ -154,16 +157,18 @@ impl DeploymentGuard {
     }
 
     async fn forget_markers(&self, run: &RunId) -> Result<(), StepError> {
-        let sql = format!(
-            "DELETE FROM {} WHERE run = {}",
-            own::name(self.database.backend(), "markers"),
-            migrate_schema::quote::literal(run.as_str())
-        );
-        self.database
-            .execute(&sql)
-            .await
-            .map(drop)
-            .map_err(|error| error.into_step_error("can't remove the run's markers"))
+        for table in ["markers", "log", "runs"] {
+            let sql = format!(
+                "DELETE FROM {} WHERE run = {}",
+                own::name(self.database.backend(), table),
+                migrate_schema::quote::literal(run.as_str())
+            );
+            self.database
+                .execute(&sql)
+                .await
+                .map_err(|error| error.into_step_error("can't remove what the run kept"))?;
+        }
+        Ok(())
     }
 }
 
@@ -192,6 +197,8 @@ impl RunGuard for DeploymentGuard {
     }
 
     async fn arm(&self, run: &RunId) -> Result<(), StepError> {
+        let ordered = |error: std::io::Error| StepError::failed(error.to_string());
+        migrate_failpoint::hit!("guard.arm").map_err(ordered)?;
         own::ensure(&self.database)
             .await
             .map_err(|error| error.into_step_error("can't make our tables in the database"))?;
@@ -199,7 +206,7 @@ impl RunGuard for DeploymentGuard {
             .await
             .map_err(|error| error.into_step_error("can't raise the fence in the database"))?;
         self.database.set_fence(Some(fence));
-        Ok(())
+        migrate_failpoint::hit!("guard.armed").map_err(ordered)
     }
 
     async fn disarm(&self) -> Result<(), StepError> {
@@ -207,6 +214,8 @@ impl RunGuard for DeploymentGuard {
         let run = run.ok_or_else(|| {
             StepError::failed("our objects can only be removed while the run holds its lock")
         })?;
+        migrate_failpoint::hit!("guard.disarm")
+            .map_err(|error| StepError::failed(error.to_string()))?;
         let exists = own::exists(&self.database)
             .await
             .map_err(|error| error.into_step_error("can't look for our tables"))?;

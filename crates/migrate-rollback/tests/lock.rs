@@ -59,7 +59,7 @@ async fn one_deployment_has_one_run() {
         assert!(holder.contains(part), "{part:?} is not in {holder:?}");
     }
     assert_eq!(
-        DeploymentGuard::holder(root.path()).unwrap().run,
+        DeploymentGuard::holder(root.path()).unwrap().0.run,
         mine.as_str()
     );
     first.release().await;

@@ -144,6 +144,7 @@ async fn the_version_is_told_by_shape_and_then_by_the_journal() {
             Record::RollbackStarted {
                 strategy: Strategy::Reverse,
                 requested: true,
+                cleared: false,
             },
             Record::Reverted { left: Vec::new() },
             Record::RolledBack,

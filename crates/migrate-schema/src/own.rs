@@ -36,6 +36,16 @@ pub async fn ensure(db: &Database) -> Result<(), DbError> {
              at {moment} not null default {now}, payload text not null, primary key (run, step))",
             name(backend, "markers")
         ),
+        format!(
+            "create table if not exists {} (run text primary key, at {moment} not null default {now}, \
+             header text not null)",
+            name(backend, "runs")
+        ),
+        format!(
+            "create table if not exists {} (run text not null, seq bigint not null, \
+             at text not null, record text not null, primary key (run, seq))",
+            name(backend, "log")
+        ),
     ];
     match db {
         #[cfg(feature = "postgres")]

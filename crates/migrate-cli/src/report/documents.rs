@@ -1,10 +1,15 @@
 //! Documents of verbs that only look: status, history, checks, plans.
 
 use console::style;
+use migrate_rollback::lock::HolderState;
 use serde_json::{Value, json};
 
+use std::path::Path;
+
+use crate::plan_file::{Hop, PlanFile};
 use crate::verbs::status::Status;
 
+use super::progress::grouped;
 use super::{Output, document, out};
 
 impl Output {
@@ -20,7 +25,12 @@ impl Output {
         row("deployment", &status.root);
         row("version", &version);
         if let Some(lock) = &status.lock {
-            row("lock", &format!("held by {}", lock.holder));
+            let how = match lock.state {
+                HolderState::Alive => "held by",
+                HolderState::Silent => "held, but not heard of lately, by",
+                HolderState::Dead => "free; its last holder ended without letting go:",
+            };
+            row("lock", &format!("{how} {}", lock.holder));
         }
         if let Some(run) = &status.run {
             row(
@@ -30,9 +40,10 @@ impl Output {
             for step in &run.steps {
                 let message = step.message.as_deref().unwrap_or_default();
                 out(&format!(
-                    "  {:<12} {:<11} {message}",
+                    "  {:<12} {:<11} {:<9} {message}",
                     step.id,
-                    word(&json!(step.status))
+                    word(&json!(step.status)),
+                    step.certainty.replace('_', " ")
                 ));
             }
             if let Some(signal) = run.interrupted_by_signal {
@@ -107,6 +118,55 @@ impl Output {
         }
     }
 
+    /// One run, from its head to its last entry.
+    pub(crate) fn history_of_run(&self, run: &Value) {
+        if self.json() {
+            document(run);
+            return;
+        }
+        for name in [
+            "run",
+            "from",
+            "to",
+            "phase",
+            "user",
+            "host",
+            "pid",
+            "tool_version",
+            "database",
+            "started_at",
+            "last_record_at",
+            "plan_hash",
+            "plan_file_hash",
+        ] {
+            if !run[name].is_null() {
+                row(&name.replace('_', " "), &word(&run[name]));
+            }
+        }
+        row("flags", &words(&run["flags"]));
+        row("consents", &words(&run["consents"]));
+        row("skipped", &words(&run["skipped_checks"]));
+        out("");
+        for step in run["steps"].as_array().into_iter().flatten() {
+            let took = step["duration_ms"].as_u64().unwrap_or_default();
+            out(&format!(
+                "  {:<12} {:<11} {:>8} {}",
+                word(&step["id"]),
+                word(&step["status"]),
+                migrate_core::duration::human(std::time::Duration::from_millis(took)),
+                word(&step["message"])
+            ));
+        }
+        out("");
+        for entry in run["records"].as_array().into_iter().flatten() {
+            out(&format!(
+                "  {} {}",
+                word(&entry["at"]),
+                word(&entry["what"])
+            ));
+        }
+    }
+
     pub(crate) fn checks(&self, rows: &[Value]) {
         if self.json() {
             document(&json!({ "format": 1, "checks": rows }));
@@ -129,41 +189,74 @@ impl Output {
         }
     }
 
-    pub(crate) fn plans(&self, plans: &[Value]) {
+    pub(crate) fn plans(&self, hops: &[Hop]) {
         if self.json() {
-            match plans {
-                [one] => document(one),
+            match hops {
+                [one] => document(&json!(one)),
                 many => document(&json!(many)),
             }
             return;
         }
-        for plan in plans {
+        for hop in hops {
             out(&format!(
                 "{} {} -> {} ({})",
                 style("plan").bold(),
-                word(&plan["plan"]["from_version"]),
-                word(&plan["plan"]["to_version"]),
-                word(&plan["origin"])
+                hop.plan.from_version,
+                hop.plan.to_version,
+                hop.origin
             ));
-            for step in plan["steps"].as_array().into_iter().flatten() {
+            for step in &hop.steps {
                 out(&format!(
                     "\n{} {} (undo: {})",
-                    style(word(&step["id"])).bold(),
-                    word(&step["title"]),
-                    word(&step["undo"])
+                    style(step.id.to_string()).bold(),
+                    step.title,
+                    word(&json!(step.undo))
                 ));
-                for script in step["scripts"].as_array().into_iter().flatten() {
-                    out(&format!("  script {}", style(word(script)).dim()));
+                for script in &step.scripts {
+                    out(&format!("  script {}", style(script).dim()));
                 }
-                for action in step["actions"].as_array().into_iter().flatten() {
-                    out(&format!("  {}", word(action).replace('\n', "\n  ")));
+                for action in &step.actions {
+                    out(&format!("  {}", action.replace('\n', "\n  ")));
                 }
             }
-            match plan["point_of_no_return"].as_str() {
+            match &hop.point_of_no_return {
                 Some(step) => out(&format!("\npoint of no return: step {step}")),
                 None => out("\nevery step can be undone"),
             }
         }
+    }
+
+    /// What was resolved and written, in short: the file holds the rest.
+    pub(crate) fn plan_file(&self, file: &PlanFile, path: &Path, apply: &str) {
+        if self.json() {
+            document(&json!({
+                "format": 1, "file": path, "hash": file.hash, "apply_command": apply,
+                "hops": file.contract.hops.len(), "expected": file.expected,
+            }));
+            return;
+        }
+        self.plans(&file.contract.hops);
+        out("");
+        for step in &file.expected.steps {
+            if let Some(rows) = step.rows {
+                row(&format!("{} rows", step.id), &grouped(rows));
+            }
+        }
+        for (table, size) in &file.expected.tables {
+            let kib = size.bytes.div_ceil(1024);
+            row(
+                "table",
+                &format!("{table}: {} rows, {} KiB", grouped(size.rows), grouped(kib)),
+            );
+        }
+        for finding in &file.expected.findings {
+            row("warning", &finding.to_string());
+        }
+        row(
+            "written",
+            &format!("{} (hash {})", path.display(), &file.hash[..12]),
+        );
+        row("next", &style(apply).bold().to_string());
     }
 }
 

@@ -26,6 +26,13 @@ pub(crate) struct Link {
 /// The version that the last finished run led to, if one did.
 pub(crate) fn standing_at(runs: &[RunLog]) -> Result<Option<Version>, Failure> {
     let mut at = None;
+    // Of a chain that is taken back, the run that began first ends last.
+    let mut runs: Vec<&RunLog> = runs.iter().collect();
+    runs.sort_by_key(|log| {
+        log.records
+            .last()
+            .map_or(log.header.started_at, |(at, _)| *at)
+    });
     for log in runs {
         let state = RunState::replay(log)
             .map_err(|error| Failure::unchanged(format!("the journal makes no sense: {error}")))?;

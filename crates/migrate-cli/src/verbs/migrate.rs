@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use migrate_core::executor::{Backup, RunEnd};
 use migrate_core::{
-    Cancel, Journal, MigrationError, MigrationExecutor, MigrationResult, RunOptions, RunState,
-    Scripts, Version, estimate,
+    Cancel, Journal, MigrationError, MigrationExecutor, MigrationResult, RunOptions, Scripts,
+    Version, estimate,
 };
 
 use crate::args::{Global, RunArgs};
@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::plans::{LoadedPlan, Migrations};
 use crate::report::Output;
 use crate::verbs::chain::{self, Link};
-use crate::verbs::next;
+use crate::verbs::{next, resume};
 use crate::wire::{Access, Wired};
 
 /// `--from A --to B`.
@@ -206,7 +206,8 @@ pub(crate) fn inputs(
     inputs
 }
 
-async fn tell(
+/// Shows what a run did, and how to go back.
+pub(crate) async fn tell(
     global: &Global,
     output: &Output,
     journal: &Arc<dyn Journal>,
@@ -242,12 +243,9 @@ pub(crate) async fn with_next(
     let Ok(runs) = journal.runs().await else {
         return failure;
     };
-    let Some(log) = runs.last() else {
-        return failure;
-    };
     let open_ends = [exit::STUCK, exit::OPEN_RUN, 129, 130, 143];
     if open_ends.contains(&failure.code)
-        && let Ok(state) = RunState::replay(log)
+        && let Ok(Some((log, state))) = resume::open_run(&runs)
         && let Some(command) = next::command(global, log, &state)
     {
         failure.hint = Some(format!("next: {command}"));

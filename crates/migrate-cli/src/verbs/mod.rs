@@ -1,5 +1,6 @@
 //! One verb, one file.
 
+pub(crate) mod apply;
 pub(crate) mod backup;
 pub(crate) mod chain;
 pub(crate) mod config;
@@ -27,11 +28,12 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
     if let Some(verb) = &cli.verb {
         refuse_flags_of_a_run(&cli.run)?;
         return match verb {
-            Verb::Plan(args) => plan::run(global, args, output),
+            Verb::Plan(args) => plan::run(global, args, output).await,
             Verb::Paths(args) => paths::run(global, args, output),
-            Verb::Resume => resume::run(global, output).await,
+            Verb::Apply(args) => apply::run(global, args, output).await,
+            Verb::Resume(args) => resume::run(global, args, output).await,
             Verb::Status => status::run(global, output).await,
-            Verb::History => history::run(global, output).await,
+            Verb::History(args) => history::run(global, args, output).await,
             Verb::Validate(args) => validate::run(global, args, output).await,
             Verb::Backup(args) => backup::run(global, args, output).await,
             Verb::Restore(args) => recover::restore(global, args, output).await,

@@ -94,7 +94,8 @@ pub(crate) fn line(global: &Global, rest: &str) -> String {
     line
 }
 
-fn quoted(text: &str) -> String {
+/// A word as a shell takes it.
+pub(crate) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@+=,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use clap::Args;
 use migrate_core::executor::RunEnd;
 use migrate_core::{
     Cancel, Hop, MigrationExecutor, MigrationPlan, Phase, RunLog, RunOptions, RunState, Scripts,
@@ -16,9 +17,24 @@ use crate::report::Output;
 use crate::verbs::{migrate, next, rollback};
 use crate::wire::{Access, Wired};
 
-/// `resume`.
-pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure> {
+/// What `resume` may take up.
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// Take up what the database knows of runs that this deployment's journal lost.
+    #[arg(long)]
+    pub(crate) adopt: bool,
+}
+
+/// `resume [--adopt]`.
+pub(crate) async fn run(
+    global: &Global,
+    args: &ResumeArgs,
+    output: &Output,
+) -> Result<u8, Failure> {
     let deployment = crate::deployment::Deployment::open(global)?;
+    if args.adopt {
+        adopt(&Wired::open(global).await?, output).await?;
+    }
     let runs = crate::wire::runs(&deployment).await?;
     environment::refuse_other(global, &runs)?;
     let Some((log, state)) = open_run(&runs)? else {
@@ -59,6 +75,9 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure>
     .with_registry(wired.registry(&scripts));
     let options = RunOptions {
         identity: wired.identity.clone(),
+        flags: std::iter::once("resume".to_owned())
+            .chain(args.adopt.then(|| "--adopt".to_owned()))
+            .collect(),
         ..RunOptions::default()
     };
     let executor = wired.executor(executor, &journal, options, output.reporter(), cancel);
@@ -79,6 +98,25 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure>
         }
         Err(error) => Err(migrate::with_next(global, &journal, error, None).await),
     }
+}
+
+/// Takes up the runs that only the database knows, and says which.
+pub(crate) async fn adopt(wired: &Wired, output: &Output) -> Result<(), Failure> {
+    let adopted = wired.adopt().await?;
+    if adopted.is_empty() {
+        output.note("the database knows no run that the journal does not");
+    }
+    for log in adopted {
+        output.note(&format!(
+            "run {} from {} to {}, begun by {}@{}, was taken up from the database",
+            log.header.run,
+            log.header.plan.from_version,
+            log.header.plan.to_version,
+            log.header.user,
+            log.header.host
+        ));
+    }
+    Ok(())
 }
 
 fn why(state: &RunState) -> String {

@@ -14,7 +14,7 @@ use crate::exit;
 use crate::failure::Failure;
 use crate::plans::Kept;
 use crate::report::Output;
-use crate::verbs::migrate;
+use crate::verbs::{migrate, resume};
 use crate::wire::{Access, Wired};
 
 /// `--rollback --to V`.
@@ -34,10 +34,16 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
         .map_err(|error| Failure::unchanged(format!("signals can't be watched: {error}")))?;
     let wired = Wired::open(global).await?;
     output.database(&wired);
+    if args.adopt {
+        resume::adopt(&wired, output).await?;
+    }
     let journal = wired.journal(Access::ReadOnly).await?;
     let runs = journal.runs().await?;
     environment::refuse_other(global, &runs)?;
-    let back = runs_back(&runs, &to)?;
+    let back = match runs_back(&runs, &to) {
+        Err(failure) => return Err(lost_run(&wired, &runs, &to, failure).await),
+        Ok(back) => back,
+    };
     if back.is_empty() {
         output.already(&to, "no run is left to take back");
         return Ok(exit::DONE);
@@ -48,7 +54,7 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
         if log.header.run != back[0].header.run {
             // Before the first run is taken back: is there a way for the others too?
             let (_, executor) =
-                executor(global, output, &wired, log, Access::ReadOnly, &cancel).await?;
+                executor(global, args, output, &wired, log, Access::ReadOnly, &cancel).await?;
             executor.preview_rollback(log, choice(args)).await?;
         }
     }
@@ -79,6 +85,22 @@ fn so_far(mut failure: Failure, taken_back: usize, log: &RunLog) -> Failure {
         );
     }
     failure
+}
+
+/// With no way back in the journal, the database may still know one.
+async fn lost_run(wired: &Wired, runs: &[RunLog], to: &Version, failure: Failure) -> Failure {
+    let known = wired.runs_in_database().await.unwrap_or_default();
+    let lost = known.iter().find(|log| {
+        &log.header.plan.from_version == to
+            && runs.iter().all(|own| own.header.run != log.header.run)
+    });
+    match lost {
+        None => failure,
+        Some(log) => failure.hint(format!(
+            "the database knows run {} of {}@{}: if its state directory was lost, add --adopt",
+            log.header.run, log.header.user, log.header.host
+        )),
+    }
 }
 
 /// The runs to take back, newest first; none if the deployment is back at `to` already.
@@ -130,7 +152,7 @@ async fn one_run(
         Access::Write
     };
     let plan = &log.header.plan;
-    let (journal, executor) = executor(global, output, wired, log, access, cancel).await?;
+    let (journal, executor) = executor(global, args, output, wired, log, access, cancel).await?;
     let choice = choice(args);
     if args.dry_run {
         let preview = executor.preview_rollback(log, choice).await?;
@@ -169,6 +191,7 @@ fn choice(args: &RunArgs) -> StrategyChoice {
 /// An executor with the very scripts that the run began with.
 async fn executor(
     global: &Global,
+    args: &RunArgs,
     output: &Output,
     wired: &Wired,
     log: &RunLog,
@@ -187,11 +210,37 @@ async fn executor(
     let options = RunOptions {
         identity: wired.identity.clone(),
         skip_checks: global.skip_check.clone(),
+        flags: flags(global, args),
         ..RunOptions::default()
     };
     let reporter = output.reporter();
     let executor = wired.executor(executor, &journal, options, reporter, cancel.clone());
     Ok((journal, executor))
+}
+
+/// What was asked for and agreed to, for the journal.
+fn flags(global: &Global, args: &RunArgs) -> Vec<String> {
+    let strategy = match args.strategy {
+        StrategyArg::Auto => "--strategy auto",
+        StrategyArg::Reverse => "--strategy reverse",
+        StrategyArg::Restore => "--strategy restore",
+    };
+    let mut flags = vec!["--rollback".to_owned(), strategy.to_owned()];
+    let given = [
+        (args.accept_data_loss, "--accept-data-loss"),
+        (args.adopt, "--adopt"),
+        (global.yes, "--yes"),
+        (global.allow_commands, "--allow-commands"),
+    ];
+    flags.extend(
+        given
+            .iter()
+            .filter(|(given, _)| *given)
+            .map(|(_, flag)| (*flag).to_owned()),
+    );
+    let skipped = global.skip_check.iter();
+    flags.extend(skipped.map(|name| format!("--skip-check {name}")));
+    flags
 }
 
 /// Refuses to touch another database than the one that the run was on.

@@ -1,6 +1,7 @@
 //! Where a deployment stands. Always answers, whatever is broken.
 
 use migrate_core::{RunLog, RunState, StepStatus, Version, VersionGraph};
+use migrate_rollback::lock::HolderState;
 use serde::Serialize;
 
 use crate::args::Global;
@@ -32,15 +33,21 @@ pub(crate) struct Status {
     pub(crate) problems: Vec<String>,
 }
 
-/// Who holds the lock.
+/// Who took the lock and did not let go.
 #[derive(Debug, Serialize)]
 pub(crate) struct Lock {
+    /// `alive`, `silent` or `dead`. A dead holder's lock is free.
+    pub(crate) state: HolderState,
     /// In words: run, user, host, process, since when.
     pub(crate) holder: String,
     /// The process number on its host.
     pub(crate) pid: u32,
     /// The host.
     pub(crate) host: String,
+    /// Which start of the host.
+    pub(crate) boot: String,
+    /// When it last said that it is alive.
+    pub(crate) heartbeat: Option<String>,
 }
 
 /// A run.
@@ -64,6 +71,9 @@ pub(crate) struct RunView {
 pub(crate) struct StepView {
     pub(crate) id: String,
     pub(crate) status: StepStatus,
+    /// `done`, `in_doubt` (begun, its end is not known: it is looked at before anything
+    /// else is done) or `not_done`.
+    pub(crate) certainty: &'static str,
     pub(crate) attempts: u32,
     pub(crate) message: Option<String>,
     pub(crate) duration_ms: u64,
@@ -76,9 +86,12 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure>
         format: 1,
         root: deployment.shown_root.display().to_string(),
         version: None,
-        lock: crate::wire::lock_holder(&deployment).map(|holder| Lock {
+        lock: crate::wire::lock_holder(&deployment).map(|(holder, state)| Lock {
+            state,
             holder: holder.to_string(),
             pid: holder.pid,
+            boot: holder.boot,
+            heartbeat: holder.heartbeat.map(|at| at.to_rfc3339()),
             host: holder.host,
         }),
         run: None,
@@ -87,7 +100,12 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure>
         problems: Vec::new(),
     };
     match crate::wire::runs(&deployment).await {
-        Ok(runs) => from_runs(global, &deployment, &runs, &mut status),
+        Ok(runs) => {
+            from_runs(global, &deployment, &runs, &mut status);
+            if status.next != Some("resume") && status.next != Some("rollback") {
+                ask_database(global, &runs, &mut status).await;
+            }
+        }
         Err(failure) => {
             status.problems.push(failure.to_string());
             status.next = Some("manual");
@@ -111,14 +129,26 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure>
 
 fn from_runs(global: &Global, deployment: &Deployment, runs: &[RunLog], status: &mut Status) {
     let mut open = None;
-    for log in runs {
+    // Of a chain that is taken back, the run that began first is worked on last.
+    let mut runs: Vec<&RunLog> = runs.iter().collect();
+    runs.sort_by_key(|log| {
+        log.records
+            .last()
+            .map_or(log.header.started_at, |(at, _)| *at)
+    });
+    for log in runs.iter().copied() {
         match RunState::replay(log) {
             Ok(state) => {
                 if let Some(version) = reached(log, &state) {
                     status.version = Some(version);
                 }
-                status.run = Some(view(log, &state));
-                open = (!state.phase.is_final()).then_some((log, state));
+                let is_open = !state.phase.is_final();
+                if is_open || open.is_none() {
+                    status.run = Some(view(log, &state));
+                }
+                if is_open {
+                    open = Some((log, state));
+                }
             }
             Err(error) => {
                 status
@@ -134,7 +164,7 @@ fn from_runs(global: &Global, deployment: &Deployment, runs: &[RunLog], status: 
         status.next_command = next::command(global, log, &state);
         return;
     }
-    let standing = runs.last().filter(|log| completed(log));
+    let standing = runs.last().copied().filter(|log| completed(log));
     if let Some(rest) = standing.and_then(next::onwards) {
         status.next = Some("migrate");
         status.next_command = Some(next::line(global, &rest));
@@ -145,6 +175,51 @@ fn from_runs(global: &Global, deployment: &Deployment, runs: &[RunLog], status: 
 
 fn completed(log: &RunLog) -> bool {
     RunState::replay(log).is_ok_and(|state| state.phase == migrate_core::Phase::Completed)
+}
+
+/// A run that only the database knows comes before anything new.
+async fn ask_database(global: &Global, runs: &[RunLog], status: &mut Status) {
+    // A database that can't be reached says nothing; what the journal says stands.
+    let Ok(wired) = crate::wire::Wired::open(global).await else {
+        return;
+    };
+    let known = match wired.runs_in_database().await {
+        Ok(known) => known,
+        Err(failure) => {
+            status.problems.push(failure.to_string());
+            return;
+        }
+    };
+    for log in &known {
+        if runs.iter().any(|own| own.header.run == log.header.run) {
+            continue;
+        }
+        let Ok(state) = RunState::replay(log) else {
+            continue;
+        };
+        let what = format!(
+            "run {} of {}@{} is known to the database and not to this deployment's journal",
+            log.header.run, log.header.user, log.header.host
+        );
+        status.problems.push(what);
+        status.run = Some(view(log, &state));
+        if state.phase.is_final() {
+            status.version = status.version.take().or_else(|| reached(log, &state));
+        } else {
+            status.next = Some("resume");
+            status.next_command = Some(next::line(global, "resume --adopt"));
+        }
+    }
+}
+
+fn certainty(status: StepStatus) -> &'static str {
+    match status {
+        StepStatus::Completed | StepStatus::Skipped => "done",
+        StepStatus::Pending | StepStatus::Undone => "not_done",
+        StepStatus::Started | StepStatus::Failed | StepStatus::Undoing | StepStatus::UndoFailed => {
+            "in_doubt"
+        }
+    }
 }
 
 /// The version that a finished run left the deployment at.
@@ -215,6 +290,7 @@ fn view(log: &RunLog, state: &RunState) -> RunView {
             .map(|step| StepView {
                 id: step.id.to_string(),
                 status: step.status,
+                certainty: certainty(step.status),
                 attempts: step.attempts,
                 message: step.outcome.as_ref().map(|outcome| outcome.message.clone()),
                 duration_ms: step.duration_ms,

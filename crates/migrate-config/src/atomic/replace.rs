@@ -83,14 +83,18 @@ fn replace(
         .suffix(".tmp")
         .permissions(permissions(new))
         .tempfile_in(directory)?;
+    migrate_failpoint::hit!("file.write")?;
     temporary.write_all(bytes)?;
     match (old, new) {
         (Some(old), _) => keep_owner_and_mode(temporary.as_file(), old)?,
         (None, NewFile::Mode(mode)) => set_mode(temporary.as_file(), mode)?,
         (None, _) => {}
     }
+    migrate_failpoint::hit!("file.sync")?;
     temporary.as_file().sync_all()?;
+    migrate_failpoint::hit!("file.rename")?;
     temporary.persist(target).map_err(|error| error.error)?;
+    migrate_failpoint::hit!("file.renamed")?;
     sync_directory(directory)
 }
 

@@ -312,6 +312,7 @@ impl MigrationExecutor {
         let record = Record::RollbackStarted {
             strategy,
             requested: false,
+            cleared: false,
         };
         self.record(run, record).await
     }

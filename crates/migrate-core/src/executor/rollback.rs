@@ -85,12 +85,15 @@ impl MigrationExecutor {
         if !losses.is_empty() && request.accept_data_loss == Consent::Missing {
             return Err(MigrationError::WouldLose(losses));
         }
+        let agreed = request.accept_data_loss == Consent::Given;
+        let cleared = agreed || self.restore_losses(&run).await?.is_empty();
         let findings = self.services.check().await.unwrap_or_default();
         let mut run = self.reopen(log, "rollback").await?;
         run.findings = findings;
         let record = Record::RollbackStarted {
             strategy,
             requested: true,
+            cleared,
         };
         self.record(&mut run, record).await?;
         self.drive(run).await
@@ -187,15 +190,20 @@ impl MigrationExecutor {
                     .hint("it was run with --no-backup; roll back with --strategy reverse, or restore a backup of your own"),
             ));
         }
-        let losses = match &run.state.after {
-            None => Vec::new(),
-            Some(after) => self
+        Ok((strategy, self.restore_losses(run).await?))
+    }
+
+    /// What a restore would lose of others. Once a way back began, what differs is its own
+    /// work, and services are down: then what was counted at its beginning holds.
+    async fn restore_losses(&self, run: &Run) -> Result<Vec<Loss>, MigrationError> {
+        match &run.state.after {
+            Some(after) if !run.state.cleared => self
                 .observer
                 .losses(after, &run.header.scope)
                 .await
-                .map_err(MigrationError::Unchanged)?,
-        };
-        Ok((strategy, losses))
+                .map_err(MigrationError::Unchanged),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Rows of others in what a reverse drops. Before the commit point there are no others.

@@ -71,10 +71,13 @@ impl MigrationExecutor {
             findings: Vec::new(),
             began: Instant::now(),
         };
-        if !run.state.phase.is_final() {
+        if run.state.phase != Phase::RolledBack {
             let record = Record::Resumed {
                 host: self.options.identity.host.clone(),
                 pid: self.options.identity.pid,
+                user: self.options.identity.user.clone(),
+                tool_version: self.options.identity.tool_version.clone(),
+                flags: self.options.flags.clone(),
             };
             self.record(&mut run, record).await?;
         }
@@ -196,6 +199,28 @@ impl MigrationExecutor {
                     log.header.plan.to_version,
                     log.header.started_at.format("%Y-%m-%d %H:%M:%S UTC"),
                     phase_name(phase),
+                )));
+            }
+        }
+        self.refuse_run_in_doubt().await
+    }
+
+    /// A run that only the database remembers: nobody may start over what it left.
+    async fn refuse_run_in_doubt(&self) -> Result<(), MigrationError> {
+        for log in self.journal.unknown_here().await? {
+            let state = RunState::replay(&log)
+                .map_err(|error| crate::JournalError::Unreadable(error.to_string()))?;
+            if !state.phase.is_final() {
+                return Err(MigrationError::InDoubt(format!(
+                    "the database says that run {} from {} to {}, begun {} by {}@{}, is not finished \
+                     (it stands at {}), but this deployment's journal does not know it",
+                    log.header.run,
+                    log.header.plan.from_version,
+                    log.header.plan.to_version,
+                    log.header.started_at.format("%Y-%m-%d %H:%M:%S UTC"),
+                    log.header.user,
+                    log.header.host,
+                    phase_name(state.phase),
                 )));
             }
         }

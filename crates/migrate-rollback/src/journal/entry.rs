@@ -32,6 +32,23 @@ impl Stored {
         })
     }
 
+    /// Puts it into its table.
+    pub(super) async fn insert(
+        self,
+        run: &str,
+        connection: &mut sqlx::SqliteConnection,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query("INSERT INTO entries (run, seq, at, record, digest) VALUES (?, ?, ?, ?, ?)")
+            .bind(run)
+            .bind(self.seq)
+            .bind(self.at)
+            .bind(self.record)
+            .bind(self.digest)
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+
     /// The entry, if it is the one that must stand at `index` (from 0) and is unchanged.
     pub(super) fn read(
         &self,

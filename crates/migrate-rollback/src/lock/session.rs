@@ -130,6 +130,8 @@ mod tests {
             user: "u".into(),
             since: chrono::Utc::now(),
             run: "20260101000000beef".into(),
+            boot: String::new(),
+            heartbeat: None,
         };
         let name = session_name(&me);
         assert!(name.len() <= NAME_BYTES, "{name}");

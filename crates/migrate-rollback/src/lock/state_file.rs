@@ -5,9 +5,11 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use chrono::Utc;
 use migrate_core::{MigrationError, StepError};
 use tokio::time::Instant;
 
+use super::holder::{BEAT, HolderState};
 use super::{Holder, POLL};
 
 const LOCK_FILE: &str = "lock";
@@ -16,6 +18,7 @@ const LOCK_FILE: &str = "lock";
 #[derive(Debug)]
 pub(crate) struct StateLock {
     file: File,
+    heart: tokio::task::JoinHandle<()>,
 }
 
 impl StateLock {
@@ -47,6 +50,7 @@ impl StateLock {
 
 impl Drop for StateLock {
     fn drop(&mut self) {
+        self.heart.abort();
         // Content informs only; a failure to empty it harms nobody.
         let _ = self.file.set_len(0);
         let _ = self.file.unlock();
@@ -72,22 +76,41 @@ fn try_take(path: &Path, me: &Holder) -> io::Result<Option<StateLock>> {
     if !named.is_ok_and(|named| (named.dev(), named.ino()) == (opened.dev(), opened.ino())) {
         return Ok(None);
     }
-    let text = serde_json::to_string_pretty(me).map_err(io::Error::other)?;
-    file.set_len(0)?;
-    file.rewind()?;
-    file.write_all(text.as_bytes())?;
-    file.write_all(b"\n")?;
-    Ok(Some(StateLock { file }))
+    write_holder(&mut file, me)?;
+    let heart = tokio::spawn(beat(file.try_clone()?, me.clone()));
+    Ok(Some(StateLock { file, heart }))
 }
 
-/// Who holds the lock in `dir`; `None` if nobody does.
-pub(super) fn holder(dir: &Path) -> Option<Holder> {
+/// One write of the whole text: a reader sees the old one or the new one, or reads again.
+fn write_holder(file: &mut File, me: &Holder) -> io::Result<()> {
+    let mut text = serde_json::to_string_pretty(me).map_err(io::Error::other)?;
+    text.push('\n');
+    file.rewind()?;
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)
+}
+
+/// Says again and again that the holder is alive. Best effort: it informs only.
+async fn beat(mut file: File, mut me: Holder) {
+    loop {
+        tokio::time::sleep(BEAT).await;
+        me.heartbeat = Some(Utc::now());
+        let _ = write_holder(&mut file, &me);
+    }
+}
+
+/// Who took the lock in `dir` last and has not let go, and whether it still holds it.
+pub(super) fn holder(dir: &Path) -> Option<(Holder, HolderState)> {
     let path = dir.join(LOCK_FILE);
     let file = File::open(&path).ok()?;
-    match file.try_lock_shared() {
-        Ok(()) => None,
-        Err(_) => read_holder(&path),
-    }
+    let free = file.try_lock_shared().is_ok();
+    let holder = read_holder(&path)?;
+    let state = match (free, holder.is_silent(Utc::now())) {
+        (true, _) => HolderState::Dead,
+        (false, true) => HolderState::Silent,
+        (false, false) => HolderState::Alive,
+    };
+    Some((holder, state))
 }
 
 fn read_holder(path: &PathBuf) -> Option<Holder> {

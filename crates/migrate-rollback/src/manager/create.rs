@@ -47,6 +47,7 @@ impl RollbackManager {
             Some(_) => self.copy_at_rest(&root, &dir, wanted.jobs, cancel).await?,
             None => self.copy_live(&root, &dir, wanted.jobs, cancel).await?,
         };
+        migrate_failpoint::hit!("backup.copied").map_err(ordered)?;
         let files = files::copy_all(&root, &label(&wanted), wanted.paths)?;
         let (id, snapshot) = self
             .keep(&root, &dir, wanted.purpose, copy, &fingerprint)
@@ -65,8 +66,10 @@ impl RollbackManager {
             run: wanted.run.map(ToString::to_string),
             purpose: wanted.purpose,
         };
+        migrate_failpoint::hit!("backup.named").map_err(ordered)?;
         write_beside(&root, &point)?;
         RollbackHistory::add(&root, &point)?;
+        migrate_failpoint::hit!("backup.made").map_err(ordered)?;
         Ok(point)
     }
 
@@ -257,6 +260,11 @@ fn write_beside(root: &Root, point: &RollbackPoint) -> Result<(), StepError> {
     let path = format!("{BACKUPS}/{name}");
     atomic::write_atomic_as(root, Path::new(&path), &text, NewFile::Private)
         .map_err(FileError::into_step_error)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is the end of an error")]
+fn ordered(error: std::io::Error) -> StepError {
+    StepError::failed(error.to_string())
 }
 
 /// A verified copy without a name; gone when dropped.

@@ -63,7 +63,10 @@ impl RollbackManager {
         let snapshot = &point.data_snapshot;
         self.check_target(snapshot).await?;
         let wanted = check_point(&root, point).await?;
+        let ordered = |error: std::io::Error| StepError::failed(error.to_string());
+        migrate_failpoint::hit!("restore.database").map_err(ordered)?;
         self.restore_snapshot(&root, snapshot, &wanted).await?;
+        migrate_failpoint::hit!("restore.files").map_err(ordered)?;
         put_files_back(&root, point)
     }
 

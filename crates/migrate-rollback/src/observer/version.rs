@@ -13,7 +13,15 @@ use crate::backup::files::CONFIG_FILE;
 
 /// What the last run that came to an end left behind.
 pub(super) fn by_journal(logs: &[RunLog]) -> Option<DeploymentVersion> {
-    logs.iter().rev().find_map(|log| {
+    let ended = |log: &RunLog| {
+        log.records
+            .last()
+            .map_or(log.header.started_at, |(at, _)| *at)
+    };
+    // Of a chain that is taken back, the run that began first ends last.
+    let mut logs: Vec<&RunLog> = logs.iter().collect();
+    logs.sort_by_key(|log| ended(log));
+    logs.into_iter().rev().find_map(|log| {
         let plan = &log.header.plan;
         let phase = RunState::replay(log).ok()?.phase;
         let (version, how) = match phase {
@@ -21,10 +29,7 @@ pub(super) fn by_journal(logs: &[RunLog]) -> Option<DeploymentVersion> {
             Phase::RolledBack => (&plan.from_version, "was rolled back"),
             _ => return None,
         };
-        let when = log
-            .records
-            .last()
-            .map_or(log.header.started_at, |(at, _)| *at);
+        let when = ended(log);
         let why = format!(
             "run {} {how} at {}",
             log.header.run,

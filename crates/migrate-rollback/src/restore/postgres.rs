@@ -268,6 +268,8 @@ impl Attempt<'_> {
             ));
             return Err(Feed::Failed(error.cause(said)));
         }
+        migrate_failpoint::hit!("restore.commit")
+            .map_err(|error| Feed::Failed(StepError::failed(error.to_string())))?;
         Ok(())
     }
 

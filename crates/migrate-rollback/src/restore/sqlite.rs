@@ -57,7 +57,11 @@ async fn replace(
         verify::verify(&mut transaction).await
     };
     match inside.await {
-        Ok(()) => transaction.commit().await.map_err(fail),
+        Ok(()) => {
+            migrate_failpoint::hit!("restore.commit")
+                .map_err(|error| StepError::failed(error.to_string()))?;
+            transaction.commit().await.map_err(fail)
+        }
         Err(error) => {
             // If this fails too, closing the connection rolls back.
             let _ = transaction.rollback().await;

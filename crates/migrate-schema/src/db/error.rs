@@ -88,6 +88,12 @@ impl fmt::Display for DbError {
 
 impl std::error::Error for DbError {}
 
+impl From<std::io::Error> for DbError {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(DbErrorKind::Other, error.to_string())
+    }
+}
+
 impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
         match error {

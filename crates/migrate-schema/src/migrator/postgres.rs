@@ -57,9 +57,13 @@ pub(super) async fn apply(
     record(&mut tx, change)
         .await
         .map_err(Failed::at("the schema's version can't be recorded"))?;
+    migrate_failpoint::hit!("schema.commit")
+        .map_err(|error| Failed::at("the schema change can't be committed")(error.into()))?;
     tx.commit()
         .await
-        .map_err(|error| Failed::at("the schema change can't be committed")(error.into()))
+        .map_err(|error| Failed::at("the schema change can't be committed")(error.into()))?;
+    migrate_failpoint::hit!("schema.committed")
+        .map_err(|error| Failed::at("the schema change is committed, but")(error.into()))
 }
 
 async fn record(tx: &mut PgConnection, change: &Change<'_>) -> Result<(), DbError> {
@@ -129,9 +133,13 @@ pub(super) async fn revert(
         return Err(not_as_before(&wrong));
     }
     versions::remove(&mut tx, applied.version, applied.made_versions).await?;
+    migrate_failpoint::hit!("schema.undo")
+        .map_err(|error| Failed::at("the undo can't be committed")(error.into()))?;
     tx.commit()
         .await
         .map_err(|error| Failed::at("the undo can't be committed")(error.into()))?;
+    migrate_failpoint::hit!("schema.undone")
+        .map_err(|error| Failed::at("the undo is committed, but")(error.into()))?;
     Ok(gone)
 }
 

@@ -55,9 +55,13 @@ async fn in_transaction(
         return Err(not_as_before(&wrong));
     }
     versions::remove(&mut tx, applied.version, applied.made_versions).await?;
+    migrate_failpoint::hit!("schema.undo")
+        .map_err(|error| Failed::at("the undo can't be committed")(error.into()))?;
     tx.commit()
         .await
         .map_err(|error| Failed::at("the undo can't be committed")(error.into()))?;
+    migrate_failpoint::hit!("schema.undone")
+        .map_err(|error| Failed::at("the undo is committed, but")(error.into()))?;
     Ok(gone)
 }
 

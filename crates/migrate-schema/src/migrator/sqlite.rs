@@ -70,9 +70,13 @@ async fn in_transaction(
     record(&mut tx, change)
         .await
         .map_err(Failed::at("the schema's version can't be recorded"))?;
+    migrate_failpoint::hit!("schema.commit")
+        .map_err(|error| Failed::at("the schema change can't be committed")(error.into()))?;
     tx.commit()
         .await
-        .map_err(|error| Failed::at("the schema change can't be committed")(error.into()))
+        .map_err(|error| Failed::at("the schema change can't be committed")(error.into()))?;
+    migrate_failpoint::hit!("schema.committed")
+        .map_err(|error| Failed::at("the schema change is committed, but")(error.into()))
 }
 
 async fn record(tx: &mut SqliteConnection, change: &Change<'_>) -> Result<(), DbError> {

@@ -1,0 +1,64 @@
+//! A plan file on disk.
+
+use std::path::Path;
+
+use migrate_config::atomic::{self, NewFile, Root};
+
+use super::{FORMAT, PlanFile};
+use crate::failure::Failure;
+
+impl PlanFile {
+    /// Writes it whole or not at all, for its owner's eyes: a plan may hold values.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
+        let mut text = serde_json::to_vec_pretty(self)
+            .map_err(|error| Failure::unchanged(format!("the plan file: {error}")))?;
+        text.push(b'\n');
+        write_beside(path, &text)
+    }
+
+    /// Reads one, and refuses what was changed by hand.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::unchanged(format!("{shown} can't be read: {error}")))?;
+        let unreadable = |why: String| {
+            Failure::unchanged(format!("{shown} is no plan file: {why}"))
+                .hint("make one with `etlrs-migrate plan --from A --to B -o FILE`")
+        };
+        let value: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+        match value["format"].as_u64() {
+            Some(format) if format <= u64::from(FORMAT) => {}
+            Some(format) => {
+                return Err(Failure::unchanged(format!(
+                    "{shown} was written in format {format}, and this version reads formats up to {FORMAT}"
+                ))
+                .hint("use the newer etlrs-migrate that wrote it, or make the plan again"));
+            }
+            None => return Err(unreadable("it has no format".to_owned())),
+        }
+        let file: Self =
+            serde_json::from_value(value).map_err(|error| unreadable(error.to_string()))?;
+        if file.contract.hash() != file.hash {
+            return Err(Failure::unchanged(format!(
+                "{shown} was changed after it was made: its hash does not fit"
+            ))
+            .hint("change the plan or its scripts instead, and make the plan file again"));
+        }
+        Ok(file)
+    }
+}
+
+/// Writes a file of the user's choice by the one atomic write, for its owner only.
+fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| Failure::usage(format!("{} names no file", path.display())))?;
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let root = Root::open(directory).map_err(|error| Failure::unchanged(error.to_string()))?;
+    atomic::write_atomic_as(&root, Path::new(name), bytes, NewFile::Private)
+        .map_err(|error| Failure::unchanged(error.to_string()))
+}
