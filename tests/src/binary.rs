@@ -13,6 +13,9 @@ use serde_json::Value;
 /// Names a binary that is built already.
 pub const OVERRIDE: &str = "ETLRS_TEST_BIN";
 
+/// Names the one with places to die at that is built already.
+pub const OVERRIDE_FAILPOINTS: &str = "ETLRS_TEST_FAILPOINTS_BIN";
+
 /// No run of a test takes this long unless it hangs.
 const LIMIT: Duration = Duration::from_mins(2);
 
@@ -22,20 +25,35 @@ const LIMIT: Duration = Duration::from_mins(2);
 /// If it does not build.
 pub fn path() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| match std::env::var_os(OVERRIDE) {
-        Some(named) => {
-            let named = PathBuf::from(named);
-            assert!(named.is_file(), "{OVERRIDE}={} is no file", named.display());
-            named
-        }
-        None => build(),
+    PATH.get_or_init(|| named(OVERRIDE).unwrap_or_else(|| build("etlrs-migrate", &[])))
+}
+
+/// The same with the places of `migrate-failpoint` switched on: `$ETLRS_TEST_FAILPOINTS_BIN`,
+/// else built once by this process's cargo.
+///
+/// # Panics
+/// If it does not build.
+pub fn failpoints() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        named(OVERRIDE_FAILPOINTS).unwrap_or_else(|| {
+            let name = "etlrs-migrate-failpoints";
+            build(name, &["--features", "failpoints", "--bin", name])
+        })
     })
 }
 
-fn build() -> PathBuf {
+fn named(variable: &str) -> Option<PathBuf> {
+    let named = PathBuf::from(std::env::var_os(variable)?);
+    assert!(named.is_file(), "{variable}={} is no file", named.display());
+    Some(named)
+}
+
+fn build(name: &str, arguments: &[&str]) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "-p", "migrate-cli", "--message-format=json"])
+        .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())
         .output()
@@ -44,7 +62,7 @@ fn build() -> PathBuf {
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "etlrs-migrate")
+        .filter(|message| message["target"]["name"] == name)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .expect("cargo names the binary it built")
 }
@@ -60,7 +78,12 @@ impl Tool {
     /// With these arguments, an environment of only PATH, HOME and a UTF-8 locale, the root
     /// directory as working directory, and no terminal.
     pub fn new<A: AsRef<str>>(arguments: &[A]) -> Self {
-        let mut command = Command::new(path());
+        Self::of(path(), arguments)
+    }
+
+    /// The same of another build of the tool.
+    pub fn of<A: AsRef<str>>(binary: &Path, arguments: &[A]) -> Self {
+        let mut command = Command::new(binary);
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

@@ -14,7 +14,7 @@ use crate::snapshot::{Files, Snapshot, files};
 use crate::sqlite;
 
 /// Which database a deployment stands on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Store {
     /// One file below the root.
     Sqlite,

@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`postgres`] starts a throwaway PostgreSQL for the process; [`binary`]
 //! runs the built tool; [`deployment`] makes the 1.5.0 deployment of the guide with hostile
-//! rows; [`expected`] computes what 2.0.0 must look like; [`snapshot`] compares everything.
+//! rows; [`expected`] computes what 2.0.0 must look like; [`snapshot`] compares everything;
+//! [`sweep`] kills and starves the tool wherever that can be done.
 //!
 //! *Invariant*: nothing here depends on the crates under test, so that each of them can
 //! use it and what it computes is computed independently of them.
@@ -14,3 +15,4 @@ pub mod hostile;
 pub mod postgres;
 pub mod snapshot;
 pub mod sqlite;
+pub mod sweep;
