@@ -216,9 +216,7 @@ fn certainty(status: StepStatus) -> &'static str {
     match status {
         StepStatus::Completed | StepStatus::Skipped => "done",
         StepStatus::Pending | StepStatus::Undone => "not_done",
-        StepStatus::Started | StepStatus::Failed | StepStatus::Undoing | StepStatus::UndoFailed => {
-            "in_doubt"
-        }
+        _ => "in_doubt",
     }
 }
 

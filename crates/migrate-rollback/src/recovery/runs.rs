@@ -98,6 +98,7 @@ fn records(phase: Phase, backup: &Stored) -> Vec<Record> {
             Record::RollbackStarted {
                 strategy: Strategy::Restore,
                 requested: true,
+                cleared: true,
             },
             Record::RestoreStarted,
             Record::Restored {
