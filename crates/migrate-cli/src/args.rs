@@ -19,9 +19,9 @@ use crate::verbs::resume::ResumeArgs;
 #[command(name = "etlrs-migrate", version, after_help = exit::HELP, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
-    pub(crate) global: Global,
-    #[command(flatten)]
     pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
 }
@@ -29,6 +29,7 @@ pub(crate) struct Cli {
 /// What every verb understands, before or after its name.
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every verb")]
 pub(crate) struct Global {
     /// The deployment's directory.
     #[arg(
@@ -158,6 +159,10 @@ pub(crate) enum Verb {
     /// The environments of etlrs-migrate.toml.
     #[command(subcommand)]
     Env(crate::verbs::env::EnvVerb),
+    /// The JSON Schema of what people write, for editors.
+    SchemaFor(crate::verbs::schema_for::SchemaForArgs),
+    /// Completions for a shell.
+    Completions(crate::verbs::completions::CompletionsArgs),
     /// Work on config files alone.
     #[command(subcommand)]
     Config(ConfigVerb),

@@ -15,6 +15,7 @@ mod deployment;
 mod environment;
 pub mod exit;
 mod failure;
+mod help;
 mod plan_file;
 mod plans;
 mod report;
@@ -24,7 +25,7 @@ mod wire;
 
 use std::ffi::OsString;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use args::{Cli, Format};
 use report::Output;
@@ -35,7 +36,10 @@ pub fn main() -> u8 {
 }
 
 fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(args) {
+    let parsed = help::taught(Cli::command())
+        .try_get_matches_from(args)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are asked for; everything else is wrong usage.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::version::Version;
 
 /// The fields that every step has.
-pub(crate) const STEP_FIELDS: &[&str] = &[
+pub const STEP_FIELDS: &[&str] = &[
     "id",
     "description",
     "step_type",

@@ -9,11 +9,14 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::finding::Finding;
-use crate::plan::{MigrationPlan, MigrationStep, STEP_FIELDS};
+pub use crate::plan::STEP_FIELDS;
+use crate::plan::{MigrationPlan, MigrationStep};
 use crate::registry::StepRegistry;
 use crate::version_pattern::VersionPattern;
 
-const PLAN_FIELDS: &[&str] = &[
+/// The fields that a plan can have. `$schema` is for editors.
+pub const PLAN_FIELDS: &[&str] = &[
+    "$schema",
     "from_version",
     "to_version",
     "migration_type",
@@ -25,7 +28,8 @@ const PLAN_FIELDS: &[&str] = &[
     "withdrawn",
     "mandatory_stop",
 ];
-const DATA_FIELDS: &[&str] = &[
+/// The fields of a step's `data_migration`.
+pub const DATA_FIELDS: &[&str] = &[
     "source_table",
     "target_table",
     "transformation_script",
@@ -36,7 +40,8 @@ const DATA_FIELDS: &[&str] = &[
     "quarantine_limit",
     "source_url",
 ];
-const CHECK_FIELDS: &[&str] = &["name", "query", "expected_result", "critical", "phase"];
+/// The fields of a validation check.
+pub const CHECK_FIELDS: &[&str] = &["name", "query", "expected_result", "critical", "phase"];
 
 /// As [`read`], and where it finds errors, also what the kinds find in the steps that are sound.
 ///

@@ -86,6 +86,12 @@ impl Output {
         }
     }
 
+    /// A text that is the result as it is, whatever the format.
+    #[expect(clippy::unused_self, reason = "all output goes through this type")]
+    pub(crate) fn text(&self, text: &str) {
+        out(text.trim_end());
+    }
+
     /// A line for people while things happen.
     pub(crate) fn note(&self, message: &str) {
         if !self.json() && self.level > Level::Quiet {

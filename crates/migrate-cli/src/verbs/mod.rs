@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 pub(crate) mod backup;
 pub(crate) mod chain;
+pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod env;
@@ -15,6 +16,7 @@ pub(crate) mod recover;
 pub(crate) mod resume;
 pub(crate) mod rollback;
 pub(crate) mod schema;
+pub(crate) mod schema_for;
 pub(crate) mod status;
 pub(crate) mod validate;
 
@@ -40,6 +42,8 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
             Verb::EmergencyRollback(args) => recover::emergency(global, args, output).await,
             Verb::Demo(args) => demo::run(global, args, output).await,
             Verb::Env(verb) => env::run(global, verb, output).await,
+            Verb::SchemaFor(args) => Ok(schema_for::run(args, output)),
+            Verb::Completions(args) => Ok(completions::run(args, output)),
             Verb::Config(verb) => config::run(verb, output).await,
             Verb::Schema(verb) => schema::run(global, verb, output).await,
         };
