@@ -28,6 +28,7 @@ mod plans;
 mod postgres_sessions;
 mod rollback;
 mod rows;
+mod schema;
 mod schemas;
 mod secrets;
 mod sqlite_file;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use console::style;
 use migrate_core::Finding;
 use migrate_schema::apply::{Event, Observer, Unobserved};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::human::HumanEvents;
 use super::{Level, Output, document, out};
@@ -111,10 +111,43 @@ impl Output {
 
     /// Where the engine's events go.
     pub(crate) fn schema_observer(&self) -> Arc<dyn Observer> {
-        if self.json() || self.level == Level::Quiet {
+        if self.json() {
+            return Arc::new(JsonLines);
+        }
+        if self.level == Level::Quiet {
             return Arc::new(Unobserved);
         }
         Arc::new(Lines(self.human.clone()))
+    }
+}
+
+struct JsonLines;
+
+impl Observer for JsonLines {
+    fn event(&self, event: &Event) {
+        let line = match event {
+            Event::Running {
+                label,
+                number,
+                total,
+            } => {
+                json!({ "event": "running", "migration": label, "number": number, "total": total })
+            }
+            Event::Statement {
+                text,
+                number,
+                total,
+            } => json!({ "event": "statement", "text": text, "number": number, "total": total }),
+            Event::Committed { migrations } => {
+                json!({ "event": "committed", "migrations": migrations })
+            }
+            Event::Waiting { blockers } => json!({ "event": "waiting", "for": blockers }),
+            Event::Again { why, pause } => {
+                json!({ "event": "again", "why": why, "pause_ms": u64::try_from(pause.as_millis()).ok() })
+            }
+            other => json!({ "event": "note", "text": other.to_string().trim() }),
+        };
+        document(&line);
     }
 }
 

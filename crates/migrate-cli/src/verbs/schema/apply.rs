@@ -76,6 +76,7 @@ pub(crate) async fn run(global: &Global, args: &ApplyArgs, output: &Output) -> R
     output.schema_done(
         "applied",
         &json!({
+            "event": "result",
             "format": 1,
             "layout": set.layout.name(),
             "applied": done.migrations,

@@ -43,6 +43,7 @@ pub(crate) async fn run(
     output.schema_done(
         "recorded as there",
         &json!({
+            "event": "result",
             "format": 1,
             "layout": set.layout.name(),
             "applied": recorded,

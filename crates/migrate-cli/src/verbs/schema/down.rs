@@ -66,6 +66,7 @@ pub(crate) async fn run(global: &Global, args: &DownArgs, output: &Output) -> Re
     output.schema_done(
         "taken back",
         &json!({
+            "event": "result",
             "format": 1,
             "layout": set.layout.name(),
             "applied": done.migrations,
@@ -95,6 +96,7 @@ pub(crate) async fn redo(global: &Global, args: &RedoArgs, output: &Output) -> R
     output.schema_done(
         "run again",
         &json!({
+            "event": "result",
             "format": 1,
             "layout": set.layout.name(),
             "applied": done.migrations,

@@ -61,7 +61,15 @@ pub(super) async fn run(
         if !super::units::alive(connection).await {
             return Err(error);
         }
-        leftovers.clear(connection, run).await?;
+        if let Err(left) = leftovers.clear(connection, run).await {
+            // The next run drops it first.
+            let told = format!("what it left could not be dropped: {}", left.message);
+            error.detail = Some(match error.detail.take() {
+                Some(detail) => format!("{detail}; {told}"),
+                None => told,
+            });
+            return Err(error);
+        }
         if error.kind != DbErrorKind::Lock {
             return Err(error);
         }

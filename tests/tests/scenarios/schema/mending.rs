@@ -1,0 +1,87 @@
+//! Edited files, files that are gone, versions that come late.
+
+use migrate_tests::deployment::Store;
+
+use super::world::World;
+use crate::on_both;
+
+fn line_ends_and_blanks_are_no_edit(store: Store) {
+    let world = World::on(store).files(&[("1_t.sql", "create table t (\n  a integer\n);\n")]);
+    world.run(&["apply"]).expect(0);
+    world.write("1_t.sql", "create table t (  \r\n  a integer\r\n);\r\n\r\n");
+    world.run(&["apply"]).expect(0).says(&["nothing to do"]);
+}
+
+fn an_edit_is_shown_and_can_be_accepted(store: Store) {
+    let world = World::on(store).files(&[("1_t.sql", "create table t (\n  a integer\n);\n")]);
+    world.run(&["apply"]).expect(0);
+    world.write("1_t.sql", "create table t (\n  a integer, b integer\n);\n");
+    world.write("2_u.sql", "create table u (a integer);");
+    world.run(&["apply"]).expect(1).says(&[
+        "1 t was edited",
+        "-  a integer\n",
+        "+  a integer, b integer\n",
+        "repair --accept",
+    ]);
+    assert!(!world.snapshot().contains(" u "), "nothing ran");
+    world.run(&["repair", "--accept", "2_u.sql"]).expect(1);
+    world.run(&["repair", "--accept", "1_t.sql"]).expect(0);
+    world.run(&["apply"]).expect(0).says(&["1 applied"]);
+    let log = world.sql(match store {
+        Store::Postgres => {
+            "select string_agg(action, ' ' order by seq) from etlrs_migrate.schema_history"
+        }
+        Store::Sqlite => "select group_concat(action, ' ') from _etlrs_schema_history",
+    });
+    assert_eq!(log, "up accept up");
+}
+
+fn one_that_comes_late_is_refused_or_recorded(store: Store) {
+    let world = World::on(store).files(&[("10_t.sql", "create table t (a integer);")]);
+    world.run(&["apply"]).expect(0);
+    world.write("9_late.sql", "create table late (a integer);");
+    world.run(&["apply"]).expect(1).says(&[
+        "9 late is not applied, but the later 10 is",
+        "--allow-out-of-order",
+    ]);
+    assert_eq!(world.states(&[])[0], "9_late.sql out of order");
+    world.run(&["apply", "--allow-out-of-order"]).expect(0);
+    let status = world.run(&["status", "--format", "json"]);
+    assert_eq!(status.json()["migrations"][0]["out_of_order"], true);
+    world.run(&["apply"]).expect(0).says(&["nothing to do"]);
+}
+
+fn a_file_that_is_gone_is_told(store: Store) {
+    let world = World::on(store).files(&[
+        ("1_t.sql", "create table t (a integer);"),
+        ("2_u.sql", "create table u (a integer);"),
+    ]);
+    world.run(&["apply"]).expect(0);
+    world.remove("1_t.sql");
+    world
+        .run(&["apply"])
+        .expect(1)
+        .says(&["1_t.sql", "--ignore-missing"]);
+    world.run(&["apply", "--ignore-missing"]).expect(0);
+    world.run(&["repair", "--forget", "1"]).expect(0);
+    world.run(&["apply"]).expect(0).says(&["nothing to do"]);
+}
+
+fn a_baseline_runs_nothing(store: Store) {
+    let world = World::on(store).files(&[
+        ("1_t.sql", "create table t (a integer);"),
+        ("2_u.sql", "create table u (a integer);"),
+    ]);
+    world.sql("create table t (a integer)");
+    world.run(&["baseline", "--to", "1"]).expect(0);
+    assert_eq!(world.states(&[]), ["1_t.sql baseline", "2_u.sql pending"]);
+    world.run(&["apply"]).expect(0).says(&["1 applied"]);
+}
+
+on_both!(
+    line_ends_and_blanks_are_no_edit,
+    an_edit_is_shown_and_can_be_accepted,
+    one_that_comes_late_is_refused_or_recorded,
+    a_file_that_is_gone_is_told,
+    a_baseline_runs_nothing,
+);

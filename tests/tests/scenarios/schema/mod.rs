@@ -1,0 +1,11 @@
+//! `schema …`: what a user does who comes with migrations of another tool.
+
+mod concurrently;
+mod killed;
+mod layouts;
+mod locks;
+mod mending;
+mod running;
+mod takeover;
+mod transactions;
+mod world;
