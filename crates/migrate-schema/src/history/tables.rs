@@ -17,7 +17,7 @@ fn definitions(backend: Backend) -> [String; 2] {
             "timestamptz not null default clock_timestamp()",
         ),
         Backend::Sqlite => (
-            "integer primary key autoincrement",
+            "integer primary key",
             "integer",
             "text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))",
         ),

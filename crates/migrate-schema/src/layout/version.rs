@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 #[serde(into = "String", from = "String")]
 pub struct Version {
     text: String,
-    numbers: Option<Vec<u64>>,
+    numbers: Option<Vec<u128>>,
 }
 
 impl Version {
     /// A version of whole numbers with dots or underscores between them; by its letters if it is none.
     pub fn numeric(text: &str) -> Self {
-        let numbers: Option<Vec<u64>> = text
+        let numbers: Option<Vec<u128>> = text
             .split(['.', '_'])
             .map(|part| part.parse().ok())
             .collect();

@@ -1,5 +1,5 @@
-//! Databases that other tools migrated. The tables are exactly what sqlx-cli 0.9, diesel_cli
-//! 2.3, refinery_cli 0.10 and dbmate 2.36 make (read off databases that they made); those of
+//! Databases that other tools migrated. The tables are exactly what sqlx-cli 0.9, `diesel_cli`
+//! 2.3, `refinery_cli` 0.10 and dbmate 2.36 make (read off databases that they made); those of
 //! golang-migrate, goose and Flyway follow their documentation.
 
 use migrate_tests::deployment::Store;
