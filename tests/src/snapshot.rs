@@ -120,6 +120,11 @@ pub fn files(root: &Path, takes: impl Fn(&str) -> bool) -> Files {
             if meta.is_dir() {
                 open.push(path);
                 found.insert(format!("{name}/"), (meta.permissions().mode(), Vec::new()));
+            } else if meta.is_symlink() && path.is_dir() {
+                // Where it leads, not what is there.
+                let target = std::fs::read_link(&path).expect("a link of ours can be read");
+                let target = target.to_string_lossy().into_owned().into_bytes();
+                found.insert(name, (meta.permissions().mode(), target));
             } else {
                 let content = std::fs::read(&path).expect("a file of ours can be read");
                 found.insert(name, (meta.permissions().mode(), content));

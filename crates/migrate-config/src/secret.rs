@@ -137,7 +137,8 @@ fn redact_assignments(line: &str) -> String {
         if !is_secret_key(last_word(&before[..at])) {
             continue;
         }
-        let value = after.trim_start();
+        // A sign too many, as in a line that can't be read, hides nothing.
+        let value = after.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '=' | ':'));
         out.push_str(&after[..after.len() - value.len()]);
         let length = value_length(value);
         if matches!(&value[..length], "" | "true" | "false" | "null") {
@@ -198,6 +199,8 @@ mod tests {
                 "url = \"postgres://u:***@h/d\" # x",
             ),
             ("postgres://u@h/d", "postgres://u@h/d"),
+            ("password = = \"word\" # x", "password = = *** # x"),
+            ("password := \"word\"", "password := ***"),
             ("u = 'postgres://u:a@b@h/d'", "u = 'postgres://u:***@h/d'"),
             (
                 "postgres://h/d?user=x&password=hunter2&a=1",

@@ -191,8 +191,9 @@ impl Output {
 
     pub(crate) fn plans(&self, hops: &[Hop]) {
         if self.json() {
-            match hops {
-                [one] => document(&json!(one)),
+            let shown: Vec<Value> = hops.iter().map(without_secrets).collect();
+            match shown.as_slice() {
+                [one] => document(one),
                 many => document(&json!(many)),
             }
             return;
@@ -280,4 +281,20 @@ fn words(value: &Value) -> String {
         .map(word)
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// A plan as it may be shown: what it gives to keys that are secret is masked.
+fn without_secrets(hop: &Hop) -> Value {
+    let mut shown = json!(hop);
+    for list in ["steps", "rollback_steps"] {
+        let steps = shown["plan"][list].as_array_mut();
+        let changes = steps
+            .into_iter()
+            .flatten()
+            .filter_map(|step| step["config_changes"].as_object_mut());
+        for (path, value) in changes.flatten() {
+            *value = migrate_config::secret::redact_value([path.as_str()], value);
+        }
+    }
+    shown
 }
