@@ -169,6 +169,11 @@ pub(crate) enum Verb {
     /// Work on the database's schema alone, with migrations as any tool lays them out.
     #[command(subcommand)]
     Schema(crate::verbs::schema::SchemaVerb),
+    /// Copy a table's rows into another, compare them, or look at copies: no plan, no services.
+    #[command(subcommand)]
+    Data(crate::verbs::data::DataVerb),
+    /// Help a running migration to move rows, from this process, on this or any other host.
+    Work(crate::verbs::data::WorkArgs),
 }
 
 /// Which version's checks.

@@ -150,11 +150,14 @@ impl Wired {
         StepRegistry::new()
             .with(ConfigUpdateKind::new(self.files.clone()))
             .with(SchemaUpdateKind::new(self.db.clone(), scripts.clone()))
-            .with(DataMigrationKind::new(
-                self.db.clone(),
-                scripts.clone(),
-                TransformRegistry::shipped(),
-            ))
+            .with(
+                DataMigrationKind::new(
+                    self.db.clone(),
+                    scripts.clone(),
+                    TransformRegistry::shipped(),
+                )
+                .with_named_urls(Arc::new(|name| std::env::var(name).ok())),
+            )
             .with(ValidationKind::new(self.db.clone()))
             .with(ServiceRestartKind::new(
                 self.services.clone(),

@@ -13,7 +13,7 @@ use crate::ledger::{self, COLUMNS, Counts, Entry, RangeState, RowSum};
 use crate::statement::Statements;
 
 /// How long a worker may go without a commit before another may take its range, in seconds.
-const LEASE: u32 = 20;
+const LEASE: u32 = 5;
 
 /// What a batch's transaction enters into its range's row.
 pub(crate) struct Advance<'a> {
@@ -109,6 +109,15 @@ impl Statements<'_> {
     pub(crate) fn release_all(&self) -> String {
         format!(
             "UPDATE {} SET owner = NULL, lease = NULL WHERE owner IS NOT NULL",
+            self.ledger()
+        )
+    }
+
+    /// Who holds ranges, and of which state, as long as the lease lasts.
+    pub(crate) fn holders(&self) -> String {
+        let (now, _) = self.moment();
+        format!(
+            "SELECT owner, state FROM {} WHERE owner IS NOT NULL AND lease >= {now} ORDER BY owner",
             self.ledger()
         )
     }

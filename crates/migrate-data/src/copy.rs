@@ -19,9 +19,10 @@ use crate::ledger::{self, Counts, Entry, RangeState};
 use crate::planner::Planner;
 use crate::progress::Meter;
 use crate::range::{Program, RangeWriter};
+use crate::spec::{self, Spec};
 use crate::statement::Statements;
 use crate::verify::{Difference, Verify};
-use crate::worker::{Crew, Failed, Worker, totals};
+use crate::worker::{Crew, Failed, Role, Worker, totals};
 
 /// Up to how many rows the source is counted exactly.
 const COUNTED: u64 = 5_000_000;
@@ -35,6 +36,8 @@ pub(crate) struct TableCopy {
     pub(crate) source: TableName,
     pub(crate) target: TableName,
     pub(crate) program: Program,
+    /// The script's name and text.
+    pub(crate) script: (String, String),
     pub(crate) batch: BatchSize,
     pub(crate) workers: usize,
     pub(crate) verify: Verify,
@@ -91,7 +94,7 @@ impl TableCopy {
     }
 
     /// Bytes of a row of the source on average, with what its indexes take.
-    async fn row_bytes(&self, rows: u64) -> Result<u64, DbError> {
+    pub(crate) async fn row_bytes(&self, rows: u64) -> Result<u64, DbError> {
         let bytes = catalog::table_bytes(self.at_source(), &self.source).await?;
         Ok(bytes.div_ceil(rows.max(1)).max(1))
     }
@@ -118,7 +121,7 @@ impl TableCopy {
                 let count = self.statements(&layout).count_target();
                 layout.target_rows = Some(access::count(&self.db, &count).await?);
             }
-            self.create_own(&layout).await
+            self.create_own(&layout, None).await
         };
         made.await.map_err(|error| {
             error.into_step_error(format!("can't prepare the copy of {}", self.source))
@@ -126,11 +129,19 @@ impl TableCopy {
         Ok(layout)
     }
 
-    async fn create_own(&self, layout: &Layout) -> Result<(), DbError> {
+    async fn create_own(
+        &self,
+        layout: &Layout,
+        begun: Option<&StepContext>,
+    ) -> Result<(), DbError> {
         own::ensure(&self.db).await?;
         let mut tx = Tx::begin(&self.db).await?;
         for sql in self.statements(layout).create() {
             tx.execute(&sql).await?;
+        }
+        if let Some(cx) = begun {
+            let names = (cx.run.as_str(), cx.step.as_str());
+            spec::enter(&mut tx, self.db.backend(), names, &Spec::of(self, layout)).await?;
         }
         tx.commit().await
     }
@@ -145,7 +156,7 @@ impl TableCopy {
     async fn run_to_the_end(&self, cx: &StepContext, layout: &Layout) -> Result<Counts, StepError> {
         let what = || format!("can't copy {} into {}", self.source, self.target);
         let entries = self
-            .planned(layout)
+            .planned(cx, layout)
             .await
             .map_err(|error| error.into_step_error(what()))?;
         let writer = self.writer(layout).await?;
@@ -155,6 +166,7 @@ impl TableCopy {
             stop: AtomicBool::new(false),
             batch: self.batch,
             verify: self.verify,
+            role: Role::Owner,
         };
         if let Err(failed) = self.copy_all(&crew, &writer).await {
             let Failed {
@@ -178,8 +190,8 @@ impl TableCopy {
 
     /// The ranges of the ledger, which are planned where there are none yet. What an interrupted
     /// run held is given back: its transactions can't pass the fence any more.
-    async fn planned(&self, layout: &Layout) -> Result<Vec<Entry>, DbError> {
-        self.create_own(layout).await?;
+    async fn planned(&self, cx: &StepContext, layout: &Layout) -> Result<Vec<Entry>, DbError> {
+        self.create_own(layout, Some(cx)).await?;
         let sql = self.statements(layout);
         if ledger::entries(&self.db, sql).await?.is_empty() {
             let planner = Planner {
@@ -212,7 +224,11 @@ impl TableCopy {
         tx.commit().await
     }
 
-    async fn copy_all(&self, crew: &Crew<'_>, writer: &RangeWriter) -> Result<(), Failed> {
+    pub(crate) async fn copy_all(
+        &self,
+        crew: &Crew<'_>,
+        writer: &RangeWriter,
+    ) -> Result<(), Failed> {
         let lanes = (0..self.lanes()).map(|at| {
             let worker = Worker {
                 crew,
@@ -228,6 +244,28 @@ impl TableCopy {
         if self.verify == Verify::Off {
             return Ok(());
         }
+        let mut difference = self.check_all(crew, writer).await?;
+        let look = |error: DbError| {
+            error.into_step_error(format!("can't look at the ledger of {}", self.source))
+        };
+        let sums = self.totals(&writer.layout).await.map_err(look)?;
+        let total = writer.verify_total(&sums).await;
+        difference.add(total.map_err(|error| {
+            failure::plainly(error, format!("can't count the rows of {}", self.target))
+        })?);
+        if difference.is_none() {
+            return Ok(());
+        }
+        self.check_again(&writer.layout).await.map_err(look)?;
+        Err(difference.into_error(&self.source.to_string(), &self.target.to_string()))
+    }
+
+    /// Compares all ranges that are done, with all workers.
+    pub(crate) async fn check_all(
+        &self,
+        crew: &Crew<'_>,
+        writer: &RangeWriter,
+    ) -> Result<Difference, StepError> {
         let failed = |failed: Failed| {
             let what = format!(
                 "can't compare the rows {} of {} with {}",
@@ -248,19 +286,7 @@ impl TableCopy {
         for found in join_all(lanes).await {
             difference.add(found.map_err(failed)?);
         }
-        let look = |error: DbError| {
-            error.into_step_error(format!("can't look at the ledger of {}", self.source))
-        };
-        let sums = self.totals(&writer.layout).await.map_err(look)?;
-        let total = writer.verify_total(&sums).await;
-        difference.add(total.map_err(|error| {
-            failure::plainly(error, format!("can't count the rows of {}", self.target))
-        })?);
-        if difference.is_none() {
-            return Ok(());
-        }
-        self.check_again(&writer.layout).await.map_err(look)?;
-        Err(difference.into_error(&self.source.to_string(), &self.target.to_string()))
+        Ok(difference)
     }
 
     /// Ranges that were compared are to be compared again: a resumed run must not pass over what
@@ -311,6 +337,7 @@ impl TableCopy {
         let mut tx = Tx::begin(&self.db).await?;
         let (run, step) = (cx.run.as_str(), cx.step.as_str());
         tx.set_marker(run, step, &payload.to_string()).await?;
+        spec::finish(&mut tx, self.db.backend(), (run, step)).await?;
         tx.commit().await?;
         Ok(counts)
     }
@@ -332,6 +359,8 @@ impl TableCopy {
         for sql in self.statements(layout).drop() {
             tx.execute(&sql).await?;
         }
+        let names = (cx.run.as_str(), cx.step.as_str());
+        spec::forget(&self.db, &mut tx, names).await?;
         if marked {
             tx.clear_marker(cx.run.as_str(), cx.step.as_str()).await?;
         }

@@ -214,6 +214,7 @@ impl Parts<'_> {
                     source,
                     target,
                     program,
+                    script: script.clone(),
                     batch: data.batch_size,
                     workers: data.parallel_workers,
                     verify,

@@ -43,6 +43,7 @@ pub struct DataMigrator {
     transforms: TransformRegistry,
     cancel: Cancel,
     reporter: Arc<dyn Reporter>,
+    run: Option<RunId>,
 }
 
 /// Puts a [`DataMigrator`] together.
@@ -65,6 +66,7 @@ impl DataMigrator {
             transforms: TransformRegistry::shipped(),
             cancel: Cancel::new(),
             reporter: Arc::new(Silent),
+            run: None,
         }
     }
 
@@ -129,7 +131,28 @@ impl DataMigrator {
         Box::pin(self.migrate("pipelines_old", "pipelines", script)).await
     }
 
-    fn copy(&self, source: &str, target: &str, script: &str) -> Result<TableCopy, StepError> {
+    pub(crate) fn database(&self) -> &Database {
+        &self.db
+    }
+
+    pub(crate) fn source(&self) -> Option<&Database> {
+        self.source.as_ref()
+    }
+
+    pub(crate) fn transforms(&self) -> &TransformRegistry {
+        &self.transforms
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        self.max_parallel
+    }
+
+    pub(crate) fn copy(
+        &self,
+        source: &str,
+        target: &str,
+        script: &str,
+    ) -> Result<TableCopy, StepError> {
         let scripts: Arc<dyn Scripts> = match &self.scripts {
             Some(scripts) if is_a_name(script) => Arc::clone(scripts),
             _ => Arc::new(Given(script.to_owned())),
@@ -165,12 +188,13 @@ impl DataMigrator {
             })
     }
 
-    fn context(&self) -> StepContext {
+    pub(crate) fn context(&self) -> StepContext {
         let now = Utc::now();
         // Tells copies of one second apart.
         let salt = (now.timestamp_subsec_nanos() >> 8) & 0xffff;
+        let fresh = || RunId::new(now, u16::try_from(salt).unwrap_or_default());
         StepContext {
-            run: RunId::new(now, u16::try_from(salt).unwrap_or_default()),
+            run: self.run.clone().unwrap_or_else(fresh),
             step: "copy".parse().expect("a step id of four letters"),
             attempt: 1,
             timeout: Duration::MAX,
@@ -179,7 +203,7 @@ impl DataMigrator {
         }
     }
 
-    async fn clean_up(
+    pub(crate) async fn clean_up(
         &self,
         copy: &TableCopy,
         cx: &StepContext,
@@ -188,7 +212,12 @@ impl DataMigrator {
     ) -> Result<(), StepError> {
         let cleaned = async {
             copy.forget(cx, layout).await?;
-            if !was_ours {
+            let only_ours = own::tables(&self.db)
+                .await?
+                .iter()
+                .all(|name| matches!(name.as_str(), "fence" | "markers" | "copies"));
+            let idle = crate::spec::begun(&self.db, None).await?.is_empty();
+            if !was_ours && only_ours && idle {
                 own::drop_all(&self.db).await?;
             }
             Ok(())
@@ -203,6 +232,12 @@ impl DataMigratorBuilder {
     /// Rows per batch, at least 1.
     pub fn batch_size(mut self, rows: usize) -> Self {
         self.made.batch_size = BatchSize::Rows(rows);
+        self
+    }
+
+    /// Rows per batch, as a plan says it.
+    pub fn batch(mut self, size: BatchSize) -> Self {
+        self.made.batch_size = size;
         self
     }
 
@@ -246,6 +281,12 @@ impl DataMigratorBuilder {
     /// What can stop a copy.
     pub fn cancel(mut self, cancel: Cancel) -> Self {
         self.made.cancel = cancel;
+        self
+    }
+
+    /// The name under which other processes can join a copy; without it each copy makes its own.
+    pub fn run(mut self, run: RunId) -> Self {
+        self.made.run = Some(run);
         self
     }
 

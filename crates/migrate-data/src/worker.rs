@@ -34,6 +34,16 @@ pub(crate) struct Crew<'a> {
     pub(crate) stop: AtomicBool,
     pub(crate) batch: BatchSize,
     pub(crate) verify: Verify,
+    pub(crate) role: Role,
+}
+
+/// Whose copy it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// This process's own: it says what became of it.
+    Owner,
+    /// Another process's: what is found wrong is left for that to find.
+    Helper,
 }
 
 impl Crew<'_> {
@@ -135,13 +145,21 @@ impl Worker<'_> {
                 Ok(()) if ends => return Ok(()),
                 Ok(()) => rest.after.clone_from(&batch.range.upto),
                 Err(RangeError::Lost) => return Ok(()),
-                Err(error) => return Err(self.failed(entry.number, batch.range, error)),
+                Err(error) => {
+                    let failed = self.failed(entry.number, batch.range, error);
+                    self.give_back().await;
+                    return Err(failed);
+                }
             }
         }
-        // Given back at once: whoever goes on need not wait for the lease to end.
+        self.give_back().await;
+        Ok(())
+    }
+
+    /// Whoever goes on need not wait for the lease to end.
+    async fn give_back(&self) {
         let released = claim::release(&self.writer.db, self.writer.sql(), &self.writer.owner);
         drop(self.turned(released).await);
-        Ok(())
     }
 
     async fn batch(
@@ -223,6 +241,11 @@ impl Worker<'_> {
         let mut found = Difference::default();
         if self.crew.verify.takes(entry.number) {
             found = self.writer.verify(entry).await.map_err(fail)?;
+        }
+        if self.crew.role == Role::Helper && !found.is_none() {
+            self.crew.stop.store(true, Ordering::Release);
+            self.give_back().await;
+            return Ok(found);
         }
         match self.writer.end(entry.number, RangeState::Checked).await {
             Ok(()) | Err(RangeError::Lost) => Ok(found),

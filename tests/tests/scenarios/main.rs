@@ -7,6 +7,7 @@ mod shipped;
 mod backups;
 mod backups_by_hand;
 mod crash;
+mod data_verbs;
 mod deadline;
 mod demo;
 mod dependents;

@@ -1,6 +1,7 @@
 //! What people and machines see. The only place that writes to a stream.
 
 mod backups;
+mod data;
 mod documents;
 mod environments;
 mod estimate;

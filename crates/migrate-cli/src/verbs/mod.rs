@@ -5,6 +5,7 @@ pub(crate) mod backup;
 pub(crate) mod chain;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod env;
 pub(crate) mod history;
@@ -46,6 +47,8 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
             Verb::Completions(args) => Ok(completions::run(args, output)),
             Verb::Config(verb) => config::run(verb, output).await,
             Verb::Schema(verb) => schema::run(global, verb, output).await,
+            Verb::Data(verb) => data::run(global, verb, output).await,
+            Verb::Work(args) => data::work(global, args, output).await,
         };
     }
     if cli.run.rollback {

@@ -9,7 +9,7 @@ mod down;
 mod how;
 mod plan;
 mod repair;
-mod source;
+pub(crate) mod source;
 mod status;
 mod work;
 
