@@ -10,6 +10,7 @@ mod ours;
 mod pairs;
 mod postgres;
 mod sqlite;
+mod through;
 
 use pairs::{say, table_head};
 
@@ -52,10 +53,34 @@ const CASES: &[Case] = &[
         rounds: 3,
         run: sqlite::into_empty,
     },
+    Case {
+        name: "rust",
+        rows: 1_000_000,
+        rounds: 3,
+        run: through::rust,
+    },
+    Case {
+        name: "elsewhere",
+        rows: 200_000,
+        rounds: 3,
+        run: through::elsewhere,
+    },
+    Case {
+        name: "memory",
+        rows: 4_000_000,
+        rounds: 1,
+        run: through::memory,
+    },
 ];
 
 fn main() {
-    let mut args = std::env::args().skip(1).peekable();
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    if let [child, url, script] = &given[..]
+        && child == "child"
+    {
+        return through::child(url, script);
+    }
+    let mut args = given.into_iter().peekable();
     let chosen = args
         .next_if(|arg| arg.parse::<u64>().is_err())
         .unwrap_or_else(|| "all".to_owned());

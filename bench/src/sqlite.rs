@@ -57,7 +57,7 @@ pub(crate) fn into_empty(rows: u64, rounds: u64) {
     done.compare("SQLite, in batches, verify full", same, "full", 0.0);
 }
 
-fn sqlite3(file: &Path, sql: &str) {
+pub(crate) fn sqlite3(file: &Path, sql: &str) {
     let status = std::process::Command::new("sqlite3")
         .arg("-bail")
         .arg(file)

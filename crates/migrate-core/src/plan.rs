@@ -233,12 +233,6 @@ pub struct DataMigration {
     /// How much is compared afterwards: `"off"`, `"sample 1%"`, `"full"` (the default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<String>,
-    /// What happens to a row that can't be moved: `"fail"` (the default) or `"quarantine"`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bad_rows: Option<String>,
-    /// How many rows may be put aside: `"100"`, or `"1%"` of what was read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quarantine_limit: Option<String>,
     /// Where the source table is, if it is in another database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_url: Option<String>,

@@ -36,8 +36,6 @@ pub const DATA_FIELDS: &[&str] = &[
     "batch_size",
     "parallel_workers",
     "verify",
-    "bad_rows",
-    "quarantine_limit",
     "source_url",
 ];
 /// The fields of a validation check.
@@ -283,7 +281,7 @@ fn step(map: &Map<String, Value>, at: &str, found: &mut Vec<Finding>) {
             );
         }
     }
-    for name in ["verify", "bad_rows", "quarantine_limit", "source_url"] {
+    for name in ["verify", "source_url"] {
         field::<String>(data, &at, name, Need::Optional, found);
     }
 }

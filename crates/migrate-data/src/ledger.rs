@@ -18,8 +18,6 @@ pub struct Counts {
     pub updated: u64,
     /// There before, and right.
     pub unchanged: u64,
-    /// Put aside, because they can't be moved.
-    pub quarantined: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -28,7 +26,6 @@ impl std::ops::AddAssign for Counts {
         self.inserted += other.inserted;
         self.updated += other.updated;
         self.unchanged += other.unchanged;
-        self.quarantined += other.quarantined;
     }
 }
 
@@ -98,7 +95,7 @@ impl Entry {
 }
 
 /// The columns of the ledger in the order in which [`entry`] reads them.
-pub(crate) const COLUMNS: &str = "range, after_key, upto_key, position, state, rows_read, inserted, updated, unchanged, quarantined, sum0, sum1";
+pub(crate) const COLUMNS: &str = "range, after_key, upto_key, position, state, rows_read, inserted, updated, unchanged, sum0, sum1";
 
 /// Whether a table of ours is there.
 pub(crate) async fn exists(db: &Database, table: &str) -> Result<bool, DbError> {
@@ -129,7 +126,7 @@ fn entry(row: &[Option<String>]) -> Result<Entry, String> {
         text.parse().map_err(|_| format!("{text:?} is no number"))
     };
     let key = |at: usize| text(at).map(Key::from_json).transpose();
-    let sum = text(10).zip(text(11));
+    let sum = text(9).zip(text(10));
     Ok(Entry {
         number: i64::try_from(number(0)?).map_err(|error| error.to_string())?,
         range: KeyRange {
@@ -143,7 +140,6 @@ fn entry(row: &[Option<String>]) -> Result<Entry, String> {
             inserted: number(6)?,
             updated: number(7)?,
             unchanged: number(8)?,
-            quarantined: number(9)?,
         },
         sum: sum.map(|(a, b)| RowSum(a.to_owned(), b.to_owned())),
     })

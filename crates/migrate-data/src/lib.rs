@@ -22,7 +22,7 @@
 //!
 //! Invariants:
 //! - No batch skips rows by counting them: it begins above the last key of the one before.
-//! - Of every batch, rows read = inserted + updated + unchanged + quarantined, or it is not committed.
+//! - Of every batch, rows read = inserted + updated + unchanged, or it is not committed.
 //! - A batch, its images and its range's row in the ledger commit together or not at all.
 //! - A row's content never reaches an error; its key does.
 //! - Nothing is left to be done outside a transaction that checks the run's fence.

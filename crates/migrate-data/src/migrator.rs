@@ -164,8 +164,6 @@ impl DataMigrator {
             batch_size: self.batch_size,
             parallel_workers: self.max_parallel,
             verify: Some(self.verify.to_string()),
-            bad_rows: None,
-            quarantine_limit: None,
             source_url: None,
         };
         let parts = Parts {

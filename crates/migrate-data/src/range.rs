@@ -400,7 +400,6 @@ impl RangeWriter {
             inserted: number_of(&written)?.saturating_sub(updated),
             updated,
             unchanged: number_of(&there)?.saturating_sub(updated),
-            quarantined: 0,
         })?;
         Ok((counts, sum))
     }
@@ -425,7 +424,6 @@ impl RangeWriter {
             inserted,
             updated,
             unchanged: images.saturating_sub(updated),
-            quarantined: 0,
         })?;
         // PostgreSQL refuses a key that is given twice; SQLite would take the last of them.
         if self.db.backend() == Backend::Sqlite && tx.count(&sql.count_written(from)).await? != read
@@ -526,7 +524,7 @@ pub(crate) fn lazily(tx: &Tx) -> &'static str {
 }
 
 fn balanced(counts: Counts) -> Result<Counts, RangeError> {
-    let out = counts.inserted + counts.updated + counts.unchanged + counts.quarantined;
+    let out = counts.inserted + counts.updated + counts.unchanged;
     if out == counts.read {
         return Ok(counts);
     }

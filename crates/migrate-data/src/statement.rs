@@ -94,7 +94,7 @@ impl Statements<'_> {
         let ledger = format!(
             "CREATE TABLE IF NOT EXISTS {} (range bigint PRIMARY KEY, after_key text, upto_key text, position text, \
              state text NOT NULL DEFAULT 'todo', rows_read bigint NOT NULL DEFAULT 0, inserted bigint NOT NULL DEFAULT 0, \
-             updated bigint NOT NULL DEFAULT 0, unchanged bigint NOT NULL DEFAULT 0, quarantined bigint NOT NULL DEFAULT 0, \
+             updated bigint NOT NULL DEFAULT 0, unchanged bigint NOT NULL DEFAULT 0, \
              batches bigint NOT NULL DEFAULT 0, sum0 {sum}, sum1 {sum}, owner text, lease {moment}){room}",
             self.ledger()
         );
@@ -740,7 +740,7 @@ impl Statements<'_> {
             ),
             format!(
                 "UPDATE {} SET state = 'todo', position = NULL, rows_read = 0, inserted = 0, updated = 0, unchanged = 0, \
-                 quarantined = 0, batches = 0, sum0 = NULL, sum1 = NULL, owner = NULL, lease = NULL WHERE range = {number}",
+                 batches = 0, sum0 = NULL, sum1 = NULL, owner = NULL, lease = NULL WHERE range = {number}",
                 self.ledger()
             ),
         ]

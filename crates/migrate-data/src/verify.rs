@@ -208,7 +208,7 @@ impl RangeWriter {
     }
 
     fn compare_number(&self, entry: &Entry, made: u64) -> Difference {
-        let moved = entry.counts.read - entry.counts.quarantined;
+        let moved = entry.counts.read;
         let found = (made != moved).then(|| {
             format!(
                 "the rows {} of {} give {made} rows, but {moved} were moved",
@@ -249,7 +249,7 @@ impl RangeWriter {
         let rows = fixed_rows(&mut tx, &self.sql().compare_noted(entry.number)).await;
         drop(tx.rollback().await);
         let [noted, missing, different] = numbers(&rows?)?;
-        let moved = entry.counts.read - entry.counts.quarantined;
+        let moved = entry.counts.read;
         let rows = noted.abs_diff(moved) + missing + different;
         let found = (rows > 0).then(|| {
             format!(

@@ -126,7 +126,7 @@ fn a_copy_that_can_not_work_changes_nothing(store: Store) {
 /// Waits until a copy is seen that has moved some rows, and gives its run.
 fn run_under_way(deployment: &Deployment, copying: &mut Running, least: u64) -> Option<String> {
     let began = Instant::now();
-    while copying.is_running() && began.elapsed() < Duration::from_secs(60) {
+    while copying.is_running() && began.elapsed() < Duration::from_mins(1) {
         let seen = deployment
             .run(&["data", "status", "--format", "json"])
             .json();

@@ -34,7 +34,8 @@ async fn source(world: &World) {
 async fn target(world: &World) {
     world
         .sql(&format!(
-            "CREATE TABLE dst (id bigint PRIMARY KEY, name text, flag {}, amount {}, small integer, half double precision, raw {}, at {})",
+            "CREATE TABLE dst (id {} PRIMARY KEY, name text, flag {}, amount {}, small integer, half double precision, raw {}, at {})",
+            world.pick("bigint", "integer"),
             world.pick("boolean", "boolean"),
             world.pick("numeric(12, 3)", "text"),
             world.pick("bytea", "blob"),
