@@ -126,6 +126,9 @@ fn affine(type_name: &str) -> Wire {
         Wire::Bytes
     } else if has(&["REAL", "FLOA", "DOUB"]) {
         Wire::Float8
+    } else if has(&["BOOL"]) {
+        // SQLite has none: 0 and 1, which the text `true` would not become.
+        Wire::Bool
     } else {
         Wire::Text
     }
