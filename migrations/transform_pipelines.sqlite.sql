@@ -51,6 +51,8 @@ FROM (
             WHEN typeof(created_at) <> 'text'
                 OR created_at NOT GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'
                 OR coalesce(strftime('%Y-%m-%d', created_at, '+0 seconds'), '') NOT GLOB '[0-9][0-9][0-9][0-9]-*'
+                -- The 30th of February would become the 1st of March.
+                OR strftime('%Y-%m-%d', substr(created_at, 1, 10), '+0 seconds') <> substr(created_at, 1, 10)
                 THEN json_extract('{}', 'created_at is not a date or time')
             -- The modifier makes 24:00 the next day. A fraction is carried as it is written: the date functions know milliseconds only.
             WHEN instr(created_at, '.') = 0 THEN strftime('%Y-%m-%d %H:%M:%S', created_at, '+0 seconds')

@@ -16,6 +16,7 @@ use migrate_core::{
 use migrate_data::{DataMigrationKind, TransformRegistry};
 use migrate_rollback::{
     DeploymentGuard, DeploymentObserver, MirroredJournal, RollbackManager, SqliteJournal,
+    TargetDatabase,
 };
 use migrate_schema::db::{ConnectOptions, Database, DatabaseUrl};
 use migrate_schema::kind::SchemaUpdateKind;
@@ -39,6 +40,8 @@ pub(crate) struct Wired {
     pub(crate) url_source: UrlSource,
     pub(crate) db: Database,
     pub(crate) identity: Identity,
+    /// Whether a rollback point may go into a database that was moved since.
+    pub(crate) target: TargetDatabase,
     files: Arc<Root>,
     services: Arc<Services>,
     commands: PlanCommands,
@@ -94,6 +97,7 @@ impl Wired {
         let allowed = global.allow_commands || deployment.settings.allow_commands;
         Ok(Self {
             identity: identity(database),
+            target: TargetDatabase::default(),
             files: Arc::new(files),
             services: Arc::new(services),
             commands: if allowed {
@@ -130,6 +134,7 @@ impl Wired {
     /// What makes and restores backups.
     pub(crate) fn manager(&self) -> RollbackManager {
         RollbackManager::new(self.root(), self.db.clone())
+            .restoring_into(self.target)
             .with_jobs(self.deployment.settings.backup.jobs)
     }
 

@@ -17,6 +17,8 @@ pub enum StepErrorKind {
     Failed,
     /// It ended because it was asked to; it can be resumed.
     Interrupted,
+    /// A server stopped answering. On the way back that is no verdict: it is tried again.
+    Unreachable,
 }
 
 /// Why a step (its check, preparation, run or undo) did not do what it was asked.

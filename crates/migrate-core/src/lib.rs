@@ -61,7 +61,7 @@ pub use registry::{StepKind, StepRegistry, StepSite};
 pub use status::{IllegalTransition, NextAction, Phase, RunState, StepState, StepStatus, Strategy};
 pub use step::{
     Description, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject, Step, StepContext,
-    UndoReport, Undoable,
+    UndoCheck, UndoReport, Undoable,
 };
 pub use version::{Version, VersionError};
 pub use version_pattern::VersionPattern;

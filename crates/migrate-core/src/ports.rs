@@ -132,6 +132,12 @@ pub trait RollbackPoints: Send + Sync {
         cancel: &Cancel,
     ) -> Result<Value, StepError>;
 
+    /// Why a point could not be restored now (gone, damaged, of another database); none if it
+    /// can. Read-only; asked before a restore that a user asks for changes anything.
+    async fn check_restore(&self, _point: &Value) -> Result<(), StepError> {
+        Ok(())
+    }
+
     /// Restores all layers, whole or nothing per layer. Idempotent. Returns a line for the summary.
     async fn restore(&self, point: &Value) -> Result<String, StepError>;
 

@@ -10,8 +10,10 @@ use serde_json::Value;
 use crate::cancel::Cancel;
 use crate::error::StepError;
 use crate::event::{Event, Reporter};
+use crate::finding::Finding;
 use crate::journal::RunId;
 use crate::plan::StepId;
+use crate::ports::Loss;
 
 /// One unit of change that can be looked at, prepared, run and undone.
 ///
@@ -48,6 +50,16 @@ pub trait Step: Send + Sync {
     /// Brings back what was there when `receipt` was made, except what others wrote since,
     /// which it counts and leaves.
     async fn undo(&self, cx: &StepContext, receipt: &Receipt) -> Result<UndoReport, StepError>;
+
+    /// Looks, before a rollback that a user asks for changes anything, at what stands in the way
+    /// of this undo and what it would take from others. Read-only.
+    async fn check_undo(
+        &self,
+        _cx: &StepContext,
+        _receipt: &Receipt,
+    ) -> Result<UndoCheck, StepError> {
+        Ok(UndoCheck::default())
+    }
 
     /// Looks at the real state of a step that was started. Read-only.
     async fn probe(&self, cx: &StepContext, receipt: &Receipt) -> Result<Probe, StepError>;
@@ -212,6 +224,16 @@ impl Outcome {
             ..Self::default()
         }
     }
+}
+
+/// What an undo would meet.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UndoCheck {
+    /// Why it can't be done now; each with a way out.
+    pub blocked: Vec<Finding>,
+    /// What others wrote and would lose. One on `table NAME` counts only if that table's rows
+    /// are not as the run left them.
+    pub losses: Vec<Loss>,
 }
 
 /// What an undo did.

@@ -21,10 +21,8 @@ pub(crate) fn at_utc(text: &str) -> Option<String> {
     } else {
         rest.time()?
     };
-    // A day past the end of its month is one of the next month, as SQLite has it.
-    let first = NaiveDate::from_ymd_opt(year.into(), u32::from(month), 1)?;
-    let midnight: DateTime<Utc> =
-        first.and_hms_opt(0, 0, 0)?.and_utc() + Duration::days(i64::from(day) - 1);
+    let day = NaiveDate::from_ymd_opt(year.into(), u32::from(month), u32::from(day))?;
+    let midnight: DateTime<Utc> = day.and_hms_opt(0, 0, 0)?.and_utc();
     let moment = midnight + Duration::seconds(time.seconds) - Duration::minutes(time.offset);
     let in_range = moment.format("%Y").to_string().len() == 4;
     let point = if time.fraction.is_empty() { "" } else { "." };

@@ -256,6 +256,11 @@ impl RollbackPoints for RollbackManager {
         Ok(self.make(wanted, cancel).await?.to_value())
     }
 
+    async fn check_restore(&self, point: &Value) -> Result<(), StepError> {
+        let point = RollbackPoint::from_value(point)?;
+        self.can_put_back(&point).await
+    }
+
     async fn restore(&self, point: &Value) -> Result<String, StepError> {
         self.put_back(&RollbackPoint::from_value(point)?).await
     }

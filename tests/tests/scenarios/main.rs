@@ -36,6 +36,7 @@ mod schemas;
 mod secrets;
 mod sqlite_file;
 mod version_paths;
+mod way_back;
 mod wrong_config;
 mod wrong_database;
 mod wrong_plan;

@@ -61,9 +61,9 @@ pub(crate) async fn run(
     let cancel = Cancel::new();
     crate::signals::watch(&cancel)
         .map_err(|error| Failure::unchanged(format!("signals can't be watched: {error}")))?;
-    let wired = Wired::open(global).await?;
+    let mut wired = Wired::open(global).await?;
     output.database(&wired);
-    rollback::same_database(&wired, log)?;
+    rollback::same_database(&mut wired, log).await?;
     let journal = wired.journal(Access::Write).await?;
     let plan = &log.header.plan;
     let scripts: Arc<dyn Scripts> = Arc::new(Kept(log.header.scripts.clone()));
@@ -159,7 +159,8 @@ fn same_inputs(
         match migrations.read(name) {
             Ok(now) if sha256(&now.text) == sha256(&kept.text) => {}
             Ok(now) => changed.push(format!("{} has changed since", now.origin)),
-            Err(_) => changed.push(format!("{} is gone", kept.origin)),
+            // What is gone is in the journal, word for word.
+            Err(_) => {}
         }
     }
     let graph = migrations.graph()?;
@@ -177,7 +178,7 @@ fn same_inputs(
         Some(Ok(loaded)) if same_work(&loaded.plan, plan) => {}
         Some(Ok(loaded)) => changed.push(format!("{} has changed since", loaded.origin)),
         Some(Err(failure)) => changed.push(failure.to_string()),
-        None => changed.push("its plan is gone".to_owned()),
+        None => {}
     }
     if changed.is_empty() {
         return Ok(());

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use migrate_core::executor::{Consent, RollbackRequest, RunEnd, StrategyChoice};
 use migrate_core::{
     Cancel, Journal, MigrationError, MigrationExecutor, Phase, RunLog, RunOptions, RunState,
-    Scripts, Version, estimate_back,
+    Scripts, Undoable, Version, estimate_back,
 };
+use migrate_rollback::{MirroredJournal, TargetDatabase};
 
 use crate::args::{Global, RunArgs, StrategyArg};
 use crate::environment;
@@ -32,7 +33,7 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
     let cancel = Cancel::new();
     crate::signals::watch(&cancel)
         .map_err(|error| Failure::unchanged(format!("signals can't be watched: {error}")))?;
-    let wired = Wired::open(global).await?;
+    let mut wired = Wired::open(global).await?;
     output.database(&wired);
     if args.adopt {
         resume::adopt(&wired, output).await?;
@@ -50,7 +51,10 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
     }
     output.way_back(&back);
     for log in &back {
-        same_database(&wired, log)?;
+        same_database(&mut wired, log).await?;
+        if !args.dry_run {
+            commands_need_consent(&wired, log, args)?;
+        }
         if log.header.run != back[0].header.run {
             // Before the first run is taken back: is there a way for the others too?
             let (_, executor) =
@@ -243,15 +247,61 @@ fn flags(global: &Global, args: &RunArgs) -> Vec<String> {
     flags
 }
 
-/// Refuses to touch another database than the one that the run was on.
-pub(crate) fn same_database(wired: &Wired, log: &RunLog) -> Result<(), Failure> {
+/// Refuses to touch another database than the one that the run was on. One that was moved or
+/// copied with its deployment carries the run's whole log, and is taken for it.
+pub(crate) async fn same_database(wired: &mut Wired, log: &RunLog) -> Result<(), Failure> {
     let (then, now) = (&log.header.database, &wired.identity.database);
     if then == now {
         return Ok(());
     }
+    let carried = MirroredJournal::in_database(&wired.db).await?;
+    let whole = |copy: &RunLog| {
+        copy.header.run == log.header.run && copy.records.len() == log.records.len()
+    };
+    if carried.iter().any(whole) {
+        wired.target = TargetDatabase::Any;
+        return Ok(());
+    }
     Err(Failure::unchanged(format!(
-        "run {} was on the database {then}, but this is {now}",
+        "run {} was on the database {then}, but this is {now}, which does not carry that run's log",
         log.header.run
     ))
-    .hint("name the same database with --database-url or $DATABASE_URL"))
+    .hint("name the same database with --database-url or $DATABASE_URL, or bring a backup back: `etlrs-migrate restore --help`"))
+}
+
+/// Commands run on the way back only with the same consent as on the way forward.
+fn commands_need_consent(wired: &Wired, log: &RunLog, args: &RunArgs) -> Result<(), Failure> {
+    if wired.commands_allowed() || args.strategy == StrategyArg::Restore {
+        return Ok(());
+    }
+    let scripts: Arc<dyn Scripts> = Arc::new(Kept(log.header.scripts.clone()));
+    let registry = wired.registry(&scripts);
+    let plan = &log.header.plan;
+    let state = RunState::replay(log)
+        .map_err(|error| Failure::unchanged(format!("the journal makes no sense: {error}")))?;
+    let mut commands = Vec::new();
+    let steps = registry.build_all(plan, "steps", &plan.steps);
+    for (spec, step) in plan.steps.iter().zip(steps.iter().flatten()) {
+        let about = step.describe();
+        let touched = state
+            .step(&spec.id)
+            .is_some_and(|step| step.receipt.is_some());
+        if about.runs_commands && about.undo == Undoable::Yes && touched {
+            commands.push(spec.id.to_string());
+        }
+    }
+    let back = registry.build_all(plan, "rollback_steps", &plan.rollback_steps);
+    for (spec, step) in plan.rollback_steps.iter().zip(back.iter().flatten()) {
+        if step.describe().runs_commands {
+            commands.push(spec.id.to_string());
+        }
+    }
+    if commands.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "going back runs the commands of {}; nothing was changed",
+        commands.join(", ")
+    ))
+    .hint("agree with --allow-commands, or with `allow_commands = true` in etlrs-migrate.toml"))
 }

@@ -84,10 +84,16 @@ impl StepKind for ConfigUpdateKind {
             })
             .filter(|(_, other)| other.file == operations.file)
             .collect();
+        let is_last = !list.iter().skip(site.index + 1).any(|step| {
+            step.step_type.name() == self.name()
+                && Operations::read(step, &self.migrations)
+                    .is_ok_and(|other| other.file == operations.file)
+        });
         Ok(Box::new(ConfigStep {
             root: Arc::clone(&self.root),
             operations,
             earlier,
+            last: is_last,
             version: version.to_string(),
             can_rollback: spec.can_rollback,
         }))

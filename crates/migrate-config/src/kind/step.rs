@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use migrate_core::{
-    Description, Finding, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject, Step,
-    StepContext, StepError, StepId, UndoReport, Undoable,
+    Description, Finding, Loss, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject, Step,
+    StepContext, StepError, StepId, UndoCheck, UndoReport, Undoable,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,8 @@ pub(super) struct ConfigStep {
     pub(super) operations: Operations,
     /// Earlier steps of the same plan on the same file.
     pub(super) earlier: Vec<(StepId, Operations)>,
+    /// No later step of the plan is on the same file: what is in it now is this one's.
+    pub(super) last: bool,
     /// The version that the file is at before.
     pub(super) version: String,
     pub(super) can_rollback: bool,
@@ -36,6 +38,7 @@ struct ConfigReceipt {
 }
 
 /// What a file's bytes are, seen from a receipt.
+#[derive(PartialEq, Eq)]
 enum State {
     Before,
     After,
@@ -115,6 +118,45 @@ impl ConfigStep {
         } else {
             State::Other
         })
+    }
+}
+
+impl ConfigStep {
+    /// The bytes from before the step, proven.
+    fn kept_bytes(&self, receipt: &ConfigReceipt) -> Result<Vec<u8>, StepError> {
+        let ConfigReceipt { file, backup, .. } = receipt;
+        let kept = read(&self.root, Path::new(backup)).map_err(StepError::from);
+        let reason = match kept {
+            Ok(bytes) if sha256(&bytes) == receipt.before_sha256 => return Ok(bytes),
+            Ok(_) => format!("the backup {backup} does not hold the bytes that {file} had"),
+            Err(error) => format!("the backup of {file} can't be read: {error}"),
+        };
+        Err(StepError::failed(reason).hint(format!(
+            "the rollback point has the bytes of {file} too: roll back with --strategy restore, or bring {backup} back"
+        )))
+    }
+
+    /// Keeps what somebody else made of the file: the line that says where.
+    fn set_aside(
+        &self,
+        receipt: &ConfigReceipt,
+        state: &State,
+    ) -> Result<Option<String>, StepError> {
+        if *state != State::Other {
+            return Ok(None);
+        }
+        let file = &receipt.file;
+        let bytes = read(&self.root, Path::new(file))?;
+        let kept = backup::keep(
+            &self.root,
+            file,
+            &format!("{}_changed", self.version),
+            &bytes,
+        )?;
+        Ok(Some(format!(
+            "{file} was changed since the upgrade; as it was it lies in {}",
+            kept.display()
+        )))
     }
 }
 
@@ -243,19 +285,41 @@ impl Step for ConfigStep {
             State::After if receipt.before_sha256 == receipt.after_sha256 => {
                 Ok(UndoReport::line(format!("{file} is as it was")))
             }
-            State::After => {
-                let bytes = read(&self.root, Path::new(backup))?;
-                if sha256(&bytes) != receipt.before_sha256 {
-                    return Err(StepError::failed(format!(
-                        "the backup {backup} does not hold the bytes that {file} had"
-                    ))
-                    .hint(format!("find the right bytes of {file} (the rollback point has them too) and put them back by hand")));
-                }
+            state => {
+                let bytes = self.kept_bytes(&receipt)?;
+                let aside = self.set_aside(&receipt, &state)?;
                 write_atomic(&self.root, Path::new(file), &bytes)?;
-                Ok(UndoReport::line(format!("{file} restored from {backup}")))
+                let mut report = UndoReport::line(format!("{file} restored from {backup}"));
+                report.left.extend(aside);
+                Ok(report)
             }
-            state @ (State::Other | State::Missing) => Err(foreign(&receipt, &state)),
         }
+    }
+
+    async fn check_undo(
+        &self,
+        _cx: &StepContext,
+        receipt: &Receipt,
+    ) -> Result<UndoCheck, StepError> {
+        let receipt = read_receipt(receipt)?;
+        let state = self.state(&receipt)?;
+        let mut found = UndoCheck::default();
+        if state == State::Before || !self.last {
+            return Ok(found);
+        }
+        if let Err(error) = self.kept_bytes(&receipt) {
+            let mut finding = Finding::error("config.backup", error.to_string());
+            finding.hint = error.hint;
+            found.blocked.push(finding);
+        }
+        if state == State::Other {
+            found.losses.push(Loss {
+                object: format!("file {}", receipt.file),
+                rows: None,
+                detail: "changed since the upgrade; it would be set aside in backups, and the old one put back".to_owned(),
+            });
+        }
+        Ok(found)
     }
 
     async fn probe(&self, _cx: &StepContext, receipt: &Receipt) -> Result<Probe, StepError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::MigrationExecutor;
 use super::bounded::{Ended, bounded};
 use super::run::{Run, Stop};
-use crate::error::StepError;
+use crate::error::{StepError, StepErrorKind};
 use crate::event::Event;
 use crate::journal::Record;
 use crate::status::{RunState, StepStatus, Strategy};
@@ -67,6 +67,7 @@ impl MigrationExecutor {
                     message: format!("undo of step {step}: {}", error.message),
                     ..error
                 };
+                let error = no_verdict(error)?;
                 Ok(self.record(run, Record::UndoFailed { step, error }).await?)
             }
             Ended::Interrupted(signal) => Err(Stop::Signal(signal)),
@@ -86,7 +87,10 @@ impl MigrationExecutor {
                 self.record(run, Record::Restored { message }).await?;
                 self.compare(run, Strategy::Restore).await
             }
-            Err(error) => Ok(self.record(run, Record::RestoreFailed { error }).await?),
+            Err(error) => {
+                let error = no_verdict(error)?;
+                Ok(self.record(run, Record::RestoreFailed { error }).await?)
+            }
         }
     }
 
@@ -219,5 +223,15 @@ impl MigrationExecutor {
             .all(|log| {
                 RunState::replay(log).is_ok_and(|state| state.phase == crate::Phase::RolledBack)
             })
+    }
+}
+
+/// A server that does not answer says nothing about the undo: the run stays open, and a resume
+/// tries again.
+fn no_verdict(error: StepError) -> Result<StepError, Stop> {
+    if error.kind == StepErrorKind::Unreachable {
+        Err(Stop::Hung(error))
+    } else {
+        Ok(error)
     }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::checks::as_finding;
 use super::run::Run;
 use super::{MigrationExecutor, MigrationResult, RunEnd};
 use crate::error::{MigrationError, StepError};
@@ -167,30 +168,84 @@ impl MigrationExecutor {
         choice: StrategyChoice,
     ) -> Result<(Strategy, Vec<Loss>), MigrationError> {
         let has_steps = !run.header.plan.rollback_steps.is_empty();
-        let strategy = match choice {
+        match choice {
             StrategyChoice::Auto if has_steps && run.state.phase == Phase::Completed => {
-                return Ok((Strategy::Steps, self.dropped(run).await?));
+                Ok((Strategy::Steps, self.dropped(run).await?))
             }
             StrategyChoice::Auto if run.reversible() => {
-                let dropped = self.dropped(run).await?;
-                if dropped.is_empty() || run.state.point.is_none() {
-                    return Ok((Strategy::Reverse, dropped));
+                match self.reverse_losses(run).await {
+                    // Others may have done what only a restore gets past.
+                    Err(MigrationError::Checks(_)) if run.state.point.is_some() => {
+                        self.restorable(run).await
+                    }
+                    losses => Ok((Strategy::Reverse, losses?)),
                 }
-                Strategy::Restore
             }
-            StrategyChoice::Auto | StrategyChoice::Restore => Strategy::Restore,
             StrategyChoice::Reverse if run.reversible() => {
-                return Ok((Strategy::Reverse, self.dropped(run).await?));
+                Ok((Strategy::Reverse, self.reverse_losses(run).await?))
             }
-            StrategyChoice::Reverse => return Err(no_reverse(run)),
-        };
-        if run.state.point.is_none() {
-            return Err(MigrationError::Unchanged(
-                StepError::failed(format!("run {} has no rollback point", run.header.run))
-                    .hint("it was run with --no-backup; roll back with --strategy reverse, or restore a backup of your own"),
-            ));
+            StrategyChoice::Reverse => Err(no_reverse(run)),
+            StrategyChoice::Auto | StrategyChoice::Restore => self.restorable(run).await,
         }
-        Ok((strategy, self.restore_losses(run).await?))
+    }
+
+    async fn restorable(&self, run: &Run) -> Result<(Strategy, Vec<Loss>), MigrationError> {
+        let Some(point) = &run.state.point else {
+            return Err(no_point(run));
+        };
+        self.points.check_restore(point).await.map_err(|error| {
+            let error = if run.reversible() && error.hint.is_none() {
+                error.hint("roll back with --strategy reverse")
+            } else {
+                error
+            };
+            MigrationError::Unchanged(error)
+        })?;
+        Ok((Strategy::Restore, self.restore_losses(run).await?))
+    }
+
+    /// What undoing step by step would lose of others, once every step says that it can.
+    async fn reverse_losses(&self, run: &Run) -> Result<Vec<Loss>, MigrationError> {
+        let mut losses = self.dropped(run).await?;
+        let mut blocked = Vec::new();
+        for index in run.touched().into_iter().rev() {
+            let Some(receipt) = run.step_state(index).receipt.clone() else {
+                continue;
+            };
+            let spec = run.spec(index);
+            let cx = self.looking(&run.header.run, spec);
+            match run.steps[index].check_undo(&cx, &receipt).await {
+                Ok(found) => {
+                    blocked.extend(found.blocked);
+                    losses.extend(found.losses);
+                }
+                Err(error) => blocked.push(as_finding(&format!("step {}", spec.id), &error)),
+            }
+        }
+        if !blocked.is_empty() {
+            return Err(MigrationError::Checks(blocked));
+        }
+        self.of_others(run, losses).await
+    }
+
+    /// Leaves out what nobody else can have written.
+    async fn of_others(&self, run: &Run, losses: Vec<Loss>) -> Result<Vec<Loss>, MigrationError> {
+        let after = match &run.state.after {
+            Some(after) if !losses.is_empty() && !run.state.cleared => after,
+            _ => return Ok(Vec::new()),
+        };
+        let now = self
+            .observer
+            .fingerprint(&run.header.scope)
+            .await
+            .map_err(MigrationError::Unchanged)?;
+        let untouched = |loss: &Loss| {
+            loss.object.strip_prefix("table ").is_some_and(|table| {
+                let rows = format!("rows {table}");
+                after.0.contains_key(&rows) && after.0.get(&rows) == now.0.get(&rows)
+            })
+        };
+        Ok(losses.into_iter().filter(|loss| !untouched(loss)).collect())
     }
 
     /// What a restore would lose of others. Once a way back began, what differs is its own
@@ -216,6 +271,16 @@ impl MigrationExecutor {
             .await
             .map_err(MigrationError::Unchanged)
     }
+}
+
+fn no_point(run: &Run) -> MigrationError {
+    let error = StepError::failed(format!("run {} has no rollback point", run.header.run));
+    let skipped = run.header.flags.iter().any(|flag| flag == "--no-backup");
+    MigrationError::Unchanged(error.hint(if skipped {
+        "it was run with --no-backup; roll back with --strategy reverse, or restore a backup of your own"
+    } else {
+        "it was stopped before that was made, and nothing of it needs one: roll back without --strategy"
+    }))
 }
 
 fn no_reverse(run: &Run) -> MigrationError {

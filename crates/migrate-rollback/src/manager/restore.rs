@@ -58,6 +58,12 @@ impl RollbackManager {
         }
     }
 
+    /// Whether a point is whole and of this database. Nothing is changed.
+    pub(super) async fn can_put_back(&self, point: &RollbackPoint) -> Result<(), StepError> {
+        self.check_target(&point.data_snapshot).await?;
+        check_point(&self.open_root()?, point).await.map(drop)
+    }
+
     pub(super) async fn put_back(&self, point: &RollbackPoint) -> Result<String, StepError> {
         let root = self.open_root()?;
         let snapshot = &point.data_snapshot;

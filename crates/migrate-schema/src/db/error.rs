@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use migrate_core::StepError;
+use migrate_core::{StepError, StepErrorKind};
 
 /// What sort of error it is, for callers that branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,9 @@ impl DbError {
     /// The error of a step; `what` says what failed on what, as a lowercase fragment.
     pub fn into_step_error(self, what: impl Into<String>) -> StepError {
         let mut error = StepError::failed(what).cause(self.to_string());
+        if self.kind == DbErrorKind::Unreachable {
+            error.kind = StepErrorKind::Unreachable;
+        }
         error.hint = self.hint;
         error
     }

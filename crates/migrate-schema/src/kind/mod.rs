@@ -4,19 +4,20 @@ mod clashes;
 mod spec;
 mod syntax;
 mod undo;
+mod undo_check;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use migrate_core::{
     Description, Finding, MigrationStep, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject,
-    Scripts, Step, StepContext, StepError, StepKind, StepSite, UndoReport, Undoable,
+    Scripts, Step, StepContext, StepError, StepKind, StepSite, UndoCheck, UndoReport, Undoable,
 };
 use serde_json::json;
 
 use crate::catalog::row_estimate;
-use crate::db::Database;
-use crate::migrator::{Change, Direction, Patience, apply, revert, versions};
+use crate::db::{Database, DbError};
+use crate::migrator::{Applied, Change, Direction, Patience, apply, revert, versions};
 use crate::own;
 use crate::script::{DefaultValue, Effect};
 
@@ -286,6 +287,26 @@ impl Step for SchemaUpdate {
         let down = self.spec.undo.script();
         let work = revert(&self.db, cx, down, Self::patience(cx));
         self.db.cancellable(&cx.cancel, work).await
+    }
+
+    async fn check_undo(
+        &self,
+        cx: &StepContext,
+        _receipt: &Receipt,
+    ) -> Result<UndoCheck, StepError> {
+        let look = async {
+            let marker = own::marker(&self.db, cx.run.as_str(), cx.step.as_str()).await?;
+            match marker.as_deref().map(Applied::parse) {
+                None => Ok(Ok(UndoCheck::default())),
+                Some(Err(error)) => Ok(Err(error)),
+                Some(Ok(applied)) => undo_check::look(&self.db, &self.spec, &applied)
+                    .await
+                    .map(Ok),
+            }
+        };
+        look.await.unwrap_or_else(|error: DbError| {
+            Err(error.into_step_error("can't look at what an undo of the schema would meet"))
+        })
     }
 
     async fn probe(&self, cx: &StepContext, _receipt: &Receipt) -> Result<Probe, StepError> {

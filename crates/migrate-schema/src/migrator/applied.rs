@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::versions::TABLE;
 use crate::catalog::Catalog;
+use crate::quote::TableName;
 use crate::script::table_after_on;
 
 /// What a script did to the catalog, and what is needed to take it back.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Applied {
+pub(crate) struct Applied {
     /// The version that was recorded.
     pub(super) version: i64,
     /// The table of versions was not there before.
@@ -42,7 +43,7 @@ pub(super) struct Routine {
 }
 
 impl Applied {
-    pub(super) fn parse(marker: &str) -> Result<Self, StepError> {
+    pub(crate) fn parse(marker: &str) -> Result<Self, StepError> {
         serde_json::from_str(marker)
             .map_err(|error| StepError::caused("the step's marker can't be read", &error))
     }
@@ -51,13 +52,28 @@ impl Applied {
         serde_json::to_string(self).expect("it holds texts and numbers only")
     }
 
+    /// PostgreSQL: columns that are new in tables that are not.
+    pub(crate) fn added_columns(&self) -> Vec<(TableName, String)> {
+        let new = |name: &str| {
+            self.changed(name)
+                .is_some_and(|changed| changed.before.is_none())
+        };
+        self.changed
+            .iter()
+            .filter(|changed| changed.before.is_none() && changed.after.is_some())
+            .filter_map(|changed| changed.name.strip_prefix("column ")?.rsplit_once('.'))
+            .filter(|(table, _)| !new(&format!("table {table}")))
+            .filter_map(|(table, column)| Some((table.parse().ok()?, column.to_owned())))
+            .collect()
+    }
+
     /// The changed object of that name.
     pub(super) fn changed(&self, name: &str) -> Option<&Changed> {
         self.changed.iter().find(|changed| changed.name == name)
     }
 
     /// The objects that somebody changed after the script did.
-    pub(super) fn changed_since(&self, now: &Catalog) -> Vec<String> {
+    pub(crate) fn changed_since(&self, now: &Catalog) -> Vec<String> {
         self.changed
             .iter()
             .filter(|changed| now.objects().get(&changed.name) != changed.after.as_ref())

@@ -16,6 +16,7 @@ pub(crate) mod versions;
 
 use migrate_core::{Scripts, StepContext, StepError, UndoReport};
 
+pub(crate) use applied::Applied;
 pub use attempt::Patience;
 pub(crate) use attempt::pause;
 use attempt::{Attempts, Failed};
@@ -200,7 +201,7 @@ pub(crate) async fn revert(
     let Some(marker) = marker else {
         return Ok(UndoReport::line("nothing of it was there"));
     };
-    let applied = applied::Applied::parse(&marker)?;
+    let applied = Applied::parse(&marker)?;
     let mut attempts = Attempts::new(patience, Some(cx));
     loop {
         let outcome = match db {

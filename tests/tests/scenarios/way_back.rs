@@ -1,0 +1,146 @@
+//! What stands in the way of a rollback is told before anything of it happens.
+
+use migrate_tests::deployment::{Deployment, Store};
+
+use crate::on_both;
+
+const AUTO: &[&str] = &["--rollback", "--to", "1.5.0", "--yes"];
+const AGREED: &[&str] = &["--rollback", "--to", "1.5.0", "--accept-data-loss", "--yes"];
+
+fn next(deployment: &Deployment) -> serde_json::Value {
+    deployment
+        .run(&["status", "--format", "json"])
+        .expect(0)
+        .json()["next"]
+        .clone()
+}
+
+fn values_in_columns_that_go_are_counted(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    let before = deployment.snapshot();
+    deployment.migrate().expect(0);
+    deployment.sql("UPDATE pipelines SET retry_attempts = 9 WHERE id = 2");
+    let written = deployment.snapshot();
+    for arguments in [
+        AUTO,
+        &["--rollback", "--to", "1.5.0", "--strategy", "reverse"],
+    ] {
+        deployment.run(arguments).expect(7).says(&[
+            "retry_attempts",
+            "1 rows",
+            "--accept-data-loss",
+        ]);
+        written.must_equal(&deployment.snapshot(), "after a refusal");
+    }
+    deployment.run(AGREED).expect(0);
+    before.must_equal(&deployment.snapshot(), "after a rollback with consent");
+}
+
+fn a_config_that_was_edited_is_set_aside_with_consent(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    let old = deployment.read("config/config.toml");
+    deployment.migrate().expect(0);
+    let edited = format!("{}# by hand\n", deployment.read("config/config.toml"));
+    deployment.write("config/config.toml", &edited);
+    deployment
+        .run(AUTO)
+        .expect(7)
+        .says(&["config/config.toml", "--accept-data-loss"]);
+    assert_eq!(deployment.read("config/config.toml"), edited);
+    deployment
+        .run(AGREED)
+        .expect(0)
+        .says(&["backups/config_1.5.0_changed.toml"]);
+    assert_eq!(deployment.read("config/config.toml"), old);
+    assert_eq!(deployment.read("backups/config_1.5.0_changed.toml"), edited);
+}
+
+fn a_backup_of_the_config_that_is_gone_is_found_before(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    deployment.migrate().expect(0);
+    let after = deployment.snapshot();
+    std::fs::remove_file(deployment.path("backups/config_1.5.0.toml")).unwrap();
+    deployment
+        .rollback("reverse")
+        .expect(1)
+        .says(&["config_1.5.0.toml", "restore"]);
+    after.must_equal(&deployment.snapshot(), "after a refusal");
+    assert_ne!(next(&deployment), "rollback", "the run is completed still");
+}
+
+fn a_damaged_point_is_found_before(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    let before = deployment.snapshot();
+    deployment.migrate().expect(0);
+    let after = deployment.snapshot();
+    let backups = std::fs::read_dir(deployment.path("backups")).unwrap();
+    let points = backups
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().contains("etlrs_backup_"))
+        .filter(|path| path.extension().is_some_and(|e| e == "db" || e == "dump"));
+    for path in points {
+        std::fs::write(path, "nothing of it is left").unwrap();
+    }
+    deployment
+        .rollback("restore")
+        .expect(1)
+        .says(&["etlrs_backup_", "reverse"]);
+    after.must_equal(&deployment.snapshot(), "after a refusal");
+    assert_ne!(next(&deployment), "rollback", "the run is completed still");
+    deployment.rollback("reverse").expect(0);
+    before.must_equal(&deployment.snapshot(), "by the other way");
+}
+
+#[test]
+fn a_table_that_others_changed_is_brought_back_by_the_point() {
+    let deployment = Deployment::v1().sqlite();
+    let before = deployment.snapshot();
+    deployment.migrate().expect(0);
+    deployment.sql("ALTER TABLE pipelines ADD COLUMN owner text");
+    let after = deployment.snapshot();
+    deployment
+        .rollback("reverse")
+        .expect(1)
+        .says(&["pipelines", "restore"]);
+    after.must_equal(&deployment.snapshot(), "after a refusal");
+    deployment.run(AUTO).expect(7);
+    deployment.run(AGREED).expect(0);
+    before.must_equal(&deployment.snapshot(), "by the rollback point");
+}
+
+#[test]
+fn a_deployment_that_moved_goes_back_where_it_is() {
+    for strategy in ["reverse", "restore"] {
+        let deployment = Deployment::v1().sqlite();
+        deployment.migrate().expect(0);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let moved = elsewhere.path().join("moved");
+        std::fs::rename(deployment.path(""), &moved).unwrap();
+        let root = moved.to_str().unwrap();
+        let run = deployment
+            .tool(&[
+                "--rollback",
+                "--to",
+                "1.5.0",
+                "--strategy",
+                strategy,
+                "--yes",
+                "-C",
+                root,
+            ])
+            .run();
+        std::fs::rename(&moved, deployment.path("")).unwrap();
+        run.expect(0);
+        assert_eq!(
+            deployment.sql("SELECT count(*) FROM sqlite_master WHERE name = 'pipeline_metrics'"),
+            "0"
+        );
+    }
+}
+
+on_both!(
+    values_in_columns_that_go_are_counted,
+    a_config_that_was_edited_is_set_aside_with_consent,
+    a_backup_of_the_config_that_is_gone_is_found_before,
+    a_damaged_point_is_found_before,
+);
