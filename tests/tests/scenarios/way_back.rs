@@ -1,5 +1,6 @@
 //! What stands in the way of a rollback is told before anything of it happens.
 
+use migrate_tests::binary::Tool;
 use migrate_tests::deployment::{Deployment, Store};
 
 use crate::on_both;
@@ -117,18 +118,17 @@ fn a_deployment_that_moved_goes_back_where_it_is() {
         let moved = elsewhere.path().join("moved");
         std::fs::rename(deployment.path(""), &moved).unwrap();
         let root = moved.to_str().unwrap();
-        let run = deployment
-            .tool(&[
-                "--rollback",
-                "--to",
-                "1.5.0",
-                "--strategy",
-                strategy,
-                "--yes",
-                "-C",
-                root,
-            ])
-            .run();
+        let arguments = [
+            "-C",
+            root,
+            "--rollback",
+            "--to",
+            "1.5.0",
+            "--strategy",
+            strategy,
+            "--yes",
+        ];
+        let run = Tool::new(&arguments).run();
         std::fs::rename(&moved, deployment.path("")).unwrap();
         run.expect(0);
         assert_eq!(

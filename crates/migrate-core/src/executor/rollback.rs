@@ -194,10 +194,11 @@ impl MigrationExecutor {
             return Err(no_point(run));
         };
         self.points.check_restore(point).await.map_err(|error| {
-            let error = if run.reversible() && error.hint.is_none() {
-                error.hint("roll back with --strategy reverse")
-            } else {
-                error
+            let other = "every step can be undone by itself: roll back with --strategy reverse";
+            let error = match error.hint.clone() {
+                _ if !run.reversible() => error,
+                Some(hint) => error.hint(format!("{hint}; {other}")),
+                None => error.hint(other),
             };
             MigrationError::Unchanged(error)
         })?;
