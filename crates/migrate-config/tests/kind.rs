@@ -204,7 +204,7 @@ async fn it_runs_once_and_undoes_once_however_often_it_is_asked() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn what_somebody_else_wrote_since_is_never_overwritten() {
+async fn what_somebody_else_wrote_since_is_never_lost() {
     let deployment = Deployment::new("a = 1\n");
     let step = deployment.step(json!({"config_changes": {"a": 2}}));
     let receipt = step.prepare(&cx()).await.unwrap();
@@ -217,12 +217,22 @@ async fn what_somebody_else_wrote_since_is_never_overwritten() {
         "{error}"
     );
     assert!(error.hint.unwrap().contains("backups/config_1.5.0.toml"));
-    assert!(step.undo(&cx(), &receipt).await.is_err());
     assert!(step.probe(&cx(), &receipt).await.is_err());
+    let found = step.check_undo(&cx(), &receipt).await.unwrap();
+    assert_eq!(found.blocked, []);
+    assert_eq!(found.losses.len(), 1);
     assert_eq!(deployment.config(), "a = 1 # mine\n");
+    let report = step.undo(&cx(), &receipt).await.unwrap();
+    assert_eq!(deployment.config(), "a = 1\n");
+    let aside = "backups/config_1.5.0_changed.toml";
+    assert!(report.left[0].contains(aside), "{report:?}");
+    assert_eq!(
+        fs::read_to_string(deployment.path(aside)).unwrap(),
+        "a = 1 # mine\n"
+    );
     fs::remove_file(deployment.path("config/config.toml")).unwrap();
-    let error = step.undo(&cx(), &receipt).await.unwrap_err();
-    assert!(error.message.contains("was removed"), "{error}");
+    step.undo(&cx(), &receipt).await.unwrap();
+    assert_eq!(deployment.config(), "a = 1\n");
 }
 
 #[tokio::test(flavor = "current_thread")]
