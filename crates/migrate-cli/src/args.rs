@@ -148,6 +148,8 @@ pub(crate) enum Verb {
     History(HistoryArgs),
     /// Make the checks of the plan that leads to a version, now.
     Validate(ValidateArgs),
+    /// Look at everything that a run would look at first: database, rights, room, services, lock.
+    HealthCheck,
     /// Make a backup of database and config now, or look at those that there are.
     Backup(BackupArgs),
     /// Bring a backup back: stop services, keep what is there, restore, start services.

@@ -1,17 +1,18 @@
 //! The only file that names every concrete type: what the engine's ports are made of here.
 
 mod recovery;
+mod writers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use migrate_config::{ConfigUpdateKind, Root};
 use migrate_core::executor::Identity;
 use migrate_core::{
-    Cancel, DeploymentVersion, Journal, MemoryJournal, MigrationExecutor, Observer as _, Reporter,
-    RunGuard as _, RunLog, RunOptions, Scripts, StepError, StepRegistry,
+    Cancel, DeploymentVersion, Finding, Journal, MemoryJournal, MigrationExecutor, Observer as _,
+    Reporter, RollbackPoints as _, RunGuard as _, RunLog, RunOptions, ScopeObject, Scripts,
+    ServiceControl as _, StepError, StepRegistry,
 };
 use migrate_data::{DataMigrationKind, TransformRegistry};
 use migrate_rollback::{
@@ -23,7 +24,6 @@ use migrate_schema::kind::SchemaUpdateKind;
 use migrate_schema::validation::ValidationKind;
 use migrate_service::{
     CleanupKind, CommandKind, CommandRunner, PlanCommands, Secrets, ServiceRestartKind, Services,
-    WriterProbe,
 };
 
 use crate::args::Global;
@@ -150,6 +150,28 @@ impl Wired {
         Ok(observer.version().await?)
     }
 
+    /// What speaks against a run on a scope.
+    pub(crate) async fn preflight(&self, scope: &[ScopeObject]) -> Result<Vec<Finding>, StepError> {
+        migrate_rollback::preflight::of(&self.deployment.root, &self.db, scope).await
+    }
+
+    /// What speaks against making a backup.
+    pub(crate) async fn check_backups(&self) -> Result<Vec<Finding>, StepError> {
+        self.manager().check().await
+    }
+
+    /// What speaks against stopping and starting services.
+    pub(crate) async fn check_services(&self) -> Result<Vec<Finding>, StepError> {
+        self.services.check().await
+    }
+
+    /// How each service stands: name, whether it runs, why it is not well.
+    pub(crate) async fn services_standing(
+        &self,
+    ) -> Result<Vec<(String, bool, Option<String>)>, StepError> {
+        self.services.standing().await
+    }
+
     /// Every kind of step that a plan can name.
     pub(crate) fn registry(&self, scripts: &Arc<dyn Scripts>) -> StepRegistry {
         StepRegistry::new()
@@ -256,7 +278,7 @@ fn services(
         .map_err(|found| Failure::findings("the services can't be used", found))?;
     let skipped = global.skip_check.iter().any(|name| name == "writers");
     Ok(match db.filter(|_| !skipped) {
-        Some(db) => services.with_writer_probe(Arc::new(OtherSessions(db)), STOP_PATIENCE),
+        Some(db) => services.with_writer_probe(Arc::new(writers::OthersOn(db)), STOP_PATIENCE),
         None => services,
     })
 }
@@ -302,38 +324,5 @@ fn identity(database: String) -> Identity {
         pid: std::process::id(),
         user: user.map_or_else(|| uid.to_string(), |user| user.name),
         database,
-    }
-}
-
-/// Sessions of others on the database.
-struct OtherSessions(Database);
-
-#[async_trait]
-impl WriterProbe for OtherSessions {
-    async fn other_writers(&self) -> Result<Vec<String>, StepError> {
-        let sql = match &self.0 {
-            Database::Postgres(_) => {
-                "SELECT format('process %s (%s): %s', pid, application_name, \
-                 left(regexp_replace(query, '\\s+', ' ', 'g'), 120)) \
-                 FROM pg_stat_activity WHERE datname = current_database() \
-                 AND backend_type = 'client backend' \
-                 AND application_name NOT LIKE 'etlrs-migrate%' ORDER BY pid"
-            }
-            Database::Sqlite(_) => return Ok(Vec::new()),
-        };
-        let found = self
-            .0
-            .query_json(sql)
-            .await
-            .map_err(|error| error.into_step_error("looking for other sessions"))?;
-        Ok(match found {
-            serde_json::Value::String(one) => vec![one],
-            serde_json::Value::Array(rows) => rows
-                .iter()
-                .filter_map(|row| row.get(0).and_then(|value| value.as_str()))
-                .map(str::to_owned)
-                .collect(),
-            _ => Vec::new(),
-        })
     }
 }

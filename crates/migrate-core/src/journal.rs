@@ -94,6 +94,18 @@ pub enum Record {
         /// What `RollbackPoints::restore` needs.
         point: Value,
     },
+    /// What the scope is now that nobody else writes: what ran has written since the head of
+    /// the log was.
+    AtRest {
+        /// The fingerprint of the scope before the first step.
+        before: Fingerprint,
+    },
+    /// Somebody was at work while everything had to be down: what differs in the end may be
+    /// theirs.
+    OthersWrote {
+        /// Who.
+        who: String,
+    },
     /// There is none, by the user's wish.
     PointSkipped,
     /// A step is about to run.

@@ -94,6 +94,12 @@ pub trait Observer: Send + Sync {
     /// The version that the deployment shows.
     async fn version(&self) -> Result<DeploymentVersion, StepError>;
 
+    /// What speaks against a run on this scope: rights, room, old transactions. Read-only.
+    async fn preflight(&self, scope: &[ScopeObject]) -> Result<Vec<Finding>, StepError> {
+        let _ = scope;
+        Ok(Vec::new())
+    }
+
     /// The fingerprint of a scope. Our own objects are left out.
     async fn fingerprint(&self, scope: &[ScopeObject]) -> Result<Fingerprint, StepError>;
 
@@ -155,8 +161,18 @@ pub trait ServiceControl: Send + Sync {
     /// Read-only.
     async fn running(&self) -> Result<Value, StepError>;
 
-    /// Stops what `running` named and proves that no other writer is left. Idempotent.
+    /// Stops what `running` named (null: nothing ran) and proves that no other writer is left.
+    /// Idempotent.
     async fn stop(&self, running: &Value) -> Result<Vec<String>, StepError>;
+
+    /// Whether everything is still down that has to be, looked at again while rows move: a
+    /// service may come back by itself, another program may begin to write. Read-only.
+    ///
+    /// # Errors
+    /// Who came back.
+    async fn still_down(&self) -> Result<(), StepError> {
+        Ok(())
+    }
 
     /// Starts what ran before. Idempotent.
     async fn start(&self, running: &Value) -> Result<Vec<String>, StepError>;

@@ -155,6 +155,8 @@ pub struct RunState {
     pub down: bool,
     /// The rollback point.
     pub point: Option<Value>,
+    /// The fingerprint of the scope with services down, where some had to be stopped.
+    pub before: Option<Fingerprint>,
     /// The fingerprint as the run left the scope.
     pub after: Option<Fingerprint>,
     /// The last failure.
@@ -179,6 +181,7 @@ impl RunState {
             running: None,
             down: false,
             point: None,
+            before: None,
             after: None,
             failure: None,
             left: Vec::new(),
@@ -240,6 +243,14 @@ impl RunState {
                 P::StoppingServices
             }
             (P::StoppingServices, Record::ServicesStopped) => P::ServicesDown,
+            (P::ServicesDown, Record::AtRest { before }) => {
+                self.before = Some(before.clone());
+                P::ServicesDown
+            }
+            (P::Executing, Record::OthersWrote { who }) => {
+                self.left.push(who.clone());
+                P::Executing
+            }
             (P::ServicesDown | P::MakingPoint, Record::PointStarted) => P::MakingPoint,
             (P::MakingPoint, Record::PointCreated { point }) => {
                 self.point = Some(point.clone());

@@ -3,7 +3,8 @@
 //! Reading order: [`journal`] (what is durable), [`lock`] (who may run), [`point`] and
 //! [`history`] (what a rollback point is), [`inventory`] (everything that can be restored),
 //! [`manager`] (making, restoring, verifying),
-//! [`recovery`] (bringing one back whatever is there), [`canonical`] (what is compared afterwards), [`observer`] (version, fingerprint, losses).
+//! [`recovery`] (bringing one back whatever is there), [`canonical`] (what is compared afterwards), [`observer`] (version, fingerprint, losses),
+//! [`preflight`] (rights, room, old transactions).
 //!
 //! Invariants:
 //! - A rollback point is named only after it is durable and verified.
@@ -23,6 +24,7 @@ pub mod observer;
 #[cfg(feature = "postgres")]
 mod pg;
 pub mod point;
+pub mod preflight;
 pub mod recovery;
 mod restore;
 pub mod retention;

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use migrate_core::{Journal, MigrationError, Phase, RunGuard, RunId, RunState, StepError};
-use migrate_schema::db::Database;
+use migrate_schema::db::{Database, DatabaseUrl, DbError, DbErrorKind, openers};
 use migrate_schema::own;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -114,6 +114,20 @@ impl DeploymentGuard {
         state_file::holder(&state_dir::path(root))
     }
 
+    /// An error with the processes that are in the way, where it is about a locked file.
+    fn named(&self, error: DbError, what: &str) -> StepError {
+        let locked = error.kind == DbErrorKind::Lock;
+        let error = error.into_step_error(what);
+        let url = self.database.url().filter(|_| locked);
+        match url.and_then(DatabaseUrl::sqlite_path) {
+            Some(file) => openers(&file)
+                .into_iter()
+                .fold(error, StepError::cause)
+                .hint("stop these programs, then try again"),
+            None => error,
+        }
+    }
+
     /// Runs of this deployment that are neither this one nor rolled back.
     async fn others_need_our_objects(&self, this: &RunId) -> Result<bool, StepError> {
         let logs = self.journal.runs().await.map_err(|error| {
@@ -201,10 +215,10 @@ impl RunGuard for DeploymentGuard {
         migrate_failpoint::hit!("guard.arm").map_err(ordered)?;
         own::ensure(&self.database)
             .await
-            .map_err(|error| error.into_step_error("can't make our tables in the database"))?;
+            .map_err(|error| self.named(error, "can't make our tables in the database"))?;
         let fence = own::raise_fence(&self.database, run.as_str())
             .await
-            .map_err(|error| error.into_step_error("can't raise the fence in the database"))?;
+            .map_err(|error| self.named(error, "can't raise the fence in the database"))?;
         self.database.set_fence(Some(fence));
         migrate_failpoint::hit!("guard.armed").map_err(ordered)
     }

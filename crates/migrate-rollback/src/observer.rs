@@ -12,7 +12,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use migrate_config::atomic::{FileError, Root};
 use migrate_core::{
-    DeploymentVersion, Fingerprint, Journal, Loss, Observer, Record, ScopeObject, StepError,
+    DeploymentVersion, Finding, Fingerprint, Journal, Loss, Observer, Record, ScopeObject,
+    StepError,
 };
 use migrate_schema::db::Database;
 
@@ -83,6 +84,10 @@ impl Observer for DeploymentObserver {
             return Ok(version);
         }
         version::by_shape(&self.open_root()?, &self.database).await
+    }
+
+    async fn preflight(&self, scope: &[ScopeObject]) -> Result<Vec<Finding>, StepError> {
+        crate::preflight::of(&self.root, &self.database, scope).await
     }
 
     async fn fingerprint(&self, scope: &[ScopeObject]) -> Result<Fingerprint, StepError> {

@@ -24,4 +24,5 @@ pub use command::{
 pub use kinds::{CleanupKind, CommandKind, PlanCommands, ServiceRestartKind};
 pub use service::{
     HealthConfig, ManagerKind, Rights, ServiceConfig, Services, SystemdScope, Tools, WriterProbe,
+    Writers,
 };

@@ -6,6 +6,7 @@ mod documents;
 mod environments;
 mod estimate;
 mod events;
+mod health;
 mod human;
 mod paths;
 mod progress;

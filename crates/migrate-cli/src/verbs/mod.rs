@@ -8,6 +8,7 @@ pub(crate) mod config;
 pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod env;
+pub(crate) mod health_check;
 pub(crate) mod history;
 pub(crate) mod migrate;
 pub(crate) mod next;
@@ -41,6 +42,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
             Verb::Backup(args) => backup::run(global, args, output).await,
             Verb::Restore(args) => recover::restore(global, args, output).await,
             Verb::EmergencyRollback(args) => recover::emergency(global, args, output).await,
+            Verb::HealthCheck => health_check::run(global, output).await,
             Verb::Demo(args) => demo::run(global, args, output).await,
             Verb::Env(verb) => env::run(global, verb, output).await,
             Verb::SchemaFor(args) => Ok(schema_for::run(args, output)),

@@ -157,7 +157,8 @@ impl MigrationExecutor {
                 return Ok(self.record(run, Record::RestoreFailed { error }).await?);
             }
         };
-        let differences = run.header.before.differences(&now);
+        let before = run.state.before.as_ref().unwrap_or(&run.header.before);
+        let differences = before.differences(&now);
         let others_wrote = run.state.after.is_some() || !run.state.left.is_empty();
         let explained = match strategy {
             Strategy::Reverse => others_wrote,

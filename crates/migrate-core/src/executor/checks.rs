@@ -33,6 +33,12 @@ impl MigrationExecutor {
         if plan.downtime_required {
             collect(&mut findings, "services", self.services.check().await);
         }
+        let scope = super::start::scope_of(steps);
+        collect(
+            &mut findings,
+            "pre-flight",
+            self.observer.preflight(&scope).await,
+        );
         if wants_point(self.options.backup) {
             collect(&mut findings, "rollback point", self.points.check().await);
         }
@@ -134,6 +140,24 @@ impl MigrationExecutor {
         });
         let outcome = self.check(&check, "step").await;
         (!outcome.passed && outcome.critical).then(|| check_error(&outcome))
+    }
+
+    /// Whether somebody came back while everything has to be down. It is stopped again, so that
+    /// the way back has the deployment for itself too.
+    pub(super) async fn came_back(&self, run: &Run) -> Option<StepError> {
+        let skipped = |name: &String| name == "services-down";
+        if !run.header.plan.downtime_required || self.options.skip_checks.iter().any(skipped) {
+            return None;
+        }
+        let error = self.services.still_down().await.err()?;
+        let running = self.services.running().await.unwrap_or_default();
+        match self.services.stop(&running).await {
+            Ok(messages) => {
+                self.tell_services(messages);
+                Some(error)
+            }
+            Err(again) => Some(error.cause(format!("it could not be stopped again: {again}"))),
+        }
     }
 
     /// The deferred steps (cleanup) that have not ended yet.

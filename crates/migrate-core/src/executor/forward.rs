@@ -46,7 +46,8 @@ impl MigrationExecutor {
             running: running.clone(),
         };
         self.record(run, record).await?;
-        if !running.is_null() {
+        // Also where no service ran: somebody else may write.
+        if run.header.plan.downtime_required {
             match self.services.stop(&running).await {
                 Ok(messages) => self.tell_services(messages),
                 Err(error) => return Ok(self.fail(run, error).await?),
@@ -86,7 +87,23 @@ impl MigrationExecutor {
         self.cancel.cause() == Some(CancelCause::Deadline)
     }
 
+    /// What services wrote until they were down is none of the run's doing.
+    async fn look_at_rest(&self, run: &mut Run) -> Result<(), Stop> {
+        let stopped = run.state.running.as_ref().is_some_and(|one| !one.is_null());
+        if !stopped || run.state.before.is_some() || run.state.phase != Phase::ServicesDown {
+            return Ok(());
+        }
+        match self.observer.fingerprint(&run.header.scope).await {
+            Ok(before) => Ok(self.record(run, Record::AtRest { before }).await?),
+            Err(error) => Ok(self.fail(run, error).await?),
+        }
+    }
+
     async fn make_point(&self, run: &mut Run) -> Result<(), Stop> {
+        self.look_at_rest(run).await?;
+        if run.state.phase == Phase::Failed {
+            return Ok(());
+        }
         if !wants_point(self.options.backup) || run.header.flags.iter().any(|f| f == "--no-backup")
         {
             return Ok(self.record(run, Record::PointSkipped).await?);
@@ -125,13 +142,27 @@ impl MigrationExecutor {
             matches!(status, StepStatus::Pending | StepStatus::Started)
                 && !run.steps[*index].describe().deferred
         });
+        if let Some(error) = self.came_back(run).await {
+            return Ok(self.disturbed(run, error).await?);
+        }
         if let Some(index) = open {
             return self.one_step(run, index).await;
         }
-        match self.post_checks(run).await {
-            None => Ok(self.record(run, Record::Validated).await?),
-            Some(error) => Ok(self.fail(run, error).await?),
+        if let Some(error) = self.post_checks(run).await {
+            return Ok(self.fail(run, error).await?);
         }
+        match self.came_back(run).await {
+            None => Ok(self.record(run, Record::Validated).await?),
+            Some(error) => Ok(self.disturbed(run, error).await?),
+        }
+    }
+
+    /// Somebody was at work beside the run: it fails, and the way back expects their rows.
+    async fn disturbed(&self, run: &mut Run, error: StepError) -> Result<(), JournalError> {
+        let who = error.causes.join("; ");
+        let who = format!("{}: {who}", error.message);
+        self.record(run, Record::OthersWrote { who }).await?;
+        self.fail(run, error).await
     }
 
     async fn one_step(&self, run: &mut Run, index: usize) -> Result<(), Stop> {

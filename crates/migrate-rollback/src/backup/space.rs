@@ -30,19 +30,24 @@ pub(crate) async fn database_bytes(database: &Database) -> Result<u64, DbError> 
 /// A finding with the figures if the file system of `dir` has no room for a copy.
 /// `dir` need not exist yet.
 pub(crate) fn shortage(dir: &Path, database_bytes: u64) -> Option<Finding> {
+    compare(dir, database_bytes, free(dir)?)
+}
+
+/// What is free where `dir` is, or will be.
+pub(crate) fn free(dir: &Path) -> Option<u64> {
     let there = dir.ancestors().find(|dir| dir.exists())?;
     let stat = statvfs(there).ok()?;
     // The types of these figures differ between platforms.
     #[expect(clippy::useless_conversion, reason = "u32 on some platforms")]
     let free = u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size()));
-    compare(dir, database_bytes, free)
+    Some(free)
 }
 
 fn compare(dir: &Path, database_bytes: u64, free: u64) -> Option<Finding> {
     let need = database_bytes.saturating_add(database_bytes / 5);
     (free < need).then(|| {
         Finding::error(
-            "backup.space",
+            "backup.disk",
             format!(
                 "{} has {} free, and a copy of the database needs about {}",
                 dir.display(),

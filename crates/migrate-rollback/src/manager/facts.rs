@@ -3,6 +3,8 @@
 #[cfg(feature = "postgres")]
 use migrate_core::Finding;
 use migrate_schema::db::{Database, DbError};
+#[cfg(feature = "postgres")]
+use migrate_schema::quote;
 use serde_json::Value;
 
 /// What the guide's `schema_versions` says: its highest version, 0 without the table.
@@ -39,10 +41,10 @@ pub(super) async fn server_major(database: &migrate_schema::db::Postgres) -> Res
 pub(super) async fn foreign_objects(
     database: &migrate_schema::db::Postgres,
 ) -> Result<Option<Finding>, DbError> {
-    let names: Vec<String> = sqlx::query_scalar(
+    let found: Vec<(String, String)> = sqlx::query_as(
         "WITH mine AS (SELECT oid FROM pg_namespace WHERE nspname !~ '^pg_' \
                        AND nspname NOT IN ('information_schema', 'etlrs_migrate')) \
-         SELECT name FROM ( \
+         SELECT name, pg_get_userbyid(owner)::text FROM ( \
              SELECT c.oid, 'pg_class'::regclass AS class, c.oid::regclass::text AS name, relowner AS owner \
              FROM pg_class c WHERE relnamespace IN (SELECT oid FROM mine) AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f') \
              UNION ALL SELECT p.oid, 'pg_proc', p.oid::regprocedure::text, proowner \
@@ -53,17 +55,26 @@ pub(super) async fn foreign_objects(
     )
     .fetch_all(database.pool())
     .await?;
-    let Some(first) = names.first() else {
+    let Some((first, _)) = found.first() else {
         return Ok(None);
     };
+    let mut owners: Vec<String> = found.iter().map(|(_, owner)| quote::ident(owner)).collect();
+    owners.sort();
+    owners.dedup();
+    let role: String = sqlx::query_scalar("SELECT current_user::text")
+        .fetch_one(database.pool())
+        .await?;
     let message = format!(
         "{} objects belong to roles that this one is no member of ({first}{}): \
          a rollback point could not be restored",
-        names.len(),
-        if names.len() > 1 { ", ..." } else { "" }
+        found.len(),
+        if found.len() > 1 { ", ..." } else { "" }
     );
     Ok(Some(
-        Finding::warning("backup.foreign-owner", message)
-            .hint("connect as their owner, or make this role a member of it"),
+        Finding::warning("backup.foreign-owner", message).hint(format!(
+            "connect as their owner, or let a superuser run: GRANT {} TO {};",
+            owners.join(", "),
+            quote::ident(&role)
+        )),
     ))
 }

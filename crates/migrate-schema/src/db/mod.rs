@@ -4,6 +4,7 @@ mod cancel;
 mod connect;
 mod error;
 mod fence;
+mod openers;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod result_shape;
@@ -19,12 +20,13 @@ use serde_json::Value;
 pub use connect::{ConnectOptions, CreateMode};
 pub use error::{DbError, DbErrorKind};
 pub use fence::Fence;
+pub use openers::openers;
 #[cfg(feature = "postgres")]
 pub(crate) use postgres::FENCE_KEY;
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;
 #[cfg(feature = "sqlite")]
-pub use sqlite::Sqlite;
+pub use sqlite::{Sqlite, is_free};
 pub use url::{DatabaseUrl, UrlError};
 
 /// Which database it is.

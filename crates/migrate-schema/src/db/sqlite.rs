@@ -9,8 +9,8 @@ use serde_json::Value;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
 use sqlx::{
-    AssertSqlSafe, Connection, Row, SqlSafeStr, SqliteConnection, SqlitePool, Transaction,
-    TypeInfo, ValueRef,
+    AssertSqlSafe, ConnectOptions as _, Connection, Row, SqlSafeStr, SqliteConnection, SqlitePool,
+    Transaction, TypeInfo, ValueRef,
 };
 
 use super::result_shape::shape;
@@ -294,6 +294,30 @@ fn explain(mut error: DbError, url: &DatabaseUrl) -> DbError {
     error.message = format!("can't use {url}: {}", error.message);
     error.hint.get_or_insert_with(|| hint.to_owned());
     error
+}
+
+/// Whether nobody else is in a transaction on the file: an exclusive one was to be had.
+/// Nothing is written.
+///
+/// # Errors
+/// The file can't be opened or read.
+pub async fn is_free(database: &Sqlite) -> Result<bool, DbError> {
+    let options = database.pool.connect_options();
+    let mut connection = (*options)
+        .clone()
+        .busy_timeout(Duration::from_millis(500))
+        .connect()
+        .await?;
+    let taken = sqlx::raw_sql("BEGIN EXCLUSIVE; ROLLBACK")
+        .execute(&mut connection)
+        .await
+        .map_err(DbError::from);
+    connection.close().await?;
+    match taken {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind == DbErrorKind::Lock => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn file_identity(file: &str) -> Result<String, DbError> {

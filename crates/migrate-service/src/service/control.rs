@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::config::ServiceConfig;
 use super::entry::{Entry, Presence};
 use super::manager::{Asker, Manager, State, Tools};
-use super::writers::{WriterProbe, wait_for_none};
+use super::writers::{WriterProbe, Writers, wait_for_none};
 use crate::command::CommandRunner;
 
 /// The services of a deployment, as the engine's [`ServiceControl`].
@@ -27,6 +27,11 @@ pub struct Services {
     writers: Option<Arc<dyn WriterProbe>>,
     writer_patience: Duration,
 }
+
+/// How long a session may be at work where nothing was stopped.
+const SHORT_PATIENCE: Duration = Duration::from_secs(10);
+/// The pause between two looks at the sessions.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What ran, for the journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,6 +191,31 @@ impl Services {
         failed.map_or(Ok(lines), Err)
     }
 
+    /// How each service stands that is there: its name, whether it runs, and why it is not
+    /// well where its health probe says so. One look, no waiting.
+    ///
+    /// # Errors
+    /// A state that can't be told.
+    pub async fn standing(&self) -> Result<Vec<(String, bool, Option<String>)>, StepError> {
+        let cancel = Cancel::new();
+        let ask = self.asker(&cancel);
+        let mut all = Vec::new();
+        for entry in &self.entries {
+            match entry.state(&ask).await? {
+                State::Running(_) => {
+                    let why = match &entry.health {
+                        Some(health) => health.look(ask.runner, ask.cancel).await.err(),
+                        None => None,
+                    };
+                    all.push((entry.name.clone(), true, why));
+                }
+                State::Stopped => all.push((entry.name.clone(), false, None)),
+                State::Absent(_) | State::Unreachable(_) => {}
+            }
+        }
+        Ok(all)
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
         self.entries.iter().any(|entry| entry.name == name)
     }
@@ -289,14 +319,38 @@ impl ServiceControl for Services {
     }
 
     async fn stop(&self, running: &Value) -> Result<Vec<String>, StepError> {
-        let lines = self
-            .stop_all(&Running::read(running)?, &Cancel::new())
-            .await?;
+        let running = Running::read(running)?;
+        let lines = self.stop_all(&running, &Cancel::new()).await?;
         if let Some(writers) = &self.writers {
-            let pause = Duration::from_millis(200);
-            wait_for_none(writers.as_ref(), self.writer_patience, pause).await?;
+            // After a stop a session may take its time; where nothing was stopped, whoever is
+            // at work now goes on.
+            let (which, patience) = if running.services.is_empty() {
+                (Writers::AtWork, SHORT_PATIENCE)
+            } else {
+                (Writers::Any, self.writer_patience)
+            };
+            wait_for_none(writers.as_ref(), which, patience, PAUSE).await?;
         }
         Ok(lines)
+    }
+
+    async fn still_down(&self) -> Result<(), StepError> {
+        let running = self.running_of(|_| true, &Cancel::new()).await?;
+        if !running.services.is_empty() {
+            let lines = running.services.iter().map(|one| line(one, "runs"));
+            let error = StepError::failed(
+                "a service runs that has to be down: it came back by itself, or somebody started it",
+            );
+            return Err(lines
+                .fold(error, StepError::cause)
+                .hint("keep it down for the time of the run (`systemctl mask --runtime`, Restart=no, the orchestrator's pause), then try again"));
+        }
+        match &self.writers {
+            None => Ok(()),
+            Some(writers) => {
+                wait_for_none(writers.as_ref(), Writers::AtWork, SHORT_PATIENCE, PAUSE).await
+            }
+        }
     }
 
     async fn start(&self, running: &Value) -> Result<Vec<String>, StepError> {

@@ -90,7 +90,7 @@ impl Health {
     }
 
     /// One look; a lowercase fragment where it is not well.
-    async fn look(&self, runner: &CommandRunner, cancel: &Cancel) -> Result<(), String> {
+    pub(super) async fn look(&self, runner: &CommandRunner, cancel: &Cancel) -> Result<(), String> {
         match &self.probe {
             Probe::Command(line) => {
                 let output = runner.run(Call::new(line, LOOK, cancel)).await;

@@ -14,7 +14,7 @@ mod entry;
 pub use config::{HealthConfig, ManagerKind, ServiceConfig, SystemdScope};
 pub use control::Services;
 pub use manager::{Rights, Tools};
-pub use writers::WriterProbe;
+pub use writers::{WriterProbe, Writers};
 
 pub(crate) use control::Running;
 pub(crate) use health::Health;
