@@ -22,7 +22,7 @@ have_server() {
 
 have_all() {
     have_server && command -v pg_dump >/dev/null && command -v psql >/dev/null &&
-        command -v sqlite3 >/dev/null
+        command -v sqlite3 >/dev/null && command -v runsvdir >/dev/null
 }
 
 # Debian starts a server of its own on installation; nobody asked for one, so its package
@@ -31,12 +31,12 @@ install_packages() {
     local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q)
     local conf=/etc/postgresql-common/createcluster.conf
     if ! command -v apt-get >/dev/null; then
-        echo "the tests need PostgreSQL 15 or later (server and client programs) and sqlite3;" >&2
+        echo "the tests need PostgreSQL 15 or later (server and client programs), sqlite3 and runit;" >&2
         echo "install them, or name the server's programs in ETLRS_TEST_PG_BIN" >&2
         exit 1
     fi
     as_root "${apt[@]}" update
-    as_root "${apt[@]}" install -y --no-install-recommends postgresql-common postgresql-client sqlite3
+    as_root "${apt[@]}" install -y --no-install-recommends postgresql-common postgresql-client sqlite3 runit
     if ! have_server; then
         as_root cp "$conf" "$conf.etlrs-saved"
         echo 'create_main_cluster = false' | as_root tee -a "$conf" >/dev/null
@@ -48,9 +48,9 @@ install_packages() {
 }
 
 if ! have_all; then
-    title "install PostgreSQL and sqlite3"
+    title "install PostgreSQL, sqlite3 and runit"
     install_packages
-    have_all || { echo "PostgreSQL or sqlite3 is still missing after the installation" >&2; exit 1; }
+    have_all || { echo "PostgreSQL, sqlite3 or runit is still missing after the installation" >&2; exit 1; }
 fi
 for component in fmt clippy; do
     cargo "$component" --version >/dev/null 2>&1 || rustup component add rustfmt clippy
