@@ -234,7 +234,7 @@ impl Recovery {
     ) -> Result<(), Broke> {
         let (database, aside) = place.make(&self.url).await.map_err(before)?;
         done.aside = aside;
-        let journal = self.journal(root, done).await.map_err(before)?;
+        let journal = self.journal(root, &database, done).await.map_err(before)?;
         let guard =
             DeploymentGuard::holding(&self.root, database.clone(), journal.clone(), lock, run)
                 .await
@@ -289,9 +289,10 @@ impl Recovery {
     async fn journal(
         &self,
         root: &Root,
+        database: &Database,
         done: &mut Recovered,
     ) -> Result<Arc<dyn Journal>, StepError> {
-        match runs::open(root).await? {
+        match runs::open(root, database).await? {
             runs::Found::Journal(journal) => Ok(journal),
             runs::Found::None => Ok(Arc::new(MemoryJournal::default())),
             runs::Found::Unreadable { why, aside } => {

@@ -34,6 +34,7 @@ mod rollback;
 mod rows;
 mod schema;
 mod schemas;
+mod scripts;
 mod secrets;
 mod services;
 mod sqlite_file;

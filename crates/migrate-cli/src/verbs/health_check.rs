@@ -1,6 +1,7 @@
 //! `health-check`: everything that a run would look at first, now and together.
 
 use migrate_core::{Finding, ScopeObject, Severity};
+use migrate_rollback::lock::HolderState;
 use migrate_rollback::recovery::Place;
 
 use crate::args::Global;
@@ -72,7 +73,8 @@ fn config(deployment: &Deployment, report: &mut Report) {
 
 /// The lock, an open run, an unfinished restore.
 async fn nobody_at_work(global: &Global, deployment: &Deployment, report: &mut Report) {
-    if let Some(holder) = crate::wire::lock_holder(deployment) {
+    let held = crate::wire::lock_holder(deployment);
+    if let Some((holder, _)) = held.filter(|(_, state)| *state != HolderState::Dead) {
         let message = format!("another run holds the lock: {holder}");
         report.findings.push(Finding::error("lock.held", message));
     } else {

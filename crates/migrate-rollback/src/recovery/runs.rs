@@ -5,9 +5,10 @@ use std::sync::Arc;
 use chrono::Utc;
 use migrate_config::atomic::Root;
 use migrate_core::{Journal, Phase, Record, RunLog, RunState, StepError, Strategy};
+use migrate_schema::db::Database;
 
 use crate::inventory::Stored;
-use crate::journal::{JOURNAL_FILE, SqliteJournal};
+use crate::journal::{JOURNAL_FILE, MirroredJournal, SqliteJournal};
 use crate::state_dir;
 
 /// What there is of a journal.
@@ -19,7 +20,7 @@ pub(super) enum Found {
 
 /// Opens the journal. One that can't be read is renamed: the deployment must not depend on it
 /// any longer, and nothing of it is lost.
-pub(super) async fn open(root: &Root) -> Result<Found, StepError> {
+pub(super) async fn open(root: &Root, database: &Database) -> Result<Found, StepError> {
     let dir = state_dir::path(root.path());
     let file = dir.join(JOURNAL_FILE);
     if !file.exists() {
@@ -30,7 +31,10 @@ pub(super) async fn open(root: &Root) -> Result<Found, StepError> {
         Err(error) => Err(error),
     };
     match opened {
-        Ok(journal) => Ok(Found::Journal(Arc::new(journal))),
+        Ok(journal) => {
+            let journal = MirroredJournal::new(journal, database.clone());
+            Ok(Found::Journal(Arc::new(journal)))
+        }
         Err(error) => {
             let name = format!(
                 "{JOURNAL_FILE}.unreadable-{}",
