@@ -66,7 +66,7 @@ fn config(deployment: &Deployment, report: &mut Report) {
         migrate_config::Shape::V1 => report.well.push(format!("{CONFIG_FILE} parses, as 1.x")),
         migrate_config::Shape::V2 => report.well.push(format!("{CONFIG_FILE} parses, as 2.0")),
         migrate_config::Shape::Neither(why) => {
-            report.findings.push(Finding::error("config.shape", why))
+            report.findings.push(Finding::error("config.shape", why));
         }
     }
 }
