@@ -119,14 +119,14 @@ impl DataMigrator {
     }
 
     /// Ends a copy of this kind whose own process is gone: moves what is left, compares, and
-    /// leaves nothing of ours behind.
+    /// drops its ledger. What others keep in the database beside it stays.
     ///
     /// # Errors
     /// As [`DataMigrator::migrate`]; what is moved stays, and can be resumed or undone.
     pub async fn resume(&self, run: &str) -> Result<Counts, StepError> {
         let (begun, copy, cx) = self.own_copy(run).await?;
         let counts = Box::pin(copy.run(&cx, &begun.spec.layout)).await?;
-        self.clean_up(&copy, &cx, &begun.spec.layout, false).await?;
+        self.clean_up(&copy, &cx, &begun.spec.layout, true).await?;
         Ok(counts)
     }
 
@@ -137,7 +137,7 @@ impl DataMigrator {
     pub async fn undo(&self, run: &str) -> Result<String, StepError> {
         let (begun, copy, cx) = self.own_copy(run).await?;
         let report = Box::pin(copy.undo(&cx, &begun.spec.layout)).await?;
-        self.clean_up(&copy, &cx, &begun.spec.layout, false).await?;
+        self.clean_up(&copy, &cx, &begun.spec.layout, true).await?;
         let mut message = report.message;
         for left in report.left {
             message = format!("{message}; {left}");

@@ -210,12 +210,13 @@ impl DataMigrator {
     ) -> Result<(), StepError> {
         let cleaned = async {
             copy.forget(cx, layout).await?;
-            let only_ours = own::tables(&self.db)
+            // Another process may have begun a copy meanwhile.
+            let other_ledgers = own::tables(&self.db)
                 .await?
                 .iter()
-                .all(|name| matches!(name.as_str(), "fence" | "markers" | "copies"));
+                .any(|name| name.starts_with("ledger_") || name.starts_with("before_"));
             let idle = crate::spec::begun(&self.db, None).await?.is_empty();
-            if !was_ours && only_ours && idle {
+            if !was_ours && !other_ledgers && idle {
                 own::drop_all(&self.db).await?;
             }
             Ok(())

@@ -489,7 +489,7 @@ impl RangeWriter {
 }
 
 /// How many bytes of rows pass through this process at once for each worker.
-const BYTES_HERE: u64 = 4 << 20;
+const BYTES_HERE: u64 = 1 << 20;
 
 /// Whether a script's rows are computed into the stage before they are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -93,8 +93,15 @@ async fn rows_cross_between_all_databases_and_are_compared_there() {
             ];
             assert_eq!(there, here, "{query}");
         }
-        assert!(!migrate_schema::own::exists(&to.db).await.unwrap());
-        assert!(!migrate_schema::own::exists(&from.db).await.unwrap());
+        for (world, which) in [(&to, "target"), (&from, "source")] {
+            let ours = migrate_schema::own::tables(&world.db).await.unwrap();
+            assert_eq!(
+                ours,
+                Vec::<String>::new(),
+                "{which}: {:?}",
+                world.db.backend()
+            );
+        }
     }
 }
 
