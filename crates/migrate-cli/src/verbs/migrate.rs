@@ -28,7 +28,7 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
     let deployment = crate::deployment::Deployment::open(global)?;
     let migrations = Migrations::find(&deployment.root, global.migrations.as_deref())?;
     if from == to {
-        output.say(&format!("already at {to}: --from and --to are the same"));
+        output.say(&format!("nothing to do: --from and --to are both {to}"));
         return Ok(exit::DONE);
     }
     let whole = migrations.path(&from, &to)?;

@@ -20,6 +20,12 @@ use crate::wire::{Access, Wired};
 
 /// `--rollback --to V`.
 pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Result<u8, Failure> {
+    if args.from.is_some() {
+        return Err(Failure::usage(
+            "--from has no meaning beside --rollback: the journal knows where it is",
+        )
+        .hint("for example: etlrs-migrate --rollback --to 1.5.0"));
+    }
     let text = args.to.as_deref().ok_or_else(|| {
         Failure::usage("--to VERSION is missing")
             .hint("for example: etlrs-migrate --rollback --to 1.5.0")

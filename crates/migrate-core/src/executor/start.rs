@@ -241,13 +241,13 @@ impl MigrationExecutor {
         match shown {
             DeploymentVersion::Exact(version, why) if &version == to => Ok(Some(why)),
             DeploymentVersion::Exact(version, why) if &version != from => {
-                Err(wrong_version(from, &format!("{version}"), vec![why]))
+                Err(wrong_version(from, &format!("at {version}"), vec![why]))
             }
             DeploymentVersion::Major(major, why) if major != from.major() => {
                 if major == to.major() {
                     Ok(Some(why))
                 } else {
-                    Err(wrong_version(from, &format!("{major}.x"), vec![why]))
+                    Err(wrong_version(from, &format!("at {major}.x"), vec![why]))
                 }
             }
             DeploymentVersion::Mixed(reasons) => Err(wrong_version(
@@ -261,9 +261,7 @@ impl MigrationExecutor {
 }
 
 fn wrong_version(from: &Version, shown: &str, reasons: Vec<String>) -> MigrationError {
-    let mut error = StepError::failed(format!(
-        "--from says {from}, but the deployment is at {shown}"
-    ));
+    let mut error = StepError::failed(format!("--from says {from}, but the deployment is {shown}"));
     error.causes = reasons;
     MigrationError::Unchanged(error.hint("see `status`, and give the version it is really at"))
 }

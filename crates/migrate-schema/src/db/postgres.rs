@@ -261,7 +261,7 @@ fn explain(mut error: DbError, url: &DatabaseUrl) -> DbError {
     let (what, hint) = match error.kind {
         DbErrorKind::Unreachable => (
             "can't reach",
-            "is the server running, and are host and port right?",
+            "is the server running, and are host and port right? `@`, `:`, `/`, `#` and `%` in a password are written percent-encoded",
         ),
         DbErrorKind::Auth => (
             "was refused by",
