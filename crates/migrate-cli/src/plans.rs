@@ -174,17 +174,27 @@ impl Scripts for Migrations {
             .map(|file| file.path().display().to_string())
             .collect();
         if let Some(dir) = &self.dir {
-            names.extend(
-                files_of(dir)
-                    .unwrap_or_default()
-                    .iter()
-                    .map(|path| path.display().to_string()),
-            );
+            names_below(dir, "", 4, &mut names);
         }
-        names.retain(|name| Path::new(name).extension().is_some_and(|ext| ext == "sql"));
+        names.retain(|name| {
+            Path::new(name).extension().is_some_and(|ext| ext == "sql")
+                || name.ends_with("/metadata.toml")
+        });
         names.sort();
         names.dedup();
         names
+    }
+}
+
+/// The files of a directory and its folders, by their paths in it.
+fn names_below(dir: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if !entry.path().is_dir() {
+            names.push(name);
+        } else if depth > 1 {
+            names_below(&entry.path(), &format!("{name}/"), depth - 1, names);
+        }
     }
 }
 

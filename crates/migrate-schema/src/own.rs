@@ -127,7 +127,7 @@ pub async fn tables(db: &Database) -> Result<Vec<String>, DbError> {
 /// afterwards. An object of the user's that depends on ours is an error, not a loss.
 pub async fn drop_all(db: &Database) -> Result<(), DbError> {
     let all = tables(db).await?;
-    let kept = !crate::history::read(db).await?.is_empty();
+    let kept = !crate::history::read(db).await?.is_settled();
     let drops: Vec<String> = all
         .iter()
         .filter(|table| !kept || ![HISTORY, STATEMENTS].contains(&table.as_str()))

@@ -49,6 +49,9 @@ impl RollbackManager {
             Stored::Point(point) => {
                 let snapshot = &point.data_snapshot;
                 self.compare(&read_fingerprint(&root, snapshot)?).await?;
+                let made = point.timestamp.format("%Y-%m-%dT%H:%M:%S").to_string();
+                self.rewind_history(|line| line.at.get(..19).is_none_or(|at| at <= made.as_str()))
+                    .await?;
                 put_files_back(&root, point)
             }
             Stored::Bare(bare) => Ok(format!(
@@ -72,8 +75,23 @@ impl RollbackManager {
         let ordered = |error: std::io::Error| StepError::failed(error.to_string());
         migrate_failpoint::hit!("restore.database").map_err(ordered)?;
         self.restore_snapshot(&root, snapshot, &wanted).await?;
+        if let Some(run) = &point.run {
+            self.rewind_history(|line| line.run.as_deref() != Some(run.as_str()))
+                .await?;
+        }
         migrate_failpoint::hit!("restore.files").map_err(ordered)?;
         put_files_back(&root, point)
+    }
+
+    /// The history of migrations is not in a copy: it must say again what it said then.
+    async fn rewind_history(
+        &self,
+        kept: impl Fn(&migrate_schema::history::Record) -> bool,
+    ) -> Result<(), StepError> {
+        migrate_schema::history::rewind(&self.database, "the database was restored", kept)
+            .await
+            .map(drop)
+            .map_err(|error| error.into_step_error("the history of migrations can't be set back"))
     }
 
     /// The database alone, compared with the fingerprint.

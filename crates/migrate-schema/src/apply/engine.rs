@@ -127,7 +127,7 @@ impl SchemaEngine {
     }
 
     /// Makes what is pending ready to run.
-    pub(super) fn items(
+    pub(crate) fn items(
         &self,
         set: &MigrationSet,
         found: &[(&Migration, Standing)],
@@ -200,6 +200,7 @@ impl SchemaEngine {
                 .take_while(|one| one.version.as_ref() > Some(version))
                 .collect(),
             Down::All => applied.collect(),
+            Down::Keys(keys) => applied.filter(|one| keys.contains(&one.key())).collect(),
         }
     }
 
@@ -373,4 +374,6 @@ pub enum Down {
     To(Version),
     /// All of them.
     All,
+    /// Those with these keys.
+    Keys(Vec<String>),
 }

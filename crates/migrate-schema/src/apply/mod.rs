@@ -66,6 +66,11 @@ impl Run<'_> {
         });
     }
 
+    /// Whether an earlier run began something of a migration and did not end it.
+    fn was_begun(&self, item: &Item) -> bool {
+        self.started.iter().any(|one| one.key == item.entry.key)
+    }
+
     /// What an earlier run wrote about the same unit.
     fn started(&self, row: &Started) -> Option<&Started> {
         self.started.iter().find(|one| {

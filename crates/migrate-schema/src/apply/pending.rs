@@ -121,6 +121,9 @@ pub(crate) fn pending<'s>(
     let mut found = Vec::new();
     for (one, standing) in standings(set, state) {
         match standing {
+            Standing::HalfDone if state.is_half_taken_back(&one.key()) => {
+                findings.push(half_taken_back(one));
+            }
             Standing::Edited => findings.push(edited(one)),
             Standing::OutOfOrder if within(one) && options.out_of_order == OutOfOrder::Refuse => {
                 findings.push(too_late(set, state, one));
@@ -139,6 +142,18 @@ pub(crate) fn pending<'s>(
     } else {
         Err(findings)
     }
+}
+
+fn half_taken_back(one: &Migration) -> Finding {
+    Finding::error(
+        "schema.half-taken-back",
+        format!(
+            "taking {} back stopped between two of its statements",
+            one.label()
+        ),
+    )
+    .in_file(one.down.as_ref().unwrap_or(&one.up).place(0))
+    .hint("go on with `schema down`; what it ran already is not run again")
 }
 
 fn edited(one: &Migration) -> Finding {

@@ -62,6 +62,9 @@ async fn transaction(
     history::append(&mut tx, &entries)
         .await
         .map_err(|error| Failed::of(error, "the history can't be written"))?;
+    for item in items.iter().filter(|item| run.was_begun(item)) {
+        history::clear_statements(&mut tx, &item.entry.key).await?;
+    }
     tx.commit()
         .await
         .map_err(|error| Failed::of(error.into(), "the migrations can't be committed"))

@@ -10,6 +10,7 @@
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 mod record;
+mod rewind;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 mod state;
@@ -18,6 +19,7 @@ mod tables;
 
 pub(crate) use record::Entry;
 pub use record::{Action, Record};
+pub use rewind::rewind;
 pub use state::{Applied, State};
 pub(crate) use statement::{Direction, Started, text_hash};
 pub(crate) use tables::ensure;

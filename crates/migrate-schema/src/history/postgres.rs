@@ -19,7 +19,7 @@ pub(crate) async fn read(connection: &mut PgConnection) -> Result<State, DbError
     let rows = sqlx::query(
         "select seq, action, key, version, name, file, checksum, out_of_order, \
                 to_char(applied_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') as at, \
-                millis, applied_by, note \
+                millis, applied_by, run, note \
          from etlrs_migrate.schema_history order by seq",
     )
     .fetch_all(&mut *connection)
@@ -42,6 +42,7 @@ fn record(row: &PgRow) -> Result<Record, DbError> {
         at: row.try_get("at")?,
         millis: row.try_get("millis")?,
         by: row.try_get("applied_by")?,
+        run: row.try_get("run")?,
         note: row.try_get("note")?,
     })
 }

@@ -87,6 +87,8 @@ pub struct Record {
     pub millis: i64,
     /// Who.
     pub by: String,
+    /// The run of a deployment that it belongs to, if any.
+    pub run: Option<String>,
     /// Why, or from where.
     pub note: Option<String>,
 }

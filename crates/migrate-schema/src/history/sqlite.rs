@@ -19,7 +19,7 @@ pub(crate) async fn read(connection: &mut SqliteConnection) -> Result<State, DbE
     }
     let rows = sqlx::query(
         "select seq, action, key, version, name, file, checksum, out_of_order, \
-                applied_at as at, millis, applied_by, note from _etlrs_schema_history order by seq",
+                applied_at as at, millis, applied_by, run, note from _etlrs_schema_history order by seq",
     )
     .fetch_all(&mut *connection)
     .await?;
@@ -41,6 +41,7 @@ fn record(row: &SqliteRow) -> Result<Record, DbError> {
         at: row.try_get("at")?,
         millis: row.try_get("millis")?,
         by: row.try_get("applied_by")?,
+        run: row.try_get("run")?,
         note: row.try_get("note")?,
     })
 }

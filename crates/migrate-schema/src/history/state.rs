@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::record::{Action, Record};
-use super::statement::Started;
+use super::statement::{Direction, Started};
 
 /// A migration that the database has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,20 @@ impl State {
         self.records.is_empty() && self.started.is_empty()
     }
 
+    /// Whether it tells nothing beyond runs of deployments that were taken back whole.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.applied.is_empty()
+            && self.started.is_empty()
+            && self.records.iter().all(|record| record.run.is_some())
+    }
+
+    /// Whether a migration stopped while it was taken back.
+    pub(crate) fn is_half_taken_back(&self, key: &str) -> bool {
+        self.started
+            .iter()
+            .any(|one| one.key == key && one.direction == Direction::Down)
+    }
+
     /// The keys of migrations that stopped between two of their statements.
     pub fn half_done(&self) -> Vec<&str> {
         let mut keys: Vec<&str> = self.started.iter().map(|one| one.key.as_str()).collect();
@@ -97,6 +111,7 @@ mod tests {
             at: String::new(),
             millis: 0,
             by: String::new(),
+            run: None,
             note: None,
         }
     }

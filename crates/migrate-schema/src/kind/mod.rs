@@ -1,6 +1,7 @@
 //! The step kind `SchemaUpdate`: a script that brings the schema to a version.
 
 mod clashes;
+mod source;
 mod spec;
 mod syntax;
 mod undo;
@@ -27,7 +28,9 @@ use spec::{Spec, Undo};
 ///
 /// The script is named by `script` or `command`. `schema_version` is the version that it
 /// brings; by default the number after `_v` in a name like `001_v2_changes.sql`, else the
-/// number at the name's begin. `down` names the script that takes it back; by default
+/// number at the name's begin. Instead of a script, `source` names a directory of migrations
+/// in any [layout](crate::layout), of which those that the database does not have are run, up
+/// to the version `to`. `down` names the script that takes it back; by default
 /// `NAME.down.sql` if it exists.
 #[derive(Clone)]
 pub struct SchemaUpdateKind {
@@ -48,7 +51,7 @@ impl StepKind for SchemaUpdateKind {
     }
 
     fn extra_fields(&self) -> &[&str] {
-        &["script", "schema_version", "down"]
+        &["script", "schema_version", "down", "source", "to", "layout"]
     }
 
     fn build(
@@ -56,6 +59,10 @@ impl StepKind for SchemaUpdateKind {
         step: &MigrationStep,
         site: &StepSite<'_>,
     ) -> Result<Box<dyn Step>, Vec<Finding>> {
+        if step.extra.contains_key("source") {
+            let built = source::SourceUpdate::read(step, &*self.scripts, self.db.clone())?;
+            return Ok(Box::new(built));
+        }
         let spec = Spec::read(step, &*self.scripts, self.db.backend())?;
         // Steps of `rollback_steps` are counted in a list of their own.
         let before = match site.plan.steps.get(site.index) {

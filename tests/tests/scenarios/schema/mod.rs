@@ -6,6 +6,7 @@ mod layouts;
 mod locks;
 mod mending;
 mod running;
+mod step;
 mod takeover;
 mod transactions;
 mod world;

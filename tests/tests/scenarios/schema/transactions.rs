@@ -106,6 +106,34 @@ fn statements_marked_so_run_one_by_one_and_go_on_after_a_failure(store: Store) {
     assert_eq!(world.states(&[]), ["1_t.sql applied"]);
 }
 
+fn a_way_back_that_stopped_is_gone_on_with(store: Store) {
+    let world = World::on(store).files(&[
+        (
+            "1_t.sql",
+            "create table t (a integer);\ncreate table u (a integer);",
+        ),
+        (
+            "1_t.down.sql",
+            "-- no-transaction\ndrop table u;\ndrop table nowhere;\ndrop table t;",
+        ),
+    ]);
+    let empty = world.snapshot();
+    world.run(&["apply"]).expect(0);
+    world
+        .run(&["down", "--yes"])
+        .expect(4)
+        .says(&["1_t.down.sql:3:", "the next `schema down` goes on there"]);
+    // Forward again would run everything over what is left.
+    world
+        .run(&["apply"])
+        .expect(1)
+        .says(&["taking 1 t back stopped", "schema down"]);
+    world.sql("create table nowhere (a integer)");
+    world.run(&["down", "--yes"]).expect(0);
+    assert_eq!(world.snapshot(), empty);
+    world.run(&["apply"]).expect(0);
+}
+
 #[test]
 fn rebuilt_tables_keep_the_rows_that_refer_to_them() {
     let world = World::sqlite().files(&[
@@ -224,4 +252,7 @@ fn a_writer_of_sqlite_is_waited_for() {
     assert_eq!(world.sql("select count(*) from w"), "1");
 }
 
-on_both!(statements_marked_so_run_one_by_one_and_go_on_after_a_failure);
+on_both!(
+    statements_marked_so_run_one_by_one_and_go_on_after_a_failure,
+    a_way_back_that_stopped_is_gone_on_with,
+);

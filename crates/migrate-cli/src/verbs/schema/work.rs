@@ -101,9 +101,16 @@ pub(crate) fn failure(error: ApplyError, cause: Option<CancelCause>) -> Failure 
         (None, false) => exit::ROLLED_BACK,
     };
     let rest = match (&broken.half_done, broken.committed.len()) {
-        (Some(label), committed) => format!(
-            "{committed} migrations are committed; {label} stopped between two of its statements: the next `schema apply` goes on there"
-        ),
+        (Some(label), committed) => {
+            let verb = if label.starts_with("down ") {
+                "down"
+            } else {
+                "apply"
+            };
+            format!(
+                "{committed} migrations are committed; {label} stopped between two of its statements: the next `schema {verb}` goes on there"
+            )
+        }
         (None, 0) => "nothing was changed".to_owned(),
         (None, committed) => format!(
             "{committed} migrations are committed, the last one {}; the next `schema apply` goes on after it",

@@ -40,6 +40,9 @@ pub(in super::super) async fn together(
     history::append(&mut tx, &entries)
         .await
         .map_err(|error| Failed::of(error, "the history can't be written"))?;
+    for item in items.iter().filter(|item| run.was_begun(item)) {
+        history::clear_statements(&mut tx, &item.entry.key).await?;
+    }
     drop(watch);
     tx.commit()
         .await

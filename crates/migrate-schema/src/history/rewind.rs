@@ -1,0 +1,61 @@
+//! The log after a restore: what it says must be what is there.
+
+use std::collections::BTreeSet;
+
+use super::{Action, Entry, Record, State, append, read};
+use crate::db::{Database, DbError};
+
+/// Adds the lines that make the log say what it said when only the lines that `kept` chooses
+/// were there; a restore of the database does not touch the log. Returns how many.
+///
+/// # Errors
+/// The database's; nothing was added.
+pub async fn rewind(
+    db: &Database,
+    note: &str,
+    kept: impl Fn(&Record) -> bool,
+) -> Result<usize, DbError> {
+    let now = read(db).await?;
+    let old: Vec<Record> = now
+        .records()
+        .iter()
+        .filter(|one| kept(one))
+        .cloned()
+        .collect();
+    let then = State::of(old, Vec::new());
+    let keys: BTreeSet<&String> = now.applied().keys().chain(then.applied().keys()).collect();
+    let entries: Vec<Entry> = keys
+        .into_iter()
+        .filter_map(|key| {
+            let (action, applied) = match (then.applied().get(key), now.applied().get(key)) {
+                (None, Some(gone)) => (Action::Forget, gone),
+                (Some(back), None) => (Action::Baseline, back),
+                _ => return None,
+            };
+            Some(entry(action, &applied.record, &applied.checksum, note))
+        })
+        .collect();
+    if !entries.is_empty() {
+        append(db, &entries).await?;
+    }
+    Ok(entries.len())
+}
+
+fn entry(action: Action, record: &Record, checksum: &str, note: &str) -> Entry {
+    Entry {
+        action,
+        key: record.key.clone(),
+        version: record.version.clone(),
+        name: record.name.clone(),
+        layout: "",
+        file: record.file.clone(),
+        checksum: checksum.to_owned(),
+        up: None,
+        down: None,
+        out_of_order: false,
+        millis: 0,
+        by: record.by.clone(),
+        run: record.run.clone(),
+        note: Some(note.to_owned()),
+    }
+}
