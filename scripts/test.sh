@@ -22,7 +22,8 @@ have_server() {
 
 have_all() {
     have_server && command -v pg_dump >/dev/null && command -v psql >/dev/null &&
-        command -v sqlite3 >/dev/null && command -v runsvdir >/dev/null
+        command -v sqlite3 >/dev/null && command -v runsvdir >/dev/null &&
+        command -v strace >/dev/null
 }
 
 # Debian starts a server of its own on installation; nobody asked for one, so its package
@@ -36,7 +37,7 @@ install_packages() {
         exit 1
     fi
     as_root "${apt[@]}" update
-    as_root "${apt[@]}" install -y --no-install-recommends postgresql-common postgresql-client sqlite3 runit
+    as_root "${apt[@]}" install -y --no-install-recommends postgresql-common postgresql-client sqlite3 runit strace
     if ! have_server; then
         as_root cp "$conf" "$conf.etlrs-saved"
         echo 'create_main_cluster = false' | as_root tee -a "$conf" >/dev/null

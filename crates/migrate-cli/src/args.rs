@@ -138,6 +138,8 @@ pub(crate) enum Verb {
     Plan(PlanArgs),
     /// Do exactly what a plan file says, or refuse and name what changed since (exit 8).
     Apply(ApplyArgs),
+    /// Play a migration and its way back on a copy, measure and compare them.
+    Rehearse(crate::verbs::rehearse::RehearseArgs),
     /// Show the plans that exist, and where they lead.
     Paths(crate::verbs::paths::PathsArgs),
     /// Go on with an interrupted run, forward or back.

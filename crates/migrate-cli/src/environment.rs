@@ -26,6 +26,8 @@ pub(crate) struct EnvSettings {
     pub(crate) database_url_var: Option<String>,
     /// Whether what changes this environment asks for its name to be typed.
     pub(crate) confirm: bool,
+    /// `apply` refuses a plan that was not rehearsed within this time, such as `7d`.
+    pub(crate) require_rehearsal: Option<String>,
     /// Goes before the common `allow_commands`.
     pub(crate) allow_commands: Option<bool>,
     /// Goes before the common services, all of them.

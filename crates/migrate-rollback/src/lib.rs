@@ -28,6 +28,7 @@ pub mod preflight;
 pub mod recovery;
 mod restore;
 pub mod retention;
+pub mod scratch_copy;
 pub mod state_dir;
 
 pub use history::RollbackHistory;
@@ -39,3 +40,4 @@ pub use observer::DeploymentObserver;
 pub use point::{FileCopy, Purpose, RollbackPoint, Snapshot};
 pub use recovery::Recovery;
 pub use retention::Retention;
+pub use scratch_copy::ScratchCopy;

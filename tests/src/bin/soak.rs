@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         }
         tally.count(round.fault.sort(), &played);
         if (number - first + 1).is_multiple_of(100) {
-            eprintln!("{} rounds, {} lost", tally.rounds(), tally.lost());
+            eprintln!("{tally}");
         }
     }
     println!("{tally}");

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 use crate::plan_file::{Hop, PlanFile};
+use crate::verbs::rehearse::certificate::Certificate;
 use crate::verbs::status::Status;
 
 use super::progress::grouped;
@@ -227,6 +228,64 @@ impl Output {
         }
     }
 
+    /// What a rehearsal came to.
+    pub(crate) fn certificate(&self, one: &Certificate, path: &Path) {
+        if self.json() {
+            document(&json!({ "certificate": one, "file": path }));
+            return;
+        }
+        let verdict = if one.proven {
+            style("proven: the way back gives exactly what was there before").green()
+        } else {
+            style("NOT proven: this is not as before after the way back").red()
+        };
+        row(
+            "rehearsal",
+            &format!("{} -> {}: {verdict}", one.from, one.to),
+        );
+        for difference in &one.played.differences {
+            out(&format!("  - {difference}"));
+        }
+        for step in &one.played.steps {
+            let rate = step
+                .rows
+                .zip(step.rows_per_second)
+                .map_or_else(String::new, |(rows, rate)| {
+                    format!(", {} rows, {}/s", grouped(rows), grouped(rate))
+                });
+            out(&format!(
+                "  {:<12} {}{rate}",
+                step.step,
+                took(step.duration_ms)
+            ));
+        }
+        for (name, way) in [
+            ("there", Some(&one.played.forward)),
+            ("back", Some(&one.played.back)),
+            ("restore", one.played.restore.as_ref()),
+        ] {
+            let Some(way) = way else { continue };
+            let wal = way.wal_bytes.map_or_else(String::new, |bytes| {
+                format!(", {} KiB of log", grouped(bytes.div_ceil(1024)))
+            });
+            let grew = grouped(way.space_bytes.div_ceil(1024));
+            row(
+                name,
+                &format!("{}{wal}, grew by {grew} KiB", took(way.duration_ms)),
+            );
+        }
+        for step in &one.played.irreversible {
+            row(
+                "no undo",
+                &format!(
+                    "{}: {}; going back restores the rollback point, and what was written since is lost",
+                    step.step, step.title
+                ),
+            );
+        }
+        row("certificate", &path.display().to_string());
+    }
+
     /// What was resolved and written, in short: the file holds the rest.
     pub(crate) fn plan_file(&self, file: &PlanFile, path: &Path, apply: &str) {
         if self.json() {
@@ -259,6 +318,10 @@ impl Output {
         );
         row("next", &style(apply).bold().to_string());
     }
+}
+
+fn took(millis: u64) -> String {
+    migrate_core::duration::human(std::time::Duration::from_millis(millis))
 }
 
 fn row(name: &str, text: &str) {

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::plan_file::{self, Extent, Hop, PlanFile, drift};
 use crate::plans::{Kept, LoadedPlan, sha256};
 use crate::report::Output;
+use crate::verbs::rehearse::certificate;
 use crate::verbs::{migrate, next, resume};
 use crate::wire::{Access, Wired};
 
@@ -42,9 +43,17 @@ pub(crate) async fn run(global: &Global, args: &ApplyArgs, output: &Output) -> R
         return Ok(exit::DONE);
     }
     let loaded = nothing_drifted(global, output, &wired, &file, done).await?;
+    require_rehearsal(global, &wired, &file)?;
     refuse_commands(&wired, contract.hops.iter())?;
+    let began = std::time::Instant::now();
     for (hop, loaded) in contract.hops.iter().zip(&loaded).skip(done) {
         one_hop(global, output, &wired, &file, hop, loaded, &cancel).await?;
+    }
+    if let Some(rehearsed) = certificate::newest(&wired.deployment.root, &file.hash) {
+        let predicted = std::time::Duration::from_millis(rehearsed.played.forward.duration_ms);
+        let took = migrate_core::duration::human(began.elapsed());
+        let predicted = migrate_core::duration::human(predicted);
+        output.note(&format!("rehearsed in {predicted}, took {took}"));
     }
     Ok(exit::DONE)
 }
@@ -120,6 +129,20 @@ async fn nothing_drifted(
         findings: found,
         hint: Some("look at what changed, and make the plan file again".to_owned()),
     })
+}
+
+/// Where the environment wants that, only what was rehearsed is applied.
+fn require_rehearsal(global: &Global, wired: &Wired, file: &PlanFile) -> Result<(), Failure> {
+    let wanted = global
+        .environment
+        .as_ref()
+        .and_then(|chosen| chosen.own.require_rehearsal.as_ref());
+    let Some(text) = wanted else {
+        return Ok(());
+    };
+    let age = migrate_core::duration::parse(text)
+        .map_err(|error| Failure::unchanged(format!("require_rehearsal: {error}")))?;
+    certificate::require(&wired.deployment.root, &file.hash, age)
 }
 
 fn refuse_commands<'a>(wired: &Wired, hops: impl Iterator<Item = &'a Hop>) -> Result<(), Failure> {

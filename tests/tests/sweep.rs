@@ -1,0 +1,128 @@
+//! The bounded, seeded part of the crash sweep. `scripts/soak.sh ROUNDS` plays any number.
+#![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
+use migrate_tests::binary;
+use migrate_tests::deployment::Store;
+use migrate_tests::sweep::place::Place;
+use migrate_tests::sweep::world::{Clean, Plan};
+use migrate_tests::sweep::{Ask, Case, Chance, End, Fault, Round, Tally, World};
+
+/// So many random rounds a database, beside those that are always played.
+const RANDOM: u64 = 10;
+
+/// Another seed gives other rounds; a failure names its round.
+const SEED: u64 = 20_260_101;
+
+/// Places of the clean run that are struck in every sweep: each sort of place, first passing.
+fn first_of_each_name(places: &[Place]) -> Vec<Place> {
+    places
+        .iter()
+        .filter(|place| place.nth == 1)
+        .cloned()
+        .collect()
+}
+
+fn play(round: &Round, clean: &Clean, tally: &mut Tally, lost: &mut Vec<String>) {
+    let played = round.play(clean);
+    if let Err(why) = &played {
+        lost.push(why.clone());
+    }
+    tally.count(round.fault.sort(), &played);
+}
+
+fn sweep(store: Store) {
+    let mut world = World::default();
+    let mut tally = Tally::default();
+    let mut lost = Vec::new();
+    let shipped = |ask| Case {
+        plan: Plan::Shipped,
+        store,
+        ask,
+    };
+    for ask in [Ask::Migrate, Ask::Restore] {
+        let clean = world.clean(shipped(ask));
+        for (index, place) in first_of_each_name(&clean.places).into_iter().enumerate() {
+            let action = ["kill", "fail"][index % 2];
+            let round = Round {
+                case: shipped(ask),
+                fault: Fault::At(place, action),
+                later: Vec::new(),
+            };
+            play(&round, clean, &mut tally, &mut lost);
+        }
+    }
+    for number in 0..RANDOM {
+        let mut chance = Chance::of_round(SEED, number);
+        let case = *chance.one_of(&Case::all(store));
+        let clean = world.clean(case);
+        let round = Round::random(case, clean, &mut chance);
+        play(&round, clean, &mut tally, &mut lost);
+    }
+    assert!(lost.is_empty(), "{tally}\n{}", lost.join("\n\n"));
+}
+
+#[test]
+fn nothing_is_lost_on_sqlite() {
+    sweep(Store::Sqlite);
+}
+
+#[test]
+fn nothing_is_lost_on_postgres() {
+    sweep(Store::Postgres);
+}
+
+/// An undo that fails leaves it stuck; the command that is printed brings everything back.
+#[test]
+fn an_undo_that_fails_has_a_way_out() {
+    let mut world = World::default();
+    for (name, store) in [
+        ("schema.undo", Store::Sqlite),
+        ("schema.undo", Store::Postgres),
+    ] {
+        let case = Case {
+            plan: Plan::Shipped,
+            store,
+            ask: Ask::MigrateInVain,
+        };
+        let clean = world.clean(case);
+        let last = clean
+            .places
+            .iter()
+            .rfind(|place| place.name == name)
+            .unwrap();
+        let round = Round {
+            case,
+            fault: Fault::At(last.clone(), "fail+"),
+            later: Vec::new(),
+        };
+        let outcome = round.play(clean).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(outcome.end, End::RolledBack, "{name} on {store:?}");
+        assert!(
+            outcome.commands > 0,
+            "{name} on {store:?} needed no command"
+        );
+    }
+}
+
+/// The binary that people get holds neither a place to die at nor the way to order it.
+#[test]
+fn the_shipped_binary_has_no_place_to_die_at() {
+    let bytes = std::fs::read(binary::path()).unwrap();
+    let holds = |bytes: &[u8], text: &str| {
+        bytes
+            .windows(text.len())
+            .any(|window| window == text.as_bytes())
+    };
+    let armed = std::fs::read(binary::failpoints()).unwrap();
+    for text in [
+        "ETLRS_FAILPOINT",
+        "journal.append.before",
+        "schema.committed",
+    ] {
+        assert!(
+            holds(&armed, text),
+            "the test build has no {text}: this test proves nothing"
+        );
+        assert!(!holds(&bytes, text), "the shipped binary holds {text}");
+    }
+}
