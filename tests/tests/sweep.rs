@@ -1,5 +1,4 @@
 //! The bounded, seeded part of the crash sweep. `scripts/soak.sh ROUNDS` plays any number.
-#![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
 use migrate_tests::binary;
 use migrate_tests::deployment::Store;

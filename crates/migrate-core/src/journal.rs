@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::error::StepError;
 use crate::plan::{MigrationPlan, StepId};
-use crate::ports::{Fingerprint, Script};
+use crate::ports::{Fingerprint, Loss, Script};
 use crate::status::Strategy;
 use crate::step::{Outcome, Receipt, ScopeObject, UndoReport};
 
@@ -181,6 +181,9 @@ pub enum Record {
         /// restore that follows (again) need not ask.
         #[serde(default)]
         cleared: bool,
+        /// What a restore would lose of others, as it was counted and agreed to.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        loses: Vec<Loss>,
     },
     /// A step is about to be undone.
     UndoStarted {

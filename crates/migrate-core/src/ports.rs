@@ -144,6 +144,11 @@ pub trait RollbackPoints: Send + Sync {
         Ok(())
     }
 
+    /// Copies what a restore is about to replace, before it goes back to a version. Returns a
+    /// line about the copy. Called with the lock held and services down, before every restore
+    /// that loses something of others.
+    async fn safety_copy(&self, back_to: &Version, cancel: &Cancel) -> Result<String, StepError>;
+
     /// Restores all layers, whole or nothing per layer. Idempotent. Returns a line for the summary.
     async fn restore(&self, point: &Value) -> Result<String, StepError>;
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::error::StepError;
 use crate::journal::{Record, RunLog};
 use crate::plan::StepId;
-use crate::ports::Fingerprint;
+use crate::ports::{Fingerprint, Loss};
 use crate::step::{Outcome, Receipt};
 
 /// How a run is taken back.
@@ -169,6 +169,8 @@ pub struct RunState {
     pub requested: bool,
     /// A restore loses nothing, or that was agreed to, since the way back began.
     pub cleared: bool,
+    /// What a restore loses of others, with their consent.
+    pub loses: Vec<Loss>,
 }
 
 impl RunState {
@@ -188,6 +190,7 @@ impl RunState {
             interrupted: None,
             requested: false,
             cleared: false,
+            loses: Vec::new(),
         }
     }
 
@@ -341,10 +344,12 @@ impl RunState {
                     strategy,
                     requested,
                     cleared,
+                    loses,
                 },
             ) if may_roll_back(phase, *strategy, *requested) => {
                 self.requested |= *requested;
                 self.cleared |= *cleared;
+                self.loses.extend(loses.iter().cloned());
                 match phase {
                     P::Completed | P::Committing | P::Serving | P::Unhealthy => {
                         self.down = false;

@@ -261,6 +261,14 @@ impl RollbackPoints for RollbackManager {
         self.can_put_back(&point).await
     }
 
+    async fn safety_copy(&self, back_to: &Version, cancel: &Cancel) -> Result<String, StepError> {
+        let copy = self.create_copy(back_to, Purpose::Safety, cancel).await?;
+        Ok(format!(
+            "what is lost is kept in {}",
+            self.describe(&copy.to_value())
+        ))
+    }
+
     async fn restore(&self, point: &Value) -> Result<String, StepError> {
         self.put_back(&RollbackPoint::from_value(point)?).await
     }

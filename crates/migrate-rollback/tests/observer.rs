@@ -145,6 +145,7 @@ async fn the_version_is_told_by_shape_and_then_by_the_journal() {
                 strategy: Strategy::Reverse,
                 requested: true,
                 cleared: false,
+                loses: Vec::new(),
             },
             Record::Reverted { left: Vec::new() },
             Record::RolledBack,

@@ -88,7 +88,40 @@ fn reverse_leaves_a_row_that_others_changed(store: Store) {
     assert_eq!(deployment.sql(others), expected.to_string());
 }
 
+/// Agreeing to lose something is not the same as having no way to it any more.
+fn what_is_lost_with_consent_is_kept_in_a_copy(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    let before = deployment.snapshot();
+    deployment.migrate().expect(0);
+    deployment.sql("UPDATE pipelines SET name = 'written since the upgrade' WHERE id = 1");
+    deployment
+        .run(&[
+            "--rollback",
+            "--to",
+            "1.5.0",
+            "--strategy",
+            "restore",
+            "--accept-data-loss",
+            "--yes",
+        ])
+        .expect(0);
+    before.must_equal(&deployment.snapshot(), "after the restore");
+    let list = deployment
+        .run(&["backup", "list", "--format", "json"])
+        .expect(0)
+        .json();
+    let copies = list["backups"].as_array().unwrap();
+    let safety = copies.iter().find(|one| one["kind"] == "safety");
+    let safety = safety.unwrap_or_else(|| panic!("no safety copy: {list}"));
+    if store == Store::Sqlite {
+        let file = deployment.path(safety["file"].as_str().unwrap());
+        let name = migrate_tests::sqlite::run(&file, "SELECT name FROM pipelines WHERE id = 1");
+        assert_eq!(name, "written since the upgrade");
+    }
+}
+
 on_both!(
+    what_is_lost_with_consent_is_kept_in_a_copy,
     a_table_that_would_go_with_its_new_rows_is_kept_by_reverse,
     new_rows_are_kept_by_restore,
     new_metrics_are_kept_by_restore,

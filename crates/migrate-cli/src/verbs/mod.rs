@@ -36,7 +36,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
             Verb::Plan(args) => plan::run(global, args, output).await,
             Verb::Paths(args) => paths::run(global, args, output),
             Verb::Apply(args) => apply::run(global, args, output).await,
-            Verb::Rehearse(args) => rehearse::run(global, args, output).await,
+            Verb::Rehearse(args) => Box::pin(rehearse::run(global, args, output)).await,
             Verb::Resume(args) => resume::run(global, args, output).await,
             Verb::Status => status::run(global, output).await,
             Verb::History(args) => history::run(global, args, output).await,

@@ -78,6 +78,9 @@ impl RollbackPoints for Nothing {
     ) -> Result<Value, StepError> {
         Err(no_points())
     }
+    async fn safety_copy(&self, _back_to: &Version, _cancel: &Cancel) -> Result<String, StepError> {
+        Err(no_points())
+    }
     async fn restore(&self, _point: &Value) -> Result<String, StepError> {
         Err(no_points())
     }

@@ -75,7 +75,37 @@ impl MigrationExecutor {
         }
     }
 
+    /// What a restore takes from others is copied first, also when they agreed to lose it.
+    async fn keep_what_is_lost(&self, run: &Run) -> Result<(), StepError> {
+        let unwanted = self
+            .options
+            .skip_checks
+            .iter()
+            .any(|one| one == "safety-copy");
+        if run.state.loses.is_empty() || unwanted {
+            return Ok(());
+        }
+        self.phase("safety-copy");
+        let back_to = &run.header.plan.from_version;
+        match self.points.safety_copy(back_to, &self.cancel).await {
+            Ok(message) => {
+                self.reporter.event(&Event::RollbackPoint { message });
+                Ok(())
+            }
+            Err(error) => Err(StepError {
+                message: format!(
+                    "the safety copy of what a restore would lose: {}",
+                    error.message
+                ),
+                ..error
+            }),
+        }
+    }
+
     async fn restore(&self, run: &mut Run) -> Result<(), Stop> {
+        if let Err(error) = self.keep_what_is_lost(run).await {
+            return Ok(self.record(run, Record::RestoreFailed { error }).await?);
+        }
         self.phase("restore");
         self.record(run, Record::RestoreStarted).await?;
         let Some(point) = run.state.point.clone() else {

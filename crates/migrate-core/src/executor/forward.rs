@@ -344,6 +344,7 @@ impl MigrationExecutor {
             strategy,
             requested: false,
             cleared: false,
+            loses: Vec::new(),
         };
         self.record(run, record).await
     }

@@ -87,7 +87,8 @@ impl MigrationExecutor {
             return Err(MigrationError::WouldLose(losses));
         }
         let agreed = request.accept_data_loss == Consent::Given;
-        let cleared = agreed || self.restore_losses(&run).await?.is_empty();
+        let at_stake = self.restore_losses(&run).await?;
+        let cleared = agreed || at_stake.is_empty();
         let findings = self.services.check().await.unwrap_or_default();
         let mut run = self.reopen(log, "rollback").await?;
         run.findings = findings;
@@ -95,6 +96,7 @@ impl MigrationExecutor {
             strategy,
             requested: true,
             cleared,
+            loses: if agreed { at_stake } else { Vec::new() },
         };
         self.record(&mut run, record).await?;
         self.drive(run).await

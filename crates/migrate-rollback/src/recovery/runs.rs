@@ -103,6 +103,7 @@ fn records(phase: Phase, backup: &Stored) -> Vec<Record> {
                 strategy: Strategy::Restore,
                 requested: true,
                 cleared: true,
+                loses: Vec::new(),
             },
             Record::RestoreStarted,
             Record::Restored {
