@@ -237,6 +237,71 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ),
         ],
     ),
+    (
+        "health-check",
+        &[(
+            "health-check",
+            "all that a run would look at first, together",
+        )],
+    ),
+    (
+        "rehearse",
+        &[
+            (
+                "rehearse --from 1.5.0 --to 2.0.0",
+                "there and back on a copy, measured and compared",
+            ),
+            (
+                "rehearse --from 1.5.0 --to 2.0.0 --full",
+                "also forward again, and back from the rollback point",
+            ),
+        ],
+    ),
+    (
+        "data migrate",
+        &[
+            (
+                "data migrate --source orders_old --target orders --transform orders.sql",
+                "in batches, proved afterwards",
+            ),
+            (
+                "data migrate --source orders --target orders --source-url env:OLD_DATABASE",
+                "out of another database",
+            ),
+        ],
+    ),
+    (
+        "data verify",
+        &[(
+            "data verify --source orders_old --target orders --transform orders.sql",
+            "compare, write nothing",
+        )],
+    ),
+    (
+        "data status",
+        &[("data status", "ranges done, in flight and left")],
+    ),
+    (
+        "data resume",
+        &[(
+            "data resume --run 20261124013000ab12",
+            "go on with a copy whose process is gone",
+        )],
+    ),
+    (
+        "data undo",
+        &[(
+            "data undo --run 20261124013000ab12",
+            "take such a copy back",
+        )],
+    ),
+    (
+        "work",
+        &[(
+            "work --run 20261124013000ab12 --workers 4",
+            "help a running copy from another host",
+        )],
+    ),
 ];
 
 /// Adds the examples to a command and all below it.

@@ -155,7 +155,10 @@ fn postgres_database(text: &str) -> String {
             .find(|(key, _)| *key == name)
             .map(|(_, value)| percent_decoded(value))
     };
-    let (authority, path) = front.split_once('/').unwrap_or((front, ""));
+    // As in `replace_database`: a `/` in a password is none of the path's.
+    let host = front.rfind('@').map_or(0, |at| at + 1);
+    let end = front[host..].find('/').map_or(front.len(), |at| host + at);
+    let (authority, path) = (&front[..end], front[end..].trim_start_matches('/'));
     let user = authority
         .rsplit_once('@')
         .map(|(user, _)| percent_decoded(user.split(':').next().unwrap_or(user)));
