@@ -12,6 +12,7 @@ use std::path::Path;
 
 use migrate_core::{Finding, ScopeObject, StepError};
 use migrate_schema::db::Database;
+use migrate_schema::quote::TableName;
 
 /// Looks at the database for a run that touches `scope`.
 ///
@@ -60,7 +61,8 @@ fn touches_schema(scope: &[ScopeObject]) -> bool {
 
 fn tables(scope: &[ScopeObject]) -> Vec<String> {
     let table = |object: &ScopeObject| match object {
-        ScopeObject::Table(name) => Some(name.clone()),
+        // Quoted: a name can hold anything.
+        ScopeObject::Table(name) => Some(name.parse::<TableName>().ok()?.sql()),
         _ => None,
     };
     scope.iter().filter_map(table).collect()
