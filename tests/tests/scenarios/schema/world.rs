@@ -170,15 +170,17 @@ impl Visitor {
             .stderr(Stdio::null())
             .spawn()
             .expect("psql can be started");
+        // A name of its own: another visitor may be ready already.
+        let ready = format!("visitor-ready-{}.", child.id());
         let stdin = child.stdin.as_mut().unwrap();
-        writeln!(stdin, "{sql};\nset application_name = 'visitor-ready';").unwrap();
+        writeln!(stdin, "{sql};\nset application_name = '{ready}';").unwrap();
         stdin.flush().unwrap();
         until("psql is ready", || {
             database
                 .server()
                 .sessions(database.name())
                 .iter()
-                .any(|session| session.contains("visitor-ready"))
+                .any(|session| session.contains(&ready))
         });
         Self(child)
     }
