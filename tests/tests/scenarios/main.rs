@@ -15,7 +15,6 @@ mod dry_run;
 mod emergency;
 mod environments;
 mod examples;
-mod exit_codes;
 mod failing;
 mod forward;
 mod help;
