@@ -10,16 +10,17 @@ use std::time::Duration;
 use migrate_config::{ConfigUpdateKind, Root};
 use migrate_core::executor::Identity;
 use migrate_core::{
-    Cancel, DeploymentVersion, Finding, Journal, MemoryJournal, MigrationExecutor, Observer as _,
-    Reporter, RollbackPoints as _, RunGuard as _, RunLog, RunOptions, ScopeObject, Scripts,
-    ServiceControl as _, StepError, StepRegistry,
+    Cancel, DeploymentVersion, Finding, Journal, MemoryJournal, MigrationError, MigrationExecutor,
+    Observer as _, Reporter, RollbackPoints as _, RunGuard as _, RunLog, RunOptions, ScopeObject,
+    Scripts, ServiceControl as _, StepError, StepRegistry,
 };
 use migrate_data::{DataMigrationKind, TransformRegistry};
+use migrate_rollback::lock::{Holder, HolderState};
 use migrate_rollback::{
     DeploymentGuard, DeploymentObserver, MirroredJournal, RollbackManager, SqliteJournal,
     TargetDatabase,
 };
-use migrate_schema::db::{ConnectOptions, Database, DatabaseUrl};
+use migrate_schema::db::{ConnectOptions, Database, DatabaseUrl, DbError, DbErrorKind};
 use migrate_schema::kind::SchemaUpdateKind;
 use migrate_schema::validation::ValidationKind;
 use migrate_service::{
@@ -64,14 +65,13 @@ impl Wired {
         let db = Database::connect(&url, &connect_options())
             .await
             .map_err(|error| {
-                Failure::from(
-                    error.into_step_error(format!("the database {url} (from {url_source})")),
-                )
+                let what = format!("the database {url} (from {url_source})");
+                not_opened(&deployment, error, what)
             })?;
         let database = db
             .identity()
             .await
-            .map_err(|error| Failure::from(error.into_step_error(format!("the database {url}"))))?;
+            .map_err(|error| not_opened(&deployment, error, format!("the database {url}")))?;
         Self::of(global, deployment, (url, url_source), db, database)
     }
 
@@ -257,6 +257,17 @@ impl Wired {
     }
 }
 
+/// A SQLite file that a run of ours is writing is locked by that run, which is named.
+fn not_opened(deployment: &Deployment, error: DbError, what: String) -> Failure {
+    if error.kind == DbErrorKind::Lock
+        && let Some((holder, state)) = lock_holder(deployment)
+        && state != HolderState::Dead
+    {
+        return MigrationError::Locked(holder.to_string()).into();
+    }
+    Failure::from(error.into_step_error(what))
+}
+
 fn connect_options() -> ConnectOptions {
     ConnectOptions {
         connect_timeout: Duration::from_secs(10),
@@ -299,12 +310,7 @@ pub(crate) async fn runs(deployment: &Deployment) -> Result<Vec<RunLog>, Failure
 }
 
 /// Who took the deployment's lock and did not let go, and whether it is still there.
-pub(crate) fn lock_holder(
-    deployment: &Deployment,
-) -> Option<(
-    migrate_rollback::lock::Holder,
-    migrate_rollback::lock::HolderState,
-)> {
+pub(crate) fn lock_holder(deployment: &Deployment) -> Option<(Holder, HolderState)> {
     DeploymentGuard::holder(&deployment.root)
 }
 
