@@ -3,11 +3,26 @@
 use migrate_tests::binary::{self, Running};
 use migrate_tests::deployment::{Deployment, Store};
 
+use serde_json::json;
+
 use crate::{on_both, shipped};
 
 const MIGRATE: &[&str] = &[
     "--from", "1.5.0", "--to", "2.0.0", "--yes", "--format", "json",
 ];
+
+/// With batches so small that a signal finds the data step still at work, on a busy machine too.
+fn slow(store: Store) -> Deployment {
+    let deployment = Deployment::v1().rows(3_000).on(store);
+    let mut plan = shipped::plan();
+    for step in plan["steps"].as_array_mut().expect("a plan has steps") {
+        if step["step_type"] == "DataMigration" {
+            step["data_migration"]["batch_size"] = json!(3);
+        }
+    }
+    shipped::overlay(&deployment, &plan);
+    deployment
+}
 
 /// A run whose data step moves rows.
 fn moving(deployment: &Deployment) -> Running {
@@ -19,7 +34,7 @@ fn moving(deployment: &Deployment) -> Running {
 }
 
 fn each_code_means_what_is_documented(store: Store) {
-    let deployment = Deployment::v1().rows(3_000).on(store);
+    let deployment = slow(store);
     let before = deployment.snapshot();
     deployment
         .run(&["--from", "9.9.9", "--to", "10.0.0"])

@@ -15,6 +15,7 @@ mod dry_run;
 mod emergency;
 mod environments;
 mod examples;
+mod exit_codes;
 mod failing;
 mod forward;
 mod help;
