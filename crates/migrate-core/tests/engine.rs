@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use migrate_core::{
-    Backup, CheckRunner, DeploymentVersion, Description, Finding, Fingerprint, Journal, Loss,
-    MemoryJournal, MigrationError, MigrationExecutor, MigrationPlan, MigrationStep, Observer,
-    Outcome, Phase, Preview, Probe, Readiness, Receipt, Record, RollbackRequest, RunEnd, RunLog,
-    RunOptions, RunState, ScopeObject, Step, StepContext, StepError, StepKind, StepRegistry,
-    StepSite, UndoReport, Undoable,
+    Backup, CheckRunner, DeploymentVersion, Description, Finding, Fingerprint, Journal,
+    JournalError, Loss, MemoryJournal, MigrationError, MigrationExecutor, MigrationPlan,
+    MigrationStep, Observer, Outcome, Phase, Preview, Probe, Readiness, Receipt, Record,
+    RollbackRequest, RunEnd, RunHeader, RunId, RunLog, RunOptions, RunState, ScopeObject, Step,
+    StepContext, StepError, StepKind, StepRegistry, StepSite, UndoReport, Undoable,
 };
 use serde_json::{Value, json};
 
@@ -373,4 +374,59 @@ async fn a_record_out_of_place_is_refused() {
             "without record {drop}"
         );
     }
+}
+
+/// Writes every entry, and says of one that it did not.
+struct Late {
+    entries: Arc<MemoryJournal>,
+    fails: fn(&Record) -> bool,
+}
+
+#[async_trait]
+impl Journal for Late {
+    async fn open(&self, header: &RunHeader) -> Result<(), JournalError> {
+        self.entries.open(header).await
+    }
+
+    async fn append(
+        &self,
+        run: &RunId,
+        at: DateTime<Utc>,
+        record: &Record,
+    ) -> Result<(), JournalError> {
+        self.entries.append(run, at, record).await?;
+        if (self.fails)(record) {
+            return Err(JournalError::Unavailable("told to fail".into()));
+        }
+        Ok(())
+    }
+
+    async fn runs(&self) -> Result<Vec<RunLog>, JournalError> {
+        self.entries.runs().await
+    }
+}
+
+#[tokio::test]
+async fn an_error_after_the_last_entry_is_not_taken_for_an_open_run() {
+    let tool = Tool::new();
+    let journal = |fails| Late {
+        entries: tool.journal.clone(),
+        fails,
+    };
+    let last = journal(|record| matches!(record, Record::Completed));
+    let forward = tool.executor().with_journal(Arc::new(last));
+    let result = forward.execute_migration(&plan("new")).await.unwrap();
+    assert_eq!(result.end, RunEnd::Completed);
+    let log = tool.log().await;
+    // An entry in the middle leaves the run open, and nothing further is done.
+    let middle = journal(|record| matches!(record, Record::UndoStarted { .. }));
+    let back = tool.executor().with_journal(Arc::new(middle));
+    let error = back.rollback(&log, RollbackRequest::default()).await;
+    assert!(matches!(error, Err(MigrationError::Stuck { .. })));
+    assert_eq!(tool.world(), new_world());
+    let last = journal(|record| matches!(record, Record::RolledBack));
+    let back = tool.executor().with_journal(Arc::new(last));
+    let result = back.resume(&tool.log().await).await.unwrap();
+    assert_eq!(result.end, RunEnd::RolledBack);
+    assert_eq!(tool.world(), old_world());
 }

@@ -128,7 +128,10 @@ impl MigrationExecutor {
 
     /// Drives a run until it is at rest, then says how it ended.
     pub(super) async fn drive(&self, mut run: Run) -> Result<MigrationResult, MigrationError> {
-        let stop = self.until_rest(&mut run).await;
+        let stop = match self.until_rest(&mut run).await {
+            Stop::Journal(error) => self.after_all(&mut run, error).await,
+            stop => stop,
+        };
         let end = match (&stop, run.state.phase) {
             (Stop::Signal(_), _) => "interrupted",
             (Stop::AtRest, Phase::Completed) => "completed",
@@ -161,6 +164,21 @@ impl MigrationExecutor {
                 Phase::RolledBack => Err(MigrationError::RolledBack { error: failure() }),
                 _ => Err(MigrationError::Stuck { error: failure() }),
             },
+        }
+    }
+
+    /// An append that failed may have become durable all the same. Where that was the last
+    /// entry, nothing is left to do: that is looked at, not guessed.
+    async fn after_all(&self, run: &mut Run, error: JournalError) -> Stop {
+        let logs = self.journal.runs().await.unwrap_or_default();
+        let log = logs.iter().find(|log| log.header.run == run.header.run);
+        match log.and_then(|log| RunState::replay(log).ok()) {
+            Some(state) if state.phase.is_final() => {
+                run.state = state;
+                self.warn(format!("the run's last entry is written, but: {error}"));
+                Stop::AtRest
+            }
+            _ => Stop::Journal(error),
         }
     }
 
