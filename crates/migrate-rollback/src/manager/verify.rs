@@ -6,6 +6,7 @@ use migrate_schema::db::{ConnectOptions, Database, DatabaseUrl};
 
 use super::restore::{check_bare, check_point};
 use super::{RollbackManager, TargetDatabase};
+#[cfg(feature = "sqlite")]
 use crate::backup::directory;
 use crate::inventory::{Form, Stored};
 

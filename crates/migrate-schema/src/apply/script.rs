@@ -22,6 +22,10 @@ pub(crate) struct Script {
     /// Whether a transaction must end after it, before what it added can be used.
     pub(crate) ends_transaction: bool,
     /// Whether it changes what holds for the session (`SET …`).
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "SQLite's pragmas are no session settings")
+    )]
     pub(crate) sets_session: bool,
     /// What it asks of SQLite's foreign keys.
     pub(crate) foreign_keys: ForeignKeys,
@@ -125,6 +129,7 @@ impl Script {
 
     /// The statement that a position (characters from 1) of [`Self::joined`] is in, and the
     /// position inside it.
+    #[cfg(feature = "postgres")]
     pub(crate) fn located(&self, position: usize) -> Option<(usize, usize)> {
         let mut left = position;
         for (number, statement) in self.statements().enumerate() {

@@ -44,7 +44,8 @@ pub(super) async fn apply(
             made_versions,
             changed: changes(&before, &Catalog::read_postgres(&mut tx).await?),
             routines,
-            ..Applied::default()
+            #[cfg(feature = "sqlite")]
+            texts: Vec::new(),
         };
         own::set_marker(
             &mut tx,
