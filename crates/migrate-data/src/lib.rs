@@ -50,6 +50,7 @@ mod planner;
 mod progress;
 mod range;
 mod script;
+mod settings;
 mod spec;
 mod standalone;
 mod statement;

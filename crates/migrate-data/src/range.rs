@@ -12,6 +12,7 @@ use crate::layout::{Images, Layout};
 use crate::ledger::{Counts, RangeState, RowSum};
 use crate::planner::{self, Cut};
 use crate::script::SqlScript;
+use crate::settings::{fixed, fixed_count, lazily};
 use crate::statement::{Produced, STAGE, Statements};
 use crate::transform::{OnConflict, Repeatable, RowTransform};
 use crate::work::Work;
@@ -511,18 +512,6 @@ fn number_of(text: &str) -> Result<u64, RangeError> {
         .map_err(|_| RangeError::Counts(format!("{text:?} is no count")))
 }
 
-/// What makes a commit not wait for the disk. Rows and ledger are lost together if the server
-/// crashes, and done again; the mark of the whole copy is committed in full, and all before it.
-pub(crate) fn lazily(tx: &Tx) -> &'static str {
-    match tx {
-        #[cfg(feature = "postgres")]
-        // A batch's rows are kept in memory while its statement runs.
-        Tx::Postgres(_) => "SET LOCAL synchronous_commit = off; SET LOCAL work_mem = '32MB'; ",
-        #[cfg(feature = "sqlite")]
-        Tx::Sqlite(_) => "",
-    }
-}
-
 fn balanced(counts: Counts) -> Result<Counts, RangeError> {
     let out = counts.inserted + counts.updated + counts.unchanged;
     if out == counts.read {
@@ -536,80 +525,4 @@ fn balanced(counts: Counts) -> Result<Counts, RangeError> {
 
 fn is_passing(error: &DbError) -> bool {
     error.kind == DbErrorKind::Lock || error.code.as_deref() == Some("40001")
-}
-
-/// Runs a statement that compares rows by their text under settings that decide that text,
-/// whatever those of the session are, and puts the session's back.
-pub(crate) async fn fixed(tx: &mut Tx, sql: &str) -> Result<u64, DbError> {
-    let Some(session) = fix_settings(tx).await? else {
-        return tx.execute(sql).await;
-    };
-    let done = tx.execute(sql).await?;
-    tx.rows(&session).await?;
-    Ok(done)
-}
-
-/// As [`fixed`], for a query.
-pub(crate) async fn fixed_rows(
-    tx: &mut Tx,
-    sql: &str,
-) -> Result<Vec<crate::access::TextRow>, DbError> {
-    let Some(session) = fix_settings(tx).await? else {
-        return tx.rows(sql).await;
-    };
-    let rows = tx.rows(sql).await?;
-    tx.rows(&session).await?;
-    Ok(rows)
-}
-
-async fn fixed_count(tx: &mut Tx, sql: &str) -> Result<u64, DbError> {
-    let rows = fixed_rows(tx, sql).await?;
-    let first = rows
-        .first()
-        .and_then(|row| row.first())
-        .and_then(Option::as_deref);
-    Ok(first.and_then(|text| text.parse().ok()).unwrap_or(0))
-}
-
-/// The query that puts the settings back; none where there are none.
-async fn fix_settings(tx: &mut Tx) -> Result<Option<String>, DbError> {
-    #[cfg(feature = "postgres")]
-    const SETTINGS: [(&str, &str); 5] = [
-        ("TimeZone", "UTC"),
-        ("DateStyle", "ISO, MDY"),
-        ("IntervalStyle", "postgres"),
-        ("bytea_output", "hex"),
-        ("extra_float_digits", "1"),
-    ];
-    match tx {
-        #[cfg(feature = "postgres")]
-        Tx::Postgres(_) => {
-            let current = SETTINGS
-                .map(|(name, _)| format!("current_setting('{name}')"))
-                .join(", ");
-            let values = tx
-                .rows(&format!("SELECT {current}"))
-                .await?
-                .pop()
-                .unwrap_or_default();
-            let set = |name: &str, value: &str| {
-                format!(
-                    "set_config('{name}', {}, true)",
-                    migrate_schema::quote::literal(value)
-                )
-            };
-            let fix = SETTINGS.map(|(name, value)| set(name, value)).join(", ");
-            tx.rows(&format!("SELECT {fix}")).await?;
-            let back = SETTINGS
-                .iter()
-                .zip(&values)
-                .map(|((name, _), value)| set(name, value.as_deref().unwrap_or_default()));
-            Ok(Some(format!(
-                "SELECT {}",
-                back.collect::<Vec<_>>().join(", ")
-            )))
-        }
-        #[cfg(feature = "sqlite")]
-        Tx::Sqlite(_) => Ok(None),
-    }
 }

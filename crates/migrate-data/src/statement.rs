@@ -1,12 +1,16 @@
 //! The SQL of a copy. Pure: from a layout and a range to text.
+//!
+//! Here is what writes the target; `source` reads, `images` is what an undo lives on.
+
+mod images;
+mod source;
 
 use migrate_schema::db::Backend;
 use migrate_schema::own;
 use migrate_schema::quote::ident;
 
-use crate::cells::SourceColumn;
 use crate::copy_format::Wire;
-use crate::keyset::{Key, KeyRange};
+use crate::keyset::KeyRange;
 use crate::layout::{Layout, plainly_equal};
 use crate::transform::OnConflict;
 
@@ -125,103 +129,9 @@ impl Statements<'_> {
         self.backend == Backend::Postgres && !self.layout.triggers && self.layout.steady()
     }
 
-    /// The index by which images are found. Where a batch is written at once, only comparing and
-    /// undo need it, and it is made when they begin. Idempotent.
-    pub(crate) fn index_images(&self) -> String {
-        let name = format!("{}_range", self.layout.before);
-        let (before, keys) = (self.before(), list(&self.layout.conflict));
-        let name = match self.backend {
-            Backend::Postgres => ident(&name),
-            Backend::Sqlite => own::name(Backend::Sqlite, &name),
-        };
-        format!("CREATE INDEX IF NOT EXISTS {name} ON {before} (_etlrs_range, {keys})")
-    }
-
     /// The statements that drop what is ours. Idempotent.
     pub(crate) fn drop(&self) -> [String; 2] {
         [self.ledger(), self.before()].map(|table| format!("DROP TABLE IF EXISTS {table}"))
-    }
-
-    /// The last key of the first rows of a range, with their number.
-    pub(crate) fn boundary(&self, range: &KeyRange, most: u64) -> String {
-        let keys = self.layout.keys(self.backend);
-        // Qualified: alone, a name could mean the column of the result, which is text.
-        let descending = self
-            .layout
-            .key
-            .iter()
-            .map(|name| format!("next.{} DESC", ident(name)));
-        format!(
-            "SELECT count(*) OVER (), {} FROM (SELECT {list} FROM {} WHERE {} ORDER BY {list} LIMIT {most}) AS next ORDER BY {} LIMIT 1",
-            keys.selection(),
-            self.layout.source_sql(),
-            keys.within(range),
-            descending.collect::<Vec<_>>().join(", "),
-            list = keys.list(),
-        )
-    }
-
-    /// Every so many keys of the source, without the last one of all.
-    pub(crate) fn every(&self, per: u64, rows: u64) -> String {
-        let keys = self.layout.keys(self.backend);
-        format!(
-            "SELECT {} FROM (SELECT {list}, row_number() OVER (ORDER BY {list}) AS _etlrs_n FROM {}) AS next \
-             WHERE _etlrs_n % {per} = 0 AND _etlrs_n < {rows} ORDER BY _etlrs_n",
-            keys.selection(),
-            self.layout.source_sql(),
-            list = keys.list(),
-        )
-    }
-
-    /// The key so many rows above another.
-    pub(crate) fn nth(&self, after: Option<&Key>, per: u64) -> String {
-        let keys = self.layout.keys(self.backend);
-        let range = KeyRange {
-            after: after.cloned(),
-            upto: None,
-        };
-        format!(
-            "SELECT {} FROM (SELECT {list} FROM {} WHERE {} ORDER BY {list} LIMIT 1 OFFSET {}) AS next",
-            keys.selection(),
-            self.layout.source_sql(),
-            keys.within(&range),
-            per.saturating_sub(1),
-            list = keys.list(),
-        )
-    }
-
-    /// The keys that cut a sample of the source into so many parts of the same size.
-    pub(crate) fn quantiles(&self, parts: u64, percent: f64) -> String {
-        let keys = self.layout.keys(self.backend);
-        format!(
-            "SELECT {} FROM (SELECT {list}, row_number() OVER (ORDER BY {list}) AS _etlrs_n, count(*) OVER () AS _etlrs_all \
-             FROM {} TABLESAMPLE SYSTEM ({percent}) REPEATABLE (1)) AS next \
-             WHERE _etlrs_n < _etlrs_all AND _etlrs_n * {parts} / _etlrs_all > (_etlrs_n - 1) * {parts} / _etlrs_all ORDER BY _etlrs_n",
-            keys.selection(),
-            self.layout.source_sql(),
-            list = keys.list(),
-        )
-    }
-
-    /// The lowest and the highest of a key that is one whole number.
-    pub(crate) fn ends(&self) -> String {
-        let list = self.layout.keys(self.backend).list();
-        let source = self.layout.source_sql();
-        format!("SELECT (SELECT min({list}) FROM {source}), (SELECT max({list}) FROM {source})")
-    }
-
-    /// How many rows of the source are in a range.
-    pub(crate) fn count_source(&self, range: &KeyRange) -> String {
-        let within = self.layout.keys(self.backend).within(range);
-        format!(
-            "SELECT count(*) FROM {} WHERE {within}",
-            self.layout.source_sql()
-        )
-    }
-
-    /// The names of the produced columns as SQL.
-    pub(crate) fn outputs(&self) -> String {
-        list(&self.layout.outputs)
     }
 
     /// The query that gives the produced rows.
@@ -288,73 +198,6 @@ impl Statements<'_> {
         )
     }
 
-    /// The query whose result crosses to another database, column by column as that takes it.
-    pub(crate) fn crossing(&self, from: Produced<'_>, columns: &[(String, Wire)]) -> String {
-        let selected = columns
-            .iter()
-            .map(|(name, wire)| crate::cells::selected(self.backend, "made", name, *wire));
-        format!(
-            "SELECT {} FROM ({}) AS made",
-            selected.collect::<Vec<_>>().join(", "),
-            self.produced(from)
-        )
-    }
-
-    /// The query whose result a transform in this process gets.
-    pub(crate) fn source_rows(&self, columns: &[SourceColumn], range: &KeyRange) -> String {
-        let selected = columns.iter().map(|column| {
-            let wire = Wire::of(&column.type_name);
-            crate::cells::selected(self.backend, "src", &column.name, wire)
-        });
-        format!(
-            "SELECT {} FROM {} AS src WHERE {}",
-            selected.collect::<Vec<_>>().join(", "),
-            self.layout.source_sql(),
-            self.layout.keys(self.backend).within(range)
-        )
-    }
-
-    /// As [`Self::boundary`], but not further than so many bytes, and never less than a row.
-    pub(crate) fn boundary_by_bytes(
-        &self,
-        range: &KeyRange,
-        (rows, bytes): (u64, u64),
-        columns: &[SourceColumn],
-    ) -> String {
-        let keys = self.layout.keys(self.backend);
-        let width = columns.iter().map(|column| {
-            let name = ident(&column.name);
-            match (self.backend, Wire::of(&column.type_name)) {
-                (Backend::Sqlite, _) | (Backend::Postgres, Wire::Text | Wire::Bytes) => {
-                    format!("coalesce(octet_length({name}), 0)")
-                }
-                (Backend::Postgres, Wire::Cast) => format!("coalesce(pg_column_size({name}), 0)"),
-                (Backend::Postgres, _) => "8".to_owned(),
-            }
-        });
-        let width = std::iter::once("0".to_owned())
-            .chain(width)
-            .collect::<Vec<_>>();
-        let descending = self
-            .layout
-            .key
-            .iter()
-            .map(|name| format!("next.{} DESC", ident(name)));
-        format!(
-            "SELECT count(*) OVER (), {selection} FROM (SELECT {list} FROM (SELECT {list}, \
-             sum(_etlrs_bytes) OVER (ORDER BY {list} ROWS UNBOUNDED PRECEDING) AS _etlrs_sum, \
-             row_number() OVER (ORDER BY {list}) AS _etlrs_n FROM (SELECT {list}, {width} AS _etlrs_bytes FROM {source} \
-             WHERE {within} ORDER BY {list} LIMIT {rows}) AS measured) AS summed WHERE _etlrs_sum <= {bytes} OR _etlrs_n = 1) AS next \
-             ORDER BY {} LIMIT 1",
-            descending.collect::<Vec<_>>().join(", "),
-            selection = keys.selection(),
-            list = keys.list(),
-            width = width.join(" + "),
-            source = self.layout.source_sql(),
-            within = keys.within(range),
-        )
-    }
-
     /// Fills the stage from a script.
     pub(crate) fn stage_script(&self, from: Produced<'_>) -> String {
         let ends = if self.backend == Backend::Postgres {
@@ -412,43 +255,6 @@ impl Statements<'_> {
             .map(pair)
             .collect::<Vec<_>>()
             .join(" AND ")
-    }
-
-    fn keep_images_sql(&self, number: i64, from: Produced<'_>) -> String {
-        let columns = self.column_names();
-        format!(
-            "INSERT INTO {} ({}, _etlrs_range, _etlrs_new) SELECT {}, {number}, {} FROM {} AS t WHERE {}",
-            self.before(),
-            list(&columns),
-            qualified("t", &columns),
-            self.no(),
-            self.target(),
-            self.key_in("t", &self.produced_keys(from))
-        )
-    }
-
-    fn keep_new_sql(&self, number: i64, from: Produced<'_>) -> String {
-        let columns = self.column_names();
-        format!(
-            "INSERT INTO {0} ({1}, _etlrs_range, _etlrs_new, _etlrs_after) SELECT {2}, {number}, {3}, {4} FROM {5} AS t \
-             WHERE {6} AND {7}",
-            self.before(),
-            list(&columns),
-            qualified("t", &columns),
-            self.yes(),
-            self.hash("t"),
-            self.target(),
-            self.key_in("t", &self.produced_keys(from)),
-            self.without_image(number, "t")
-        )
-    }
-
-    fn without_image(&self, number: i64, alias: &str) -> String {
-        format!(
-            "NOT EXISTS (SELECT 1 FROM {} AS b WHERE b._etlrs_range = {number} AND {})",
-            self.before(),
-            self.key_equal("b", alias)
-        )
     }
 
     fn yes(&self) -> &'static str {
@@ -584,69 +390,12 @@ impl Statements<'_> {
         }
     }
 
-    fn mark_after_sql(&self, number: i64) -> String {
-        format!(
-            "UPDATE {} AS b SET _etlrs_after = {} FROM {} AS t WHERE b._etlrs_range = {number} AND b._etlrs_after IS NULL AND {}",
-            self.before(),
-            self.hash("t"),
-            self.target(),
-            self.key_equal("t", "b")
-        )
-    }
-
-    fn count_changed_sql(&self, number: i64) -> String {
-        format!(
-            "SELECT count(*) FROM {} AS b JOIN {} AS t ON {} WHERE b._etlrs_range = {number} AND b._etlrs_after IS NULL AND {} <> {}",
-            self.before(),
-            self.target(),
-            self.key_equal("t", "b"),
-            self.hash("t"),
-            self.hash("b")
-        )
-    }
-
     /// How many rows of the target have a key that a range produces.
     pub(crate) fn count_written(&self, from: Produced<'_>) -> String {
         format!(
             "SELECT count(*) FROM {} AS t WHERE {}",
             self.target(),
             self.key_in("t", &self.produced_keys(from))
-        )
-    }
-
-    fn restore_sql(&self, number: i64) -> String {
-        let columns = self.layout.columns.iter();
-        let writable = columns.filter(|c| !c.computed && !self.layout.conflict.contains(&c.name));
-        let sets: Vec<String> = writable
-            .map(|c| format!("{0} = b.{0}", ident(&c.name)))
-            .collect();
-        let sets = if sets.is_empty() {
-            format!("{0} = b.{0}", ident(&self.layout.conflict[0]))
-        } else {
-            sets.join(", ")
-        };
-        format!(
-            "UPDATE {} AS t SET {sets} FROM {} AS b WHERE b._etlrs_range = {number} AND NOT b._etlrs_new AND {} \
-             AND b._etlrs_after <> {} AND {} = b._etlrs_after",
-            self.target(),
-            self.before(),
-            self.key_equal("t", "b"),
-            self.hash("b"),
-            self.hash("t")
-        )
-    }
-
-    fn foreign_images_sql(&self, number: i64) -> String {
-        format!(
-            "SELECT {} FROM {} AS b LEFT JOIN {} AS t ON {} WHERE b._etlrs_range = {number} AND NOT b._etlrs_new \
-             AND ({} IS NULL OR ({hash} <> coalesce(b._etlrs_after, '') AND {hash} <> {}))",
-            self.shown_key("b"),
-            self.before(),
-            self.target(),
-            self.key_equal("t", "b"),
-            qualified("t", &self.layout.conflict[..1]),
-            self.hash("b"),
-            hash = self.hash("t"),
         )
     }
 
@@ -658,154 +407,6 @@ impl Statements<'_> {
             .map(shown)
             .collect::<Vec<_>>()
             .join(", ")
-    }
-
-    fn delete_new_sql(&self, number: i64, from: Produced<'_>) -> String {
-        let same = self
-            .layout
-            .outputs
-            .iter()
-            .filter(|name| !self.layout.conflict.contains(name))
-            .map(|name| {
-                let left = format!("t.{}", ident(name));
-                format!(
-                    "NOT ({})",
-                    self.distinct(&left, &self.as_stored("made", name), name)
-                )
-            });
-        let same = std::iter::once(self.without_image(number, "t"))
-            .chain(same)
-            .collect::<Vec<_>>()
-            .join(" AND ");
-        let on = self
-            .layout
-            .conflict
-            .iter()
-            .map(|name| format!("t.{} = {}", ident(name), self.as_stored("made", name)));
-        let on = on.collect::<Vec<_>>().join(" AND ");
-        let (target, produced) = (self.target(), self.produced(from));
-        match self.backend {
-            Backend::Postgres => format!("DELETE FROM {target} AS t USING ({produced}) AS made WHERE {on} AND {same}"),
-            Backend::Sqlite => format!(
-                "DELETE FROM {target} AS d WHERE {}",
-                self.key_in("d", &format!(
-                    "SELECT {} FROM ({produced}) AS made CROSS JOIN {target} AS t WHERE {on} AND {same}",
-                    qualified("t", &self.layout.conflict)
-                ))
-            ),
-        }
-    }
-
-    fn left_new_sql(&self, number: i64, from: Produced<'_>) -> String {
-        format!(
-            "SELECT {} FROM {} AS t WHERE {} AND {}",
-            self.shown_key("t"),
-            self.target(),
-            self.key_in("t", &self.produced_keys(from)),
-            self.without_image(number, "t")
-        )
-    }
-
-    fn delete_noted_sql(&self, number: i64) -> String {
-        let target = self.target();
-        let noted = format!(
-            "SELECT {} FROM {} AS b, {target} AS t WHERE b._etlrs_range = {number} AND b._etlrs_new AND {} AND {} = b._etlrs_after",
-            qualified("t", &self.layout.conflict),
-            self.before(),
-            self.key_equal("t", "b"),
-            self.hash("t")
-        );
-        format!(
-            "DELETE FROM {target} AS d WHERE {}",
-            self.key_in("d", &noted)
-        )
-    }
-
-    fn left_noted_sql(&self, number: i64) -> String {
-        format!(
-            "SELECT {} FROM {} AS b, {} AS t WHERE b._etlrs_range = {number} AND b._etlrs_new AND {}",
-            self.shown_key("t"),
-            self.before(),
-            self.target(),
-            self.key_equal("t", "b")
-        )
-    }
-
-    /// Removes what is kept of a range, which is then as if it had never been worked on.
-    pub(crate) fn forget_range(&self, number: i64) -> [String; 2] {
-        [
-            format!(
-                "DELETE FROM {} WHERE _etlrs_range = {number}",
-                self.before()
-            ),
-            format!(
-                "UPDATE {} SET state = 'todo', position = NULL, rows_read = 0, inserted = 0, updated = 0, unchanged = 0, \
-                 batches = 0, sum0 = NULL, sum1 = NULL, owner = NULL, lease = NULL WHERE range = {number}",
-                self.ledger()
-            ),
-        ]
-    }
-
-    /// A join with the target as walks of its index, one for each row of the batch: PostgreSQL
-    /// may prefer to read the whole target into a hash, for every batch again.
-    fn by_index(&self, sql: &str) -> String {
-        match self.backend {
-            Backend::Postgres => format!(
-                "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; {sql}; \
-                 SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT"
-            ),
-            Backend::Sqlite => sql.to_owned(),
-        }
-    }
-
-    /// Keeps the images of the target's rows whose keys a range produces.
-    pub(crate) fn keep_images(&self, number: i64, from: Produced<'_>) -> String {
-        self.by_index(&self.keep_images_sql(number, from))
-    }
-
-    /// Keeps what was written for rows that have no image.
-    pub(crate) fn keep_new(&self, number: i64, from: Produced<'_>) -> String {
-        self.by_index(&self.keep_new_sql(number, from))
-    }
-
-    /// Notes what became of the rows that have an image.
-    pub(crate) fn mark_after(&self, number: i64) -> String {
-        self.by_index(&self.mark_after_sql(number))
-    }
-
-    /// How many of the rows whose images are new were changed by what was just written.
-    pub(crate) fn count_changed(&self, number: i64) -> String {
-        self.by_index(&self.count_changed_sql(number))
-    }
-
-    /// Puts images back where the row is still what we wrote.
-    pub(crate) fn restore(&self, number: i64) -> String {
-        self.by_index(&self.restore_sql(number))
-    }
-
-    /// The keys of rows with an image that somebody else changed or deleted since.
-    pub(crate) fn foreign_images(&self, number: i64) -> String {
-        self.by_index(&self.foreign_images_sql(number))
-    }
-
-    /// Deletes the new rows of a range that are still what the transform gives.
-    pub(crate) fn delete_new(&self, number: i64, from: Produced<'_>) -> String {
-        self.by_index(&self.delete_new_sql(number, from))
-    }
-
-    /// The keys of new rows of a range that are still there.
-    pub(crate) fn left_new(&self, number: i64, from: Produced<'_>) -> String {
-        self.by_index(&self.left_new_sql(number, from))
-    }
-
-    /// Deletes the new rows of a range that are still as they were noted.
-    pub(crate) fn delete_noted(&self, number: i64) -> String {
-        self.by_index(&self.delete_noted_sql(number))
-    }
-
-    /// The keys of noted new rows of a range that are still there.
-    pub(crate) fn left_noted(&self, number: i64) -> String {
-        self.by_index(&self.left_noted_sql(number))
     }
 }
 

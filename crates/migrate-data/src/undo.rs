@@ -10,7 +10,8 @@ use crate::keyset::KeyRange;
 use crate::layout::{Images, Layout};
 use crate::ledger::{self, Entry};
 use crate::progress::Meter;
-use crate::range::{Program, RangeError, RangeWriter, fixed, fixed_rows};
+use crate::range::{Program, RangeError, RangeWriter};
+use crate::settings::{fixed, fixed_rows};
 use crate::statement::Produced;
 use crate::triggers;
 

@@ -13,7 +13,8 @@ use crate::compare::Compared;
 use crate::keyset::KeyRange;
 use crate::layout::Images;
 use crate::ledger::{Counts, Entry, RowSum};
-use crate::range::{Program, RangeError, RangeWriter, fixed_rows};
+use crate::range::{Program, RangeError, RangeWriter};
+use crate::settings::fixed_rows;
 use crate::statement::Produced;
 
 /// How many rows are staged at once to be compared.

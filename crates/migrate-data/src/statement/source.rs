@@ -1,0 +1,160 @@
+//! Reading the source: how ranges are found, counted and fetched.
+
+use migrate_schema::db::Backend;
+use migrate_schema::quote::ident;
+
+use super::{Produced, Statements, list};
+use crate::cells::SourceColumn;
+use crate::copy_format::Wire;
+use crate::keyset::{Key, KeyRange};
+
+impl Statements<'_> {
+    /// The last key of the first rows of a range, with their number.
+    pub(crate) fn boundary(&self, range: &KeyRange, most: u64) -> String {
+        let keys = self.layout.keys(self.backend);
+        // Qualified: alone, a name could mean the column of the result, which is text.
+        let descending = self
+            .layout
+            .key
+            .iter()
+            .map(|name| format!("next.{} DESC", ident(name)));
+        format!(
+            "SELECT count(*) OVER (), {} FROM (SELECT {list} FROM {} WHERE {} ORDER BY {list} LIMIT {most}) AS next ORDER BY {} LIMIT 1",
+            keys.selection(),
+            self.layout.source_sql(),
+            keys.within(range),
+            descending.collect::<Vec<_>>().join(", "),
+            list = keys.list(),
+        )
+    }
+
+    /// Every so many keys of the source, without the last one of all.
+    pub(crate) fn every(&self, per: u64, rows: u64) -> String {
+        let keys = self.layout.keys(self.backend);
+        format!(
+            "SELECT {} FROM (SELECT {list}, row_number() OVER (ORDER BY {list}) AS _etlrs_n FROM {}) AS next \
+             WHERE _etlrs_n % {per} = 0 AND _etlrs_n < {rows} ORDER BY _etlrs_n",
+            keys.selection(),
+            self.layout.source_sql(),
+            list = keys.list(),
+        )
+    }
+
+    /// The key so many rows above another.
+    pub(crate) fn nth(&self, after: Option<&Key>, per: u64) -> String {
+        let keys = self.layout.keys(self.backend);
+        let range = KeyRange {
+            after: after.cloned(),
+            upto: None,
+        };
+        format!(
+            "SELECT {} FROM (SELECT {list} FROM {} WHERE {} ORDER BY {list} LIMIT 1 OFFSET {}) AS next",
+            keys.selection(),
+            self.layout.source_sql(),
+            keys.within(&range),
+            per.saturating_sub(1),
+            list = keys.list(),
+        )
+    }
+
+    /// The keys that cut a sample of the source into so many parts of the same size.
+    pub(crate) fn quantiles(&self, parts: u64, percent: f64) -> String {
+        let keys = self.layout.keys(self.backend);
+        format!(
+            "SELECT {} FROM (SELECT {list}, row_number() OVER (ORDER BY {list}) AS _etlrs_n, count(*) OVER () AS _etlrs_all \
+             FROM {} TABLESAMPLE SYSTEM ({percent}) REPEATABLE (1)) AS next \
+             WHERE _etlrs_n < _etlrs_all AND _etlrs_n * {parts} / _etlrs_all > (_etlrs_n - 1) * {parts} / _etlrs_all ORDER BY _etlrs_n",
+            keys.selection(),
+            self.layout.source_sql(),
+            list = keys.list(),
+        )
+    }
+
+    /// The lowest and the highest of a key that is one whole number.
+    pub(crate) fn ends(&self) -> String {
+        let list = self.layout.keys(self.backend).list();
+        let source = self.layout.source_sql();
+        format!("SELECT (SELECT min({list}) FROM {source}), (SELECT max({list}) FROM {source})")
+    }
+
+    /// How many rows of the source are in a range.
+    pub(crate) fn count_source(&self, range: &KeyRange) -> String {
+        let within = self.layout.keys(self.backend).within(range);
+        format!(
+            "SELECT count(*) FROM {} WHERE {within}",
+            self.layout.source_sql()
+        )
+    }
+
+    /// The names of the produced columns as SQL.
+    pub(crate) fn outputs(&self) -> String {
+        list(&self.layout.outputs)
+    }
+
+    /// The query whose result crosses to another database, column by column as that takes it.
+    pub(crate) fn crossing(&self, from: Produced<'_>, columns: &[(String, Wire)]) -> String {
+        let selected = columns
+            .iter()
+            .map(|(name, wire)| crate::cells::selected(self.backend, "made", name, *wire));
+        format!(
+            "SELECT {} FROM ({}) AS made",
+            selected.collect::<Vec<_>>().join(", "),
+            self.produced(from)
+        )
+    }
+
+    /// The query whose result a transform in this process gets.
+    pub(crate) fn source_rows(&self, columns: &[SourceColumn], range: &KeyRange) -> String {
+        let selected = columns.iter().map(|column| {
+            let wire = Wire::of(&column.type_name);
+            crate::cells::selected(self.backend, "src", &column.name, wire)
+        });
+        format!(
+            "SELECT {} FROM {} AS src WHERE {}",
+            selected.collect::<Vec<_>>().join(", "),
+            self.layout.source_sql(),
+            self.layout.keys(self.backend).within(range)
+        )
+    }
+
+    /// As [`Self::boundary`], but not further than so many bytes, and never less than a row.
+    pub(crate) fn boundary_by_bytes(
+        &self,
+        range: &KeyRange,
+        (rows, bytes): (u64, u64),
+        columns: &[SourceColumn],
+    ) -> String {
+        let keys = self.layout.keys(self.backend);
+        let width = columns.iter().map(|column| {
+            let name = ident(&column.name);
+            match (self.backend, Wire::of(&column.type_name)) {
+                (Backend::Sqlite, _) | (Backend::Postgres, Wire::Text | Wire::Bytes) => {
+                    format!("coalesce(octet_length({name}), 0)")
+                }
+                (Backend::Postgres, Wire::Cast) => format!("coalesce(pg_column_size({name}), 0)"),
+                (Backend::Postgres, _) => "8".to_owned(),
+            }
+        });
+        let width = std::iter::once("0".to_owned())
+            .chain(width)
+            .collect::<Vec<_>>();
+        let descending = self
+            .layout
+            .key
+            .iter()
+            .map(|name| format!("next.{} DESC", ident(name)));
+        format!(
+            "SELECT count(*) OVER (), {selection} FROM (SELECT {list} FROM (SELECT {list}, \
+             sum(_etlrs_bytes) OVER (ORDER BY {list} ROWS UNBOUNDED PRECEDING) AS _etlrs_sum, \
+             row_number() OVER (ORDER BY {list}) AS _etlrs_n FROM (SELECT {list}, {width} AS _etlrs_bytes FROM {source} \
+             WHERE {within} ORDER BY {list} LIMIT {rows}) AS measured) AS summed WHERE _etlrs_sum <= {bytes} OR _etlrs_n = 1) AS next \
+             ORDER BY {} LIMIT 1",
+            descending.collect::<Vec<_>>().join(", "),
+            selection = keys.selection(),
+            list = keys.list(),
+            width = width.join(" + "),
+            source = self.layout.source_sql(),
+            within = keys.within(range),
+        )
+    }
+}
