@@ -113,7 +113,48 @@ fn the_same_plan_goes_through_each(store: Store) {
     );
 }
 
-on_both!(the_same_plan_goes_through_each);
+on_both!(
+    single_layers_ask_for_the_name_too,
+    the_same_plan_goes_through_each
+);
+
+/// Verbs that work on the schema or the rows alone ask for the name as runs do.
+fn single_layers_ask_for_the_name_too(store: Store) {
+    let (staging, prod) = two(store);
+    staging.write(
+        "own/1_note.sql",
+        "CREATE TABLE note (id integer PRIMARY KEY);\n",
+    );
+    let source = staging.path("own");
+    let source = source.to_str().unwrap();
+    let before = prod.snapshot();
+    for verb in [
+        &["schema", "apply", "--source", source][..],
+        &[
+            "data",
+            "migrate",
+            "--source",
+            "pipelines_old",
+            "--target",
+            "pipelines",
+        ],
+    ] {
+        let asked = [&["--env", "prod", "--yes"], verb].concat();
+        staging.run(&asked).expect(7).says(&["--confirm prod"]);
+    }
+    before.must_equal(&prod.snapshot(), "after refusals");
+    let named = [
+        "--env",
+        "prod",
+        "--confirm",
+        "prod",
+        "schema",
+        "apply",
+        "--source",
+        source,
+    ];
+    staging.run(&named).expect(0).says(&["1 applied"]);
+}
 
 #[test]
 fn a_directory_of_one_environment_is_not_taken_for_another() {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use console::style;
 use migrate_core::Finding;
-use migrate_schema::apply::{Event, Observer, Unobserved};
+use migrate_schema::apply::{Done, Event, Observer, Unobserved};
+use migrate_schema::layout::Layout;
 use serde_json::{Value, json};
 
 use super::human::HumanEvents;
@@ -50,19 +51,25 @@ impl Output {
     }
 
     /// What a `schema` verb did.
-    pub(crate) fn schema_done(&self, what: &str, done: &Value) {
+    pub(crate) fn schema_done(&self, what: &str, layout: Layout, done: &Done) {
         if self.json() {
-            document(done);
+            document(&json!({
+                "event": "result",
+                "format": 1,
+                "layout": layout.name(),
+                "applied": done.migrations,
+                "transactions": done.transactions,
+            }));
             return;
         }
-        let count = list(&done["applied"]).count();
+        let count = done.migrations.len();
         if count == 0 {
             out("nothing to do");
         } else {
-            match done["transactions"].as_u64() {
-                None | Some(0) => out(&format!("{count} {what}")),
-                Some(1) => out(&format!("{count} {what} in one transaction")),
-                Some(many) => out(&format!("{count} {what} in {many} transactions")),
+            match done.transactions {
+                0 => out(&format!("{count} {what}")),
+                1 => out(&format!("{count} {what} in one transaction")),
+                many => out(&format!("{count} {what} in {many} transactions")),
             }
         }
     }

@@ -9,6 +9,7 @@ use migrate_schema::db::{ConnectOptions, CreateMode, Database, DatabaseUrl};
 
 use super::schema::source::Target;
 use crate::args::Global;
+use crate::environment;
 use crate::exit;
 use crate::failure::Failure;
 use crate::report::Output;
@@ -164,6 +165,7 @@ async fn copy(global: &Global, args: &CopyArgs, output: &Output) -> Result<u8, F
     let script = transform(args.transform.as_deref())?;
     let how = &args.how;
     let ready = ready(global, how.source_url.as_deref(), how.workers, output).await?;
+    environment::confirm(global, output, &format!("writing {}", args.target))?;
     let run = RunId::new(chrono::Utc::now(), migrate::salt());
     output.note(&format!(
         "run {run}; another process can help: etlrs-migrate work --run {run}"
@@ -239,6 +241,7 @@ async fn status(global: &Global, run: Option<&str>, output: &Output) -> Result<u
 async fn resume(global: &Global, args: &TakeUpArgs, output: &Output) -> Result<u8, Failure> {
     let how = &args.how;
     let ready = ready(global, how.source_url.as_deref(), how.workers, output).await?;
+    environment::confirm(global, output, "going on with a copy")?;
     let moved = ready.builder.build().resume(&args.run).await;
     output.done_with_progress();
     output.say(&told(
@@ -250,6 +253,7 @@ async fn resume(global: &Global, args: &TakeUpArgs, output: &Output) -> Result<u
 async fn undo(global: &Global, args: &TakeUpArgs, output: &Output) -> Result<u8, Failure> {
     let how = &args.how;
     let ready = ready(global, how.source_url.as_deref(), how.workers, output).await?;
+    environment::confirm(global, output, "taking a copy back")?;
     let message = ready.builder.build().undo(&args.run).await;
     output.done_with_progress();
     output.say(&message.map_err(|error| stopped(error, &ready.cancel))?);

@@ -3,7 +3,6 @@
 use clap::Args;
 use migrate_schema::apply::{OutOfOrder, Target as Upto};
 use migrate_schema::db::CreateMode;
-use serde_json::json;
 
 use super::how::HowArgs;
 use super::source::{self, SourceArgs, Target};
@@ -71,17 +70,8 @@ pub(crate) async fn run(global: &Global, args: &ApplyArgs, output: &Output) -> R
             set.layout,
             pending.len()
         ));
-        work::locked(&target.db, engine.apply(&set, &upto)).await?
+        work::locked(global, output, &target.db, engine.apply(&set, &upto)).await?
     };
-    output.schema_done(
-        "applied",
-        &json!({
-            "event": "result",
-            "format": 1,
-            "layout": set.layout.name(),
-            "applied": done.migrations,
-            "transactions": done.transactions,
-        }),
-    );
+    output.schema_done("applied", set.layout, &done);
     Ok(exit::DONE)
 }

@@ -1,8 +1,8 @@
 //! Recording migrations as there.
 
 use clap::Args;
+use migrate_schema::apply::Done;
 use migrate_schema::db::CreateMode;
-use serde_json::json;
 
 use super::source::{self, SourceArgs, Target};
 use super::{how, work};
@@ -36,19 +36,14 @@ pub(crate) async fn run(
     let recorded = match &args.to {
         Some(text) => {
             let version = source::version(&set, text);
-            work::locked(&target.db, engine.baseline(&set, &version)).await?
+            work::locked(global, output, &target.db, engine.baseline(&set, &version)).await?
         }
-        None => work::locked(&target.db, engine.take_over(&set)).await?,
+        None => work::locked(global, output, &target.db, engine.take_over(&set)).await?,
     };
-    output.schema_done(
-        "recorded as there",
-        &json!({
-            "event": "result",
-            "format": 1,
-            "layout": set.layout.name(),
-            "applied": recorded,
-            "transactions": 0,
-        }),
-    );
+    let done = Done {
+        migrations: recorded,
+        transactions: 0,
+    };
+    output.schema_done("recorded as there", set.layout, &done);
     Ok(exit::DONE)
 }

@@ -1,10 +1,9 @@
 //! Taking migrations back.
 
 use clap::Args;
-use migrate_schema::apply::{Done, Down, OutOfOrder, SchemaEngine};
+use migrate_schema::apply::{Done, Down, OutOfOrder, PlannedTransaction, SchemaEngine};
 use migrate_schema::db::CreateMode;
 use migrate_schema::layout::MigrationSet;
-use serde_json::json;
 
 use super::how::HowArgs;
 use super::source::{self, SourceArgs, Target};
@@ -53,26 +52,13 @@ pub(crate) async fn run(global: &Global, args: &DownArgs, output: &Output) -> Re
         .preview_down(&set, &how)
         .await
         .map_err(|error| work::failure(error, None))?;
-    let labels: Vec<String> = planned
-        .iter()
-        .flat_map(|one| one.migrations.iter().map(|(label, _, _)| label.clone()))
-        .collect();
-    let done = if labels.is_empty() {
+    let done = if planned.is_empty() {
         Done::default()
     } else {
-        agree(global, output, &target, &labels)?;
-        work::locked(&target.db, engine.down(&set, &how)).await?
+        agree(global, output, &target, &planned)?;
+        work::locked(global, output, &target.db, engine.down(&set, &how)).await?
     };
-    output.schema_done(
-        "taken back",
-        &json!({
-            "event": "result",
-            "format": 1,
-            "layout": set.layout.name(),
-            "applied": done.migrations,
-            "transactions": done.transactions,
-        }),
-    );
+    output.schema_done("taken back", set.layout, &done);
     Ok(exit::DONE)
 }
 
@@ -83,26 +69,13 @@ pub(crate) async fn redo(global: &Global, args: &RedoArgs, output: &Output) -> R
         .preview_down(&set, &Down::Steps(1))
         .await
         .map_err(|error| work::failure(error, None))?;
-    let labels: Vec<String> = planned
-        .iter()
-        .flat_map(|one| one.migrations.iter().map(|(label, _, _)| label.clone()))
-        .collect();
-    let done = if labels.is_empty() {
+    let done = if planned.is_empty() {
         Done::default()
     } else {
-        agree(global, output, &target, &labels)?;
-        work::locked(&target.db, engine.redo(&set)).await?
+        agree(global, output, &target, &planned)?;
+        work::locked(global, output, &target.db, engine.redo(&set)).await?
     };
-    output.schema_done(
-        "run again",
-        &json!({
-            "event": "result",
-            "format": 1,
-            "layout": set.layout.name(),
-            "applied": done.migrations,
-            "transactions": done.transactions,
-        }),
-    );
+    output.schema_done("run again", set.layout, &done);
     Ok(exit::DONE)
 }
 
@@ -123,11 +96,15 @@ fn agree(
     global: &Global,
     output: &Output,
     target: &Target,
-    labels: &[String],
+    planned: &[PlannedTransaction],
 ) -> Result<(), Failure> {
     if global.yes {
         return Ok(());
     }
+    let labels: Vec<&str> = planned
+        .iter()
+        .flat_map(|one| one.migrations.iter().map(|(label, _, _)| label.as_str()))
+        .collect();
     let question = format!("{} on {} can lose rows", labels.join(", "), target.url);
     if output.confirm(&question)? {
         Ok(())

@@ -64,7 +64,7 @@ pub(crate) async fn run(
     let target = Target::open(global, CreateMode::MustExist).await?;
     let set = args.source.read(&target.root, &target.db).await?;
     let engine = work::engine(&target, how::options(&args.source), output);
-    let done = work::locked(&target.db, async {
+    let done = work::locked(global, output, &target.db, async {
         let mut done = Vec::new();
         for one in &asked {
             done.push(engine.repair(&set, one).await?);

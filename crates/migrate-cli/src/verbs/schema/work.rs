@@ -11,21 +11,27 @@ use migrate_schema::db::Database;
 use migrate_schema::takeover;
 
 use super::source::Target;
+use crate::args::Global;
+use crate::environment;
 use crate::exit;
 use crate::failure::Failure;
 use crate::report::Output;
+use crate::verbs::migrate;
 
 /// How long another run is waited for.
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Does something under the database's lock. A signal ends it at a boundary from which the
-/// next run goes on.
+/// Does something under the database's lock, once the environment's name was given where it
+/// wants that. A signal ends it at a boundary from which the next run goes on.
 pub(crate) fn locked<'w, T: 'w>(
+    global: &'w Global,
+    output: &'w Output,
     db: &'w Database,
     work: impl Future<Output = Result<T, ApplyError>> + 'w,
 ) -> Pin<Box<dyn Future<Output = Result<T, Failure>> + 'w>> {
     Box::pin(async move {
-        let run = RunId::new(chrono::Utc::now(), salt());
+        environment::confirm(global, output, "changing the schema")?;
+        let run = RunId::new(chrono::Utc::now(), migrate::salt());
         let guard = DatabaseGuard::acquire(db, &run, LOCK_DEADLINE).await?;
         let cancel = Cancel::new();
         crate::signals::watch(&cancel)
@@ -48,10 +54,6 @@ fn ended(error: StepError) -> ApplyError {
         committed: Vec::new(),
         half_done: None,
     }))
-}
-
-fn salt() -> u16 {
-    u16::try_from(std::process::id() & 0xffff).unwrap_or(0)
 }
 
 /// The engine for a target.
