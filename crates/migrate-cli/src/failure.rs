@@ -3,7 +3,7 @@
 use std::fmt;
 
 use migrate_config::Located;
-use migrate_core::{Finding, MigrationError, StepError};
+use migrate_core::{Finding, Loss, MigrationError, StepError};
 
 use crate::exit;
 
@@ -16,6 +16,8 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// More, each with its place.
     pub(crate) findings: Vec<Finding>,
+    /// What others wrote and would be lost, for machines; people read it in the findings.
+    pub(crate) losses: Vec<Loss>,
     /// What to do.
     pub(crate) hint: Option<String>,
 }
@@ -26,6 +28,7 @@ impl Failure {
             code: exit::UNCHANGED,
             message: message.into(),
             findings: Vec::new(),
+            losses: Vec::new(),
             hint: None,
         }
     }
@@ -63,6 +66,7 @@ impl Failure {
             code,
             message,
             findings,
+            losses: Vec::new(),
             hint: None,
         };
         match error {
@@ -81,11 +85,9 @@ impl Failure {
                     .iter()
                     .map(|loss| Finding::error("rollback.loss", loss.to_string()))
                     .collect();
-                failure(
-                    "refused: this rollback would lose what was written since the upgrade".into(),
-                    findings,
-                )
-                .hint("agree with --accept-data-loss")
+                let message = "refused: this rollback would lose what was written since the upgrade";
+                let refused = failure(message.into(), findings);
+                Self { losses, ..refused }.hint("agree with --accept-data-loss")
             }
             MigrationError::InDoubt(message) => failure(message, Vec::new()).hint(
                 "if its state directory (.etlrs-migrate) was lost: `resume --adopt` goes on with it, \

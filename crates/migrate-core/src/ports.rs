@@ -80,6 +80,47 @@ pub struct Loss {
     pub rows: Option<u64>,
     /// What is known, as people read it: `at least 3 rows inserted since the upgrade`.
     pub detail: String,
+    /// What was done to the rows of a table, where that is what this is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<RowChanges>,
+}
+
+impl Loss {
+    /// One that is told in words, with the rows it is about.
+    pub fn new(object: impl Into<String>, rows: Option<u64>, detail: impl Into<String>) -> Self {
+        Self {
+            object: object.into(),
+            rows,
+            detail: detail.into(),
+            changes: None,
+        }
+    }
+}
+
+/// What others did to the rows of a table since an upgrade ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowChanges {
+    /// Rows that are new.
+    pub inserted: u64,
+    /// Rows that were changed.
+    pub updated: u64,
+    /// Rows that are gone.
+    pub deleted: u64,
+    /// How that is known.
+    pub counted: Counted,
+    /// Rows that were inserted or updated, where only their sum is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<u64>,
+}
+
+/// How changes were counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counted {
+    /// Row by row: keys and hashes of every row were kept when the upgrade ended.
+    Exact,
+    /// Less can't be; it may be more. The table was too large to keep marks of its rows.
+    AtLeast,
 }
 
 impl fmt::Display for Loss {
@@ -103,9 +144,26 @@ pub trait Observer: Send + Sync {
     /// The fingerprint of a scope. Our own objects are left out.
     async fn fingerprint(&self, scope: &[ScopeObject]) -> Result<Fingerprint, StepError>;
 
-    /// What was written since `then` (taken when the upgrade ended) in the same scope, by others.
+    /// Keeps what tells rows apart that others write after a run. Called when all its steps are
+    /// done and `after` was taken, before services start. Replaces what was kept before.
+    async fn mark(
+        &self,
+        _run: &RunId,
+        _scope: &[ScopeObject],
+        _after: &Fingerprint,
+    ) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    /// Drops what [`mark`](Self::mark) kept, after a finished rollback. Idempotent.
+    async fn unmark(&self, _run: &RunId) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    /// What was written since `then` (taken when the run ended) in the same scope, by others.
     async fn losses(
         &self,
+        run: &RunId,
         then: &Fingerprint,
         scope: &[ScopeObject],
     ) -> Result<Vec<Loss>, StepError>;

@@ -126,6 +126,9 @@ pub enum ScopeObject {
     File(String),
     /// A table: its definition and its rows.
     Table(String),
+    /// The rows of a table, each of which must be told apart when a rollback carries back what
+    /// others wrote.
+    Rows(String),
     /// The whole catalog of the database (a script can touch anything).
     Catalog,
     /// A service.

@@ -124,6 +124,7 @@ impl Observer for Put {
 
     async fn losses(
         &self,
+        _run: &RunId,
         _then: &Fingerprint,
         _scope: &[ScopeObject],
     ) -> Result<Vec<Loss>, StepError> {

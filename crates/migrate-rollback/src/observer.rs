@@ -3,6 +3,7 @@
 //! Read-only: nothing here writes anywhere.
 
 mod losses;
+mod marks;
 mod scope;
 mod version;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use migrate_config::atomic::{FileError, Root};
 use migrate_core::{
-    DeploymentVersion, Finding, Fingerprint, Journal, Loss, Observer, Record, ScopeObject,
+    DeploymentVersion, Finding, Fingerprint, Journal, Loss, Observer, Record, RunId, ScopeObject,
     StepError,
 };
 use migrate_schema::db::Database;
@@ -94,13 +95,31 @@ impl Observer for DeploymentObserver {
         scope::fingerprint(&self.open_root()?, &self.database, scope).await
     }
 
+    async fn mark(
+        &self,
+        run: &RunId,
+        scope: &[ScopeObject],
+        after: &Fingerprint,
+    ) -> Result<(), StepError> {
+        marks::keep(&self.database, run, scope, after).await
+    }
+
+    async fn unmark(&self, run: &RunId) -> Result<(), StepError> {
+        migrate_schema::marks::forget(&self.database, run.as_str())
+            .await
+            .map_err(|error| error.into_step_error("can't remove the marks of rows"))
+    }
+
     async fn losses(
         &self,
+        run: &RunId,
         then: &Fingerprint,
         scope: &[ScopeObject],
     ) -> Result<Vec<Loss>, StepError> {
         let now = self.fingerprint(scope).await?;
-        Ok(losses::between(then, &now))
+        let mut found = losses::between(then, &now);
+        marks::count(&self.database, run, &mut found).await?;
+        Ok(found)
     }
 
     async fn losses_of_reverse(&self, before: &Fingerprint) -> Result<Vec<Loss>, StepError> {

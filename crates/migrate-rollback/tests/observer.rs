@@ -175,6 +175,7 @@ async fn a_scope_sees_what_is_in_it_and_nothing_else() {
         ];
         let whole = [ScopeObject::Catalog, ScopeObject::Table("a".into())];
         let observer = case.observer();
+        let run = RunId::new(Utc::now(), 1);
         let narrow_before = observer.fingerprint(&narrow).await.unwrap();
         let whole_before = observer.fingerprint(&whole).await.unwrap();
         assert_eq!(narrow_before.0["file config/none.toml"], "absent");
@@ -189,7 +190,7 @@ async fn a_scope_sees_what_is_in_it_and_nothing_else() {
 
         case.run(&["INSERT INTO b VALUES (1)"]).await;
         assert_eq!(observer.fingerprint(&narrow).await.unwrap(), narrow_before);
-        let losses = observer.losses(&whole_before, &whole).await.unwrap();
+        let losses = observer.losses(&run, &whole_before, &whole).await.unwrap();
         assert_eq!(losses.len(), 1, "{losses:?}");
         assert_eq!(losses[0].rows, Some(1));
 
@@ -199,7 +200,10 @@ async fn a_scope_sees_what_is_in_it_and_nothing_else() {
         ])
         .await;
         case.config("changed = true\n");
-        let losses = observer.losses(&narrow_before, &narrow).await.unwrap();
+        let losses = observer
+            .losses(&run, &narrow_before, &narrow)
+            .await
+            .unwrap();
         let texts: Vec<String> = losses.iter().map(ToString::to_string).collect();
         assert_eq!(texts.len(), 2, "{texts:?}");
         assert!(texts[0].contains("file config/config.toml"), "{texts:?}");
@@ -239,5 +243,101 @@ async fn a_reverse_loses_rows_of_others_in_new_tables_and_not_the_runs_own() {
         assert_eq!(losses.len(), 1, "{losses:?}");
         assert!(losses[0].object.contains("metrics"));
         assert_eq!(losses[0].rows, Some(3));
+    }
+}
+
+#[tokio::test]
+async fn what_others_did_is_counted_row_by_row_where_marks_were_kept() {
+    for case in both().await {
+        case.run(&[
+            "CREATE TABLE keyed (id integer PRIMARY KEY, t text)",
+            "CREATE TABLE plain (t text)",
+            "CREATE TABLE still (id integer PRIMARY KEY)",
+            "INSERT INTO keyed VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, NULL), (5, 'e')",
+            "INSERT INTO plain VALUES ('x'), ('x'), ('y')",
+            "INSERT INTO still VALUES (1)",
+        ])
+        .await;
+        let scope = [ScopeObject::Catalog];
+        let observer = case.observer();
+        let run = RunId::new(Utc::now(), 7);
+        let after = observer.fingerprint(&scope).await.unwrap();
+        observer.mark(&run, &scope, &after).await.unwrap();
+        // Once more, as after a crash.
+        observer.mark(&run, &scope, &after).await.unwrap();
+        assert_eq!(observer.fingerprint(&scope).await.unwrap(), after);
+        assert_eq!(observer.losses(&run, &after, &scope).await.unwrap(), []);
+        case.run(&[
+            "DELETE FROM keyed WHERE id = 1",
+            "UPDATE keyed SET t = 'other' WHERE id = 2",
+            "UPDATE keyed SET t = NULL WHERE id = 3",
+            "INSERT INTO keyed VALUES (6, 'f'), (7, 'g'), (8, 'h')",
+            "DELETE FROM plain WHERE t = 'y'",
+            "INSERT INTO plain VALUES ('x')",
+        ])
+        .await;
+        let losses = observer.losses(&run, &after, &scope).await.unwrap();
+        let told: Vec<String> = losses.iter().map(ToString::to_string).collect();
+        let wanted = [
+            "keyed: 3 rows inserted, 2 rows updated, 1 row deleted since the upgrade",
+            "plain: 1 row inserted, 1 row deleted since the upgrade",
+        ];
+        assert_eq!(told.len(), 2, "{told:?}");
+        for (told, wanted) in told.iter().zip(wanted) {
+            assert!(told.contains(wanted), "{told}");
+        }
+        let changes = losses[0].changes.unwrap();
+        assert_eq!(changes.counted, migrate_core::Counted::Exact);
+        assert_eq!(losses[0].rows, Some(6));
+        observer.unmark(&run).await.unwrap();
+        observer.unmark(&run).await.unwrap();
+        let losses = observer.losses(&run, &after, &scope).await.unwrap();
+        assert!(
+            losses[0].to_string().contains("at least 2 rows inserted"),
+            "{losses:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_table_too_large_for_marks_says_what_it_knows() {
+    for case in both().await {
+        let rows = migrate_schema::marks::MOST_ROWS + 1;
+        let fill = format!(
+            "INSERT INTO large WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
+             SELECT i, 'x' FROM n"
+        );
+        case.run(&["CREATE TABLE large (id integer PRIMARY KEY, t text)", &fill])
+            .await;
+        let scope = [ScopeObject::Catalog];
+        let observer = case.observer();
+        let run = RunId::new(Utc::now(), 8);
+        let after = observer.fingerprint(&scope).await.unwrap();
+        observer.mark(&run, &scope, &after).await.unwrap();
+        case.run(&[
+            "UPDATE large SET t = 'y' WHERE id <= 10",
+            "DELETE FROM large WHERE id > 10 AND id <= 13",
+        ])
+        .await;
+        let losses = observer.losses(&run, &after, &scope).await.unwrap();
+        let told = losses[0].to_string();
+        assert!(told.contains("at least"), "{told}");
+        let changes = losses[0].changes.unwrap();
+        assert_eq!(changes.counted, migrate_core::Counted::AtLeast);
+        assert_eq!(changes.deleted, 3);
+        if told.contains("public.") {
+            assert!(told.contains("10 rows inserted or updated"), "{told}");
+            assert_eq!(changes.written, Some(10));
+        }
+        // A table whose rows can be carried back is marked whatever its size.
+        let scope = [ScopeObject::Catalog, ScopeObject::Rows("large".into())];
+        let after = observer.fingerprint(&scope).await.unwrap();
+        observer.mark(&run, &scope, &after).await.unwrap();
+        case.run(&["UPDATE large SET t = 'z' WHERE id <= 4"]).await;
+        let losses = observer.losses(&run, &after, &scope).await.unwrap();
+        assert!(
+            losses[0].to_string().contains("4 rows updated since"),
+            "{losses:?}"
+        );
     }
 }

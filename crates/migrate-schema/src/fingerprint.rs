@@ -109,7 +109,7 @@ pub(crate) fn definition_hash(definition: &str) -> String {
 }
 
 #[cfg(feature = "postgres")]
-mod postgres {
+pub(crate) mod postgres {
     use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
     use super::TableSum;
@@ -120,7 +120,7 @@ mod postgres {
 
     /// A policy that hides rows is an error instead of a smaller sum, and values have one text
     /// whatever the role's settings are.
-    const SETTINGS: &str = "select set_config(name, value, true) from (values \
+    pub(crate) const SETTINGS: &str = "select set_config(name, value, true) from (values \
         ('row_security', 'off'), ('datestyle', 'ISO, YMD'), ('intervalstyle', 'iso_8601'), \
         ('timezone', 'UTC'), ('extra_float_digits', '3'), ('bytea_output', 'hex')) \
         as s(name, value)";
@@ -144,24 +144,30 @@ mod postgres {
             where t.typtype = 'e' or t.typnamespace = 'pg_catalog'::regnamespace \
             and t.typname like 'reg%')";
 
-    /// Within a transaction, which is left usable; some of its settings change.
-    pub(super) async fn sum(tx: &mut PgConnection, table: &TableName) -> Result<TableSum, DbError> {
-        sqlx::query(SETTINGS).execute(&mut *tx).await?;
+    /// What to select from for exactly the rows of a table.
+    pub(crate) async fn rows_of(
+        tx: &mut PgConnection,
+        table: &TableName,
+    ) -> Result<String, DbError> {
         let partitioned: Option<bool> =
             sqlx::query_scalar("select relkind = 'p' from pg_class where oid = to_regclass($1)")
                 .bind(table.sql())
                 .fetch_optional(&mut *tx)
                 .await?;
-        let from = match partitioned {
-            Some(true) => table.sql(),
-            Some(false) => format!("only {}", table.sql()),
-            None => {
-                return Err(DbError::new(
-                    DbErrorKind::Missing,
-                    format!("there is no table {table}"),
-                ));
-            }
-        };
+        match partitioned {
+            Some(true) => Ok(table.sql()),
+            Some(false) => Ok(format!("only {}", table.sql())),
+            None => Err(DbError::new(
+                DbErrorKind::Missing,
+                format!("there is no table {table}"),
+            )),
+        }
+    }
+
+    /// Within a transaction, which is left usable; some of its settings change.
+    pub(super) async fn sum(tx: &mut PgConnection, table: &TableName) -> Result<TableSum, DbError> {
+        sqlx::query(SETTINGS).execute(&mut *tx).await?;
+        let from = rows_of(tx, table).await?;
         let by_catalog: bool = sqlx::query_scalar(HASHED_BY_CATALOG)
             .bind(table.sql())
             .fetch_one(&mut *tx)
@@ -215,7 +221,7 @@ mod postgres {
 }
 
 #[cfg(feature = "sqlite")]
-mod sqlite {
+pub(crate) mod sqlite {
     use futures_util::TryStreamExt;
     use sqlx::{AssertSqlSafe, SqliteConnection};
     use xxhash_rust::xxh3::xxh3_128;
@@ -229,18 +235,18 @@ mod sqlite {
         connection: &mut SqliteConnection,
         table: &TableName,
     ) -> Result<TableSum, DbError> {
-        let parts: Vec<String> = columns(connection, table)
+        let names: Vec<String> = columns(connection, table)
             .await?
-            .iter()
-            .map(|column| quoted_value(&column.name))
+            .into_iter()
+            .map(|column| column.name)
             .collect();
-        if parts.is_empty() {
+        if names.is_empty() {
             return Err(DbError::new(
                 DbErrorKind::Missing,
                 format!("there is no table {table}"),
             ));
         }
-        let sql = format!("select {} from {}", concatenated(&parts), table.sql());
+        let sql = format!("select {} from {}", row_text(&names), table.sql());
         let mut rows = sqlx::query_scalar::<_, Vec<u8>>(AssertSqlSafe(sql))
             .persistent(false)
             .fetch(connection);
@@ -253,6 +259,12 @@ mod sqlite {
             rows: count,
             sum: format!("{sum:032x}"),
         })
+    }
+
+    /// Some columns of a row as one exact text.
+    pub(crate) fn row_text(columns: &[String]) -> String {
+        let parts: Vec<String> = columns.iter().map(|name| quoted_value(name)).collect();
+        concatenated(&parts)
     }
 
     /// A value with its storage class as text. `quote` stops at a NUL inside a text.

@@ -6,7 +6,7 @@
 //! [`layout`] (migration directories of all the tools),
 //! [`history`] (what was done to a schema), [`apply`] (running a directory's migrations),
 //! [`takeover`] (from other tools' histories), [`catalog`] and [`fingerprint`] (what
-//! is in a database), [`migrator`] (running a script and taking it back), [`kind`] and
+//! is in a database), [`marks`] (what each row was when an upgrade ended), [`migrator`] (running a script and taking it back), [`kind`] and
 //! [`validation`] (the step kinds).
 //!
 //! Invariants:
@@ -28,6 +28,7 @@ pub mod fingerprint;
 pub mod history;
 pub mod kind;
 pub mod layout;
+pub mod marks;
 pub mod migrator;
 pub mod own;
 pub mod quote;

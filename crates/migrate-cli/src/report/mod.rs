@@ -173,12 +173,16 @@ impl Output {
     /// A failure, with everything that was found.
     pub(crate) fn failure(&self, failure: &Failure) {
         if self.json() {
-            document(&json!({ "event": "error", "error": {
+            let mut error = json!({
                 "exit_code": failure.code,
                 "message": failure.message,
                 "findings": failure.findings,
                 "hint": failure.hint,
-            }}));
+            });
+            if !failure.losses.is_empty() {
+                error["losses"] = json!(failure.losses);
+            }
+            document(&json!({ "event": "error", "error": error }));
         } else {
             self.human.clear();
             let text = failure.to_string();

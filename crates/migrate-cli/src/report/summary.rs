@@ -106,6 +106,25 @@ impl Output {
         }
     }
 
+    /// Before a rollback: what others wrote since.
+    pub(crate) fn changes(&self, preview: &RollbackPreview) {
+        if self.json() {
+            document(&json!({
+                "event": "changes", "strategy": preview.strategy,
+                "changed": preview.changed, "losses": preview.losses,
+            }));
+            return;
+        }
+        for change in &preview.changed {
+            let fate = if preview.losses.contains(change) {
+                "lost"
+            } else {
+                "changed"
+            };
+            self.note(&format!("{:<8} {change}", style(fate).bold().for_stderr()));
+        }
+    }
+
     /// A rollback's dry run.
     pub(crate) fn rollback_preview(&self, plan: &MigrationPlan, preview: &RollbackPreview) {
         if self.json() {
@@ -127,6 +146,9 @@ impl Output {
         ));
         for action in &preview.actions {
             out(&format!("  {action}"));
+        }
+        for change in &preview.changed {
+            out(&format!("  {} {change}", style("changed").bold()));
         }
         for loss in &preview.losses {
             out(&format!("  {} {loss}", style("would lose").red().bold()));

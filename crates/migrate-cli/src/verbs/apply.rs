@@ -123,12 +123,14 @@ async fn nothing_drifted(
         ));
         return Ok(resolved.1);
     }
-    Err(Failure {
+    let failure = Failure {
         code: exit::DIFFERENT,
-        message: "refused: this is no longer what was planned; nothing was changed".to_owned(),
-        findings: found,
-        hint: Some("look at what changed, and make the plan file again".to_owned()),
-    })
+        ..Failure::findings(
+            "refused: this is no longer what was planned; nothing was changed",
+            found,
+        )
+    };
+    Err(failure.hint("look at what changed, and make the plan file again"))
 }
 
 /// Where the environment wants that, only what was rehearsed is applied.

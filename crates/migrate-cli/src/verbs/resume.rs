@@ -43,12 +43,12 @@ pub(crate) async fn run(
     };
     if matches!(state.phase, Phase::Stuck | Phase::Unhealthy) {
         let command = next::command(global, log, &state).unwrap_or_default();
-        return Err(Failure {
+        let message = format!("run {} can't be resumed: {}", log.header.run, why(&state));
+        let failure = Failure {
             code: exit::STUCK,
-            message: format!("run {} can't be resumed: {}", log.header.run, why(&state)),
-            findings: Vec::new(),
-            hint: Some(format!("next: {command}")),
-        });
+            ..Failure::unchanged(message)
+        };
+        return Err(failure.hint(format!("next: {command}")));
     }
     let forward = !matches!(
         state.phase,

@@ -69,6 +69,7 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
         }
     }
     if !args.dry_run {
+        tell_changes(global, args, output, &wired, back[0], &cancel).await?;
         environment::confirm(global, output, &format!("going back to {to}"))?;
     }
     for (index, log) in back.iter().enumerate() {
@@ -84,6 +85,24 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
         done.map_err(|failure| so_far(failure, index, log))?;
     }
     Ok(exit::DONE)
+}
+
+/// Shows what others wrote since the run that goes back first, before anybody is asked. Why it
+/// can't go back is said by the rollback itself.
+async fn tell_changes(
+    global: &Global,
+    args: &RunArgs,
+    output: &Output,
+    wired: &Wired,
+    log: &RunLog,
+    cancel: &Cancel,
+) -> Result<(), Failure> {
+    let (_, executor) =
+        executor(global, args, output, wired, log, Access::ReadOnly, cancel).await?;
+    if let Ok(preview) = executor.preview_rollback(log, choice(args)).await {
+        output.changes(&preview);
+    }
+    Ok(())
 }
 
 /// After the first run is back, a failure says how far it is.

@@ -313,11 +313,11 @@ impl Step for ConfigStep {
             found.blocked.push(finding);
         }
         if state == State::Other {
-            found.losses.push(Loss {
-                object: format!("file {}", receipt.file),
-                rows: None,
-                detail: "changed since the upgrade; it would be set aside in backups, and the old one put back".to_owned(),
-            });
+            found.losses.push(Loss::new(
+                format!("file {}", receipt.file),
+                None,
+                "changed since the upgrade; it would be set aside in backups, and the old one put back",
+            ));
         }
         Ok(found)
     }

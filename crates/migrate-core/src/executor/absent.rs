@@ -99,6 +99,7 @@ impl Observer for Nothing {
     }
     async fn losses(
         &self,
+        _run: &RunId,
         _then: &Fingerprint,
         _scope: &[ScopeObject],
     ) -> Result<Vec<Loss>, StepError> {

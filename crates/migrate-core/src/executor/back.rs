@@ -20,6 +20,12 @@ impl MigrationExecutor {
         if !run.state.down {
             return self.stop_services(run).await;
         }
+        if !matches!(strategy, Strategy::Restore)
+            && Self::nothing_is_back(run)
+            && let Err(error) = self.keep_what_is_lost(run).await
+        {
+            return Ok(self.record(run, Record::RestoreFailed { error }).await?);
+        }
         match strategy {
             Strategy::Reverse => match run.touched().last() {
                 Some(index) => self.undo(run, *index).await,
@@ -28,6 +34,13 @@ impl MigrationExecutor {
             Strategy::Steps => self.one_rollback_step(run).await,
             Strategy::Restore => self.restore(run).await,
         }
+    }
+
+    /// Whether a way back step by step has yet to begin.
+    fn nothing_is_back(run: &Run) -> bool {
+        let begun = |status| matches!(status, StepStatus::Undoing | StepStatus::Undone);
+        run.state.rollback_steps.is_empty()
+            && !run.state.steps.iter().any(|step| begun(step.status))
     }
 
     async fn undo(&self, run: &mut Run, index: usize) -> Result<(), Stop> {
@@ -75,7 +88,7 @@ impl MigrationExecutor {
         }
     }
 
-    /// What a restore takes from others is copied first, also when they agreed to lose it.
+    /// What a way back takes from others is copied first, also when they agreed to lose it.
     async fn keep_what_is_lost(&self, run: &Run) -> Result<(), StepError> {
         let unwanted = self
             .options
@@ -93,10 +106,7 @@ impl MigrationExecutor {
                 Ok(())
             }
             Err(error) => Err(StepError {
-                message: format!(
-                    "the safety copy of what a restore would lose: {}",
-                    error.message
-                ),
+                message: format!("the safety copy of what would be lost: {}", error.message),
                 ..error
             }),
         }
@@ -225,6 +235,9 @@ impl MigrationExecutor {
                     spec.id
                 ));
             }
+        }
+        if let Err(error) = self.observer.unmark(&run.header.run).await {
+            self.warn(format!("the marks of rows were not removed: {error}"));
         }
         self.phase("services-start");
         let running = run.state.running.clone().unwrap_or_default();

@@ -351,7 +351,15 @@ impl MigrationExecutor {
 
     async fn commit(&self, run: &mut Run) -> Result<(), Stop> {
         match self.observer.fingerprint(&run.header.scope).await {
-            Ok(after) => Ok(self.record(run, Record::Committing { after }).await?),
+            Ok(after) => {
+                let scope = &run.header.scope;
+                if let Err(error) = self.observer.mark(&run.header.run, scope, &after).await {
+                    self.warn(format!(
+                        "what others write from now on can be counted only roughly: {error}"
+                    ));
+                }
+                Ok(self.record(run, Record::Committing { after }).await?)
+            }
             Err(error) => Ok(self.fail(run, error).await?),
         }
     }

@@ -51,6 +51,8 @@ pub struct RollbackPreview {
     pub strategy: Strategy,
     /// What it would do, a line each, in order.
     pub actions: Vec<String>,
+    /// What others wrote since the run ended, whether it would be lost or not.
+    pub changed: Vec<Loss>,
     /// What others wrote and would be lost.
     pub losses: Vec<Loss>,
 }
@@ -141,9 +143,14 @@ impl MigrationExecutor {
                 .map(|point| format!("restore {}", self.points.describe(point)))
                 .collect(),
         };
+        let changed = match strategy {
+            Strategy::Restore => losses.clone(),
+            Strategy::Reverse | Strategy::Steps => self.restore_losses(&run).await?,
+        };
         Ok(RollbackPreview {
             strategy,
             actions,
+            changed,
             losses,
         })
     }
@@ -257,7 +264,7 @@ impl MigrationExecutor {
         match &run.state.after {
             Some(after) if !run.state.cleared => self
                 .observer
-                .losses(after, &run.header.scope)
+                .losses(&run.header.run, after, &run.header.scope)
                 .await
                 .map_err(MigrationError::Unchanged),
             _ => Ok(Vec::new()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use migrate_core::{Fingerprint, Loss, StepError};
+use migrate_core::{Counted, Fingerprint, Loss, RowChanges, StepError};
 use migrate_schema::catalog;
 use migrate_schema::db::Database;
 use migrate_schema::quote::TableName;
@@ -43,15 +43,23 @@ fn loss(name: &str, old: Option<&String>, new: Option<&String>) -> Loss {
             (object.to_owned(), None, what.to_owned())
         }
     };
-    Loss {
-        object,
-        rows,
-        detail,
+    let mut loss = Loss::new(object, rows, detail);
+    if name.starts_with("rows ")
+        && let (Some(old), Some(new)) = (count(old), count(new))
+    {
+        loss.changes = Some(RowChanges {
+            inserted: new.saturating_sub(old),
+            updated: 0,
+            deleted: old.saturating_sub(new),
+            counted: Counted::AtLeast,
+            written: None,
+        });
     }
+    loss
 }
 
 /// The count in `COUNT SUM`; `None` for what is not there.
-fn count(sum: Option<&String>) -> Option<u64> {
+pub(super) fn count(sum: Option<&String>) -> Option<u64> {
     let text = sum.filter(|sum| *sum != ABSENT)?;
     text.split(' ').next()?.parse().ok()
 }
@@ -84,7 +92,7 @@ fn row_change(old: Option<u64>, new: Option<u64>) -> (Option<u64>, String) {
     }
 }
 
-fn rows_text(rows: u64) -> String {
+pub(super) fn rows_text(rows: u64) -> String {
     if rows == 1 {
         "1 row".to_owned()
     } else {
@@ -125,18 +133,15 @@ pub(super) async fn of_new_tables(
             .rows
             .saturating_sub(count(left_by_run).unwrap_or(0))
             .max(1);
-        losses.push(Loss {
-            object: format!("table {table}"),
-            rows: Some(others),
-            detail: match left_by_run {
-                None => format!("would be dropped with {}", rows_text(now.rows)),
-                Some(_) => format!(
-                    "would be dropped with {}, at least {} of them not written by the upgrade",
-                    rows_text(now.rows),
-                    others
-                ),
-            },
-        });
+        let detail = match left_by_run {
+            None => format!("would be dropped with {}", rows_text(now.rows)),
+            Some(_) => format!(
+                "would be dropped with {}, at least {} of them not written by the upgrade",
+                rows_text(now.rows),
+                others
+            ),
+        };
+        losses.push(Loss::new(format!("table {table}"), Some(others), detail));
     }
     Ok(losses)
 }

@@ -43,6 +43,7 @@ pub(super) async fn fingerprint(
             }
             // The catalog covers every table, each under its full name.
             ScopeObject::Table(_)
+            | ScopeObject::Rows(_)
             | ScopeObject::Catalog
             | ScopeObject::Service(_)
             | ScopeObject::Outside(_) => {}

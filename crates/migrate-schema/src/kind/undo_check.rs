@@ -32,13 +32,11 @@ pub(super) async fn look(
     for (table, column) in added(spec, applied) {
         let rows = filled(db, &table, &column).await?;
         if rows > 0 {
-            found.losses.push(Loss {
-                object: format!("table {table}"),
-                rows: Some(rows),
-                detail: format!(
-                    "column {column} goes, with values other than its default in {rows} rows"
-                ),
-            });
+            found.losses.push(Loss::new(
+                format!("table {table}"),
+                Some(rows),
+                format!("column {column} goes, with values other than its default in {rows} rows"),
+            ));
         }
     }
     Ok(found)

@@ -1,0 +1,210 @@
+//! What every row was when an upgrade ended, so that what others wrote since can be counted.
+//!
+//! For each table a hash of every row's key and a hash of the row are kept in a table of our
+//! own, `marks_RUN`; the marker [`STEP`] of the run, written in the same transaction, says which
+//! tables and columns. Rows of a table without a key are told apart by their content: a row that
+//! was changed then counts as one that went and one that came.
+
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog;
+use crate::db::{Database, DbError};
+use crate::own;
+use crate::quote::TableName;
+
+/// The marker under which a run's marks are described. No step can be called like that.
+pub const STEP: &str = "marks of rows";
+
+/// Up to how many rows of a table marks are kept where nothing depends on them.
+pub const MOST_ROWS: u64 = 250_000;
+
+/// What is kept of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marks {
+    /// Our own table, without schema or prefix.
+    pub table: String,
+    /// The transaction that wrote them; PostgreSQL only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<u64>,
+    /// The tables, in the order of the numbers that our table holds.
+    pub of: Vec<Marked>,
+}
+
+/// A table whose rows are marked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marked {
+    /// Its name, as the catalog lists it.
+    pub table: String,
+    /// The columns that tell its rows apart; none where it has no key.
+    pub key: Vec<String>,
+    /// The columns that it had.
+    pub columns: Vec<String>,
+}
+
+/// What others did to the rows of a table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Rows that are new.
+    pub inserted: u64,
+    /// Rows that are another content under the same key.
+    pub updated: u64,
+    /// Rows that are gone.
+    pub deleted: u64,
+}
+
+impl Changes {
+    /// Whether nothing was done.
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+}
+
+impl Marks {
+    /// A table's number and what is known of it.
+    pub fn find(&self, table: &TableName) -> Option<(usize, &Marked)> {
+        let full = table.to_string();
+        let named = |marked: &Marked| marked.table == full;
+        let short = |marked: &Marked| {
+            let parsed = marked.table.parse::<TableName>();
+            parsed.is_ok_and(|known| {
+                known.table() == table.table()
+                    && table.schema().is_none()
+                    && known.schema().is_none_or(|schema| schema == "public")
+            })
+        };
+        let at = self.of.iter().position(named);
+        let at = at.or_else(|| self.of.iter().position(short))?;
+        Some((at, &self.of[at]))
+    }
+}
+
+/// Marks every row of these tables. Whole or nothing; a second call replaces the first.
+///
+/// # Errors
+/// The database's; nothing is kept then.
+pub async fn keep(db: &Database, run: &str, tables: &[TableName]) -> Result<(), DbError> {
+    own::ensure(db).await?;
+    let mut marks = Marks {
+        table: format!("marks_{run}"),
+        transaction: None,
+        of: Vec::new(),
+    };
+    for table in tables {
+        let columns = catalog::table_columns(db, table).await?;
+        let keys = catalog::unique_keys(db, table).await?;
+        marks.of.push(Marked {
+            table: table.to_string(),
+            key: keys.into_iter().next().map_or_else(Vec::new, |k| k.columns),
+            columns: columns.into_iter().map(|column| column.name).collect(),
+        });
+    }
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => postgres::keep(pg, run, marks).await,
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => sqlite::keep(lite, run, &marks).await,
+    }
+}
+
+/// What a run kept. Read-only.
+///
+/// # Errors
+/// The database's.
+pub async fn of_run(db: &Database, run: &str) -> Result<Option<Marks>, DbError> {
+    let Some(payload) = own::marker(db, run, STEP).await? else {
+        return Ok(None);
+    };
+    let marks: Option<Marks> = serde_json::from_str(&payload).ok();
+    let there = own::tables(db).await?;
+    Ok(marks.filter(|marks| there.contains(&marks.table)))
+}
+
+/// What happened since to a marked table; none where that can't be told any more, because a
+/// column that was marked is gone. Read-only.
+///
+/// # Errors
+/// The database's.
+pub async fn changes(
+    db: &Database,
+    marks: &Marks,
+    table: &TableName,
+) -> Result<Option<Changes>, DbError> {
+    let Some((number, marked)) = marks.find(table) else {
+        return Ok(None);
+    };
+    let now = catalog::table_columns(db, table).await?;
+    let there = |name: &String| now.iter().any(|column| &column.name == name);
+    if !marked.columns.iter().all(there) {
+        return Ok(None);
+    }
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => postgres::changes(pg, marks, (number, marked), table).await,
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => sqlite::changes(lite, marks, (number, marked), table).await,
+    }
+    .map(Some)
+}
+
+/// How many rows of any table were inserted or updated since, told by the transactions that
+/// wrote them; none on SQLite, which keeps no such thing. Read-only.
+///
+/// # Errors
+/// The database's.
+pub async fn written_since(
+    db: &Database,
+    marks: &Marks,
+    table: &TableName,
+) -> Result<Option<u64>, DbError> {
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => postgres::written_since(pg, marks, table).await,
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(_) => Ok(None),
+    }
+}
+
+/// Drops what a run kept. Idempotent.
+///
+/// # Errors
+/// The database's.
+pub async fn forget(db: &Database, run: &str) -> Result<(), DbError> {
+    if !own::tables(db)
+        .await?
+        .iter()
+        .any(|table| table == "markers")
+    {
+        return Ok(());
+    }
+    let table = own::name(db.backend(), &format!("marks_{run}"));
+    let drop = format!("drop table if exists {table}");
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => {
+            let mut tx = pg.begin().await?;
+            run_sql(&mut tx, drop).await?;
+            own::postgres::clear_marker(&mut tx, run, STEP).await?;
+            Ok(tx.commit().await?)
+        }
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => {
+            let mut tx = lite.begin().await?;
+            sqlx::raw_sql(sqlx::AssertSqlSafe(drop))
+                .execute(&mut *tx)
+                .await?;
+            own::sqlite::clear_marker(&mut tx, run, STEP).await?;
+            Ok(tx.commit().await?)
+        }
+    }
+}
+
+#[cfg(feature = "postgres")]
+async fn run_sql(tx: &mut sqlx::PgConnection, sql: String) -> Result<(), DbError> {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(tx).await?;
+    Ok(())
+}
