@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::deadline::DeadlineArgs;
 use crate::environment::Chosen;
 use crate::exit;
+use crate::skip_check::{self, SkipCheckParser};
 use crate::verbs::apply::ApplyArgs;
 use crate::verbs::backup::BackupArgs;
 use crate::verbs::history::HistoryArgs;
@@ -62,7 +63,8 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) allow_commands: bool,
     /// Skip a check by its name; may be given more than once.
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", value_parser = SkipCheckParser,
+        hide_possible_values = true, long_help = skip_check::help())]
     pub(crate) skip_check: Vec<String>,
     /// Only errors and the result.
     #[arg(short, long, global = true)]

@@ -20,6 +20,7 @@ mod plan_file;
 mod plans;
 mod report;
 mod signals;
+mod skip_check;
 mod verbs;
 mod wire;
 

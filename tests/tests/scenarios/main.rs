@@ -40,6 +40,7 @@ mod schemas;
 mod scripts;
 mod secrets;
 mod services;
+mod skip_check;
 mod sqlite_file;
 mod version_paths;
 mod way_back;
