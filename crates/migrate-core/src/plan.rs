@@ -236,6 +236,10 @@ pub struct DataMigration {
     /// Where the source table is, if it is in another database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_url: Option<String>,
+    /// A `.sql` script that gives rows of the target in the form of the source, so that a
+    /// rollback carries back what was written after the upgrade.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverse_script: Option<String>,
 }
 
 /// A query with the result that it must give.

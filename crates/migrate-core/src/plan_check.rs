@@ -37,6 +37,7 @@ pub const DATA_FIELDS: &[&str] = &[
     "parallel_workers",
     "verify",
     "source_url",
+    "reverse_script",
 ];
 /// The fields of a validation check.
 pub const CHECK_FIELDS: &[&str] = &["name", "query", "expected_result", "critical", "phase"];
@@ -281,7 +282,7 @@ fn step(map: &Map<String, Value>, at: &str, found: &mut Vec<Finding>) {
             );
         }
     }
-    for name in ["verify", "source_url"] {
+    for name in ["verify", "source_url", "reverse_script"] {
         field::<String>(data, &at, name, Need::Optional, found);
     }
 }

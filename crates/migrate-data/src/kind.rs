@@ -10,10 +10,11 @@ use migrate_schema::db::{Backend, Database, DatabaseUrl};
 use migrate_schema::quote::TableName;
 use migrate_schema::script::find;
 
+use crate::carry::back_step;
 use crate::copy::TableCopy;
 use crate::range::Program;
 use crate::script;
-use crate::step::{DataStep, EarlierStep};
+use crate::step::{DataStep, EarlierStep, Reverse};
 use crate::transform::TransformRegistry;
 use crate::verify::Verify;
 
@@ -106,9 +107,17 @@ impl StepKind for DataMigrationKind {
             elsewhere: source_url.as_ref().map(DatabaseUrl::backend),
         };
         let (copy, script) = parts.build(&self.db, data).map_err(deeper)?;
+        let reverse = match &data.reverse_script {
+            None => None,
+            Some(name) => Some(
+                self.reverse(name, &copy, data, (spec, site))
+                    .map_err(|finding| deeper(vec![finding.at("/reverse_script")]))?,
+            ),
+        };
         Ok(Box::new(DataStep {
             copy,
             source_url,
+            reverse,
             opened: tokio::sync::OnceCell::new(),
             script,
             undo: if spec.can_rollback {
@@ -122,6 +131,58 @@ impl StepKind for DataMigrationKind {
 }
 
 impl DataMigrationKind {
+    /// The script that carries rows of others back.
+    fn reverse(
+        &self,
+        name: &str,
+        copy: &TableCopy,
+        data: &DataMigration,
+        (spec, site): (&MigrationStep, &StepSite<'_>),
+    ) -> Result<Reverse, Finding> {
+        let refused = |message: String| Err(Finding::error("data.reverse", message));
+        if data.source_url.is_some() {
+            return refused("reverse_script needs both tables in one database".to_owned());
+        }
+        if matches!(copy.program, Program::Rust(_)) || name.starts_with("rust:") {
+            return refused("reverse_script needs SQL scripts in both directions".to_owned());
+        }
+        let steps = [&site.plan.steps, &site.plan.rollback_steps];
+        let others = || {
+            steps
+                .iter()
+                .flat_map(|list| list.iter())
+                .filter(|step| step.id != spec.id)
+        };
+        let same_target = others().find(|step| {
+            step.data_migration
+                .as_ref()
+                .is_some_and(|other| other.target_table == data.target_table)
+        });
+        if let Some(other) = same_target {
+            return refused(format!(
+                "reverse_script can't tell the rows of this step from those of step {}, which writes {} too",
+                other.id, data.target_table
+            ));
+        }
+        let back = back_step(&spec.id).map_err(|why| Finding::error("data.reverse", why))?;
+        if others().any(|step| step.id == back) {
+            return refused(format!("a step may not be called {back} beside this one"));
+        }
+        let script = find(&*self.scripts, self.db.backend(), name)?;
+        let parsed = script::parse(&script.text).map_err(|why| {
+            Finding::error(
+                "data.script",
+                format!("{} is not a transformation: {why}", script.origin),
+            )
+            .hint("write one SELECT over the relation `batch`, which holds rows of the target")
+        })?;
+        Ok(Reverse {
+            script: parsed,
+            name: name.to_owned(),
+            text: script.text,
+        })
+    }
+
     /// The steps before this one that may create or alter its tables.
     fn earlier(&self, spec: &MigrationStep, site: &StepSite<'_>) -> Vec<EarlierStep> {
         let lists = [&site.plan.steps, &site.plan.rollback_steps];

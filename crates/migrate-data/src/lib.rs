@@ -12,7 +12,7 @@
 //! `keyset` and `planner` (which rows make a range), `ledger` and `claim` (who does which),
 //! `controller` (how large batches are), `statement` (all SQL), `range` (one batch), `cells`,
 //! `copy_format` and `work` (rows that pass through this process), `worker`, `verify`, `copy`
-//! (all of it), `undo`, then [`kind`] and [`migrator`] (the two ways in).
+//! (all of it), `undo`, `reverse` and `carry` (rows of others come back with it), then [`kind`] and [`migrator`] (the two ways in).
 //!
 //! A transformation script is one SELECT over the relation `batch`, which holds the rows of one
 //! batch with the source's columns. What it gives goes into the target by column name. A comment
@@ -29,6 +29,7 @@
 
 mod access;
 mod at_once;
+mod carry;
 mod cells;
 mod claim;
 mod compare;
@@ -49,6 +50,7 @@ pub mod pipelines;
 mod planner;
 mod progress;
 mod range;
+mod reverse;
 mod script;
 mod settings;
 mod spec;

@@ -165,6 +165,7 @@ impl DataMigrator {
             parallel_workers: self.max_parallel,
             verify: Some(self.verify.to_string()),
             source_url: None,
+            reverse_script: None,
         };
         let parts = Parts {
             scripts: &*scripts,

@@ -5,18 +5,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use migrate_core::{
     Description, Finding, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject, Step,
-    StepContext, StepError, UndoReport, Undoable,
+    StepContext, StepError, UndoCheck, UndoReport, Undoable,
 };
 use migrate_schema::db::{Backend, ConnectOptions, Database, DatabaseUrl, DbError};
 use migrate_schema::own;
 use tokio::sync::OnceCell;
 
 use crate::access;
+use crate::carry::Carry;
 use crate::copy::TableCopy;
+use crate::inspect::{Inspection, Obstacle};
 use crate::keyset::{Key, KeyPart, KeyRange};
 use crate::layout::Layout;
 use crate::ledger::{self, Counts};
 use crate::range::Program;
+use crate::script::SqlScript;
 use crate::statement::Produced;
 
 /// A step before this one that may change a table.
@@ -37,11 +40,19 @@ impl EarlierStep {
     }
 }
 
+/// What carries rows of others back.
+pub(crate) struct Reverse {
+    pub(crate) script: SqlScript,
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
 /// A data step.
 pub(crate) struct DataStep {
     pub(crate) copy: TableCopy,
     /// Where the source is, if it is in another database.
     pub(crate) source_url: Option<DatabaseUrl>,
+    pub(crate) reverse: Option<Reverse>,
     pub(crate) opened: OnceCell<Database>,
     /// The script's name and text.
     pub(crate) script: (String, String),
@@ -120,18 +131,21 @@ impl Step for DataStep {
                 copy.source, copy.target, copy.batch
             ),
         };
+        let mut scope = vec![ScopeObject::Table(copy.target.to_string())];
+        let mut inputs = vec![(name.clone(), text.clone())];
+        inputs.retain(|(_, text)| !text.is_empty());
+        if let Some(reverse) = &self.reverse {
+            scope.push(ScopeObject::Rows(copy.target.to_string()));
+            inputs.push((reverse.name.clone(), reverse.text.clone()));
+        }
         Description {
             title: format!("copy rows from {} into {}", copy.source, copy.target),
-            scope: vec![ScopeObject::Table(copy.target.to_string())],
+            scope,
             undo: self.undo,
             deferred: false,
             runs_commands: false,
             actions: vec![what],
-            inputs: if text.is_empty() {
-                Vec::new()
-            } else {
-                vec![(name.clone(), text.clone())]
-            },
+            inputs,
         }
     }
 
@@ -182,7 +196,10 @@ impl Step for DataStep {
     }
 
     async fn check(&self, _cx: &StepContext) -> Result<Readiness, StepError> {
-        let obstacles = self.copy().await?.inspect().await?.obstacles;
+        let inspection = self.copy().await?.inspect().await?;
+        let more = self.reverse_obstacles(&inspection).await?;
+        let mut obstacles = inspection.obstacles;
+        obstacles.extend(more);
         if obstacles.is_empty() {
             return Ok(Readiness::Ready);
         }
@@ -221,7 +238,29 @@ impl Step for DataStep {
     }
 
     async fn undo(&self, cx: &StepContext, receipt: &Receipt) -> Result<UndoReport, StepError> {
-        self.copy().await?.undo(cx, &Self::layout(receipt)?).await
+        let (copy, layout) = (self.copy().await?, Self::layout(receipt)?);
+        let Some(carry) = self.carry(&copy, &layout) else {
+            return copy.undo(cx, &layout).await;
+        };
+        let carried = Box::pin(carry.back(cx)).await?;
+        let mut report = copy.undo(cx, &layout).await?;
+        carry.clear(cx).await?;
+        report
+            .left
+            .extend(carried.map(|carried| carried.line(&copy)));
+        Ok(report)
+    }
+
+    async fn check_undo(
+        &self,
+        cx: &StepContext,
+        receipt: &Receipt,
+    ) -> Result<UndoCheck, StepError> {
+        let (copy, layout) = (self.copy().await?, Self::layout(receipt)?);
+        match self.carry(&copy, &layout) {
+            Some(carry) => carry.look(cx).await,
+            None => Ok(UndoCheck::default()),
+        }
     }
 
     async fn probe(&self, cx: &StepContext, receipt: &Receipt) -> Result<Probe, StepError> {
@@ -248,6 +287,9 @@ impl Step for DataStep {
 
     async fn forget(&self, cx: &StepContext, receipt: &Receipt) -> Result<(), StepError> {
         let layout = Self::layout(receipt)?;
+        if let Some(carry) = self.carry(&self.copy, &layout) {
+            carry.forget(cx).await?;
+        }
         self.copy
             .forget(cx, &layout)
             .await
@@ -256,6 +298,23 @@ impl Step for DataStep {
 }
 
 impl DataStep {
+    fn carry<'a>(&'a self, copy: &'a TableCopy, layout: &'a Layout) -> Option<Carry<'a>> {
+        let reverse = &self.reverse.as_ref()?.script;
+        Some(Carry {
+            copy,
+            reverse,
+            layout,
+        })
+    }
+
+    /// What is in the way of the reverse script, which is looked at before anything is copied.
+    async fn reverse_obstacles(&self, inspection: &Inspection) -> Result<Vec<Obstacle>, StepError> {
+        match self.carry(&self.copy, &inspection.layout) {
+            Some(carry) => carry.obstacles().await.map_err(|error| self.failed(error)),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// How many rows of the target have a key that the source has too, where both keys bear the same names.
     async fn already_there(&self, layout: &Layout) -> Result<String, DbError> {
         let target = &self.copy.target;

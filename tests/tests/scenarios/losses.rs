@@ -52,42 +52,6 @@ fn a_deleted_row_counts_as_a_change(store: Store) {
     refused_then_accepted(store, "restore", "DELETE FROM pipelines_old WHERE id = 1");
 }
 
-fn reverse_leaves_rows_that_others_wrote_and_names_them(store: Store) {
-    let deployment = Deployment::v1().on(store);
-    let before = deployment.snapshot();
-    deployment.migrate().expect(0);
-    deployment.sql(PIPELINE);
-    deployment
-        .rollback("reverse")
-        .expect(0)
-        .says(&["pipelines"]);
-    let row = "SELECT name, config, status FROM pipelines WHERE id = 77777";
-    assert_eq!(deployment.sql(row), "written since|{}|new");
-    deployment.sql("DELETE FROM pipelines WHERE id = 77777");
-    before.must_equal(&deployment.snapshot(), "but for the row of others");
-}
-
-fn reverse_leaves_a_row_that_others_changed(store: Store) {
-    let deployment = Deployment::v1().on(store);
-    deployment.migrate().expect(0);
-    // An ordinary row that only the migration brought: undo would delete it.
-    let id = deployment
-        .source
-        .iter()
-        .find(|row| row.id > 0 && deployment.target.iter().all(|other| other.id != row.id))
-        .expect("most rows are new to the target")
-        .id;
-    deployment.sql(&format!(
-        "UPDATE pipelines SET name = 'written since' WHERE id = {id}"
-    ));
-    deployment.rollback("reverse").expect(0);
-    let name = deployment.sql(&format!("SELECT name FROM pipelines WHERE id = {id}"));
-    assert_eq!(name, "written since");
-    let others = "SELECT count(*) FROM pipelines";
-    let expected = deployment.target.len() + 1;
-    assert_eq!(deployment.sql(others), expected.to_string());
-}
-
 /// Agreeing to lose something is not the same as having no way to it any more.
 fn what_is_lost_with_consent_is_kept_in_a_copy(store: Store) {
     let deployment = Deployment::v1().on(store);
@@ -127,6 +91,4 @@ on_both!(
     new_metrics_are_kept_by_restore,
     a_changed_row_is_kept_by_restore,
     a_deleted_row_counts_as_a_change,
-    reverse_leaves_rows_that_others_wrote_and_names_them,
-    reverse_leaves_a_row_that_others_changed,
 );

@@ -6,6 +6,7 @@ mod shipped;
 
 mod backups;
 mod backups_by_hand;
+mod carried_back;
 mod changes;
 mod crash;
 mod data_verbs;

@@ -151,6 +151,48 @@ pub async fn changes(
     .map(Some)
 }
 
+/// Which rows of a table others inserted or updated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// As conditions on the relation `t`; PostgreSQL, under the settings that marks are made
+    /// with (UTC, ISO dates, `postgres` intervals, hex bytes, shortest exact floats).
+    Conditions {
+        /// Rows that are new.
+        inserted: String,
+        /// Rows that were changed.
+        updated: String,
+    },
+    /// By the texts of their keys; SQLite.
+    Keys {
+        /// The text of the key of the relation `t`, as an expression.
+        key: String,
+        /// Rows that are new.
+        inserted: Vec<String>,
+        /// Rows that were changed.
+        updated: Vec<String>,
+    },
+}
+
+/// Tells the rows of a marked table with a key that others wrote. Read-only.
+///
+/// # Errors
+/// The database's, and where the table is not marked or has no key.
+pub async fn written(db: &Database, marks: &Marks, table: &TableName) -> Result<Written, DbError> {
+    let found = marks
+        .find(table)
+        .filter(|(_, marked)| !marked.key.is_empty());
+    let Some(at) = found else {
+        let message = format!("the rows of {table} were not marked by a key");
+        return Err(DbError::new(crate::db::DbErrorKind::Missing, message));
+    };
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(_) => Ok(postgres::written(marks, at)),
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => sqlite::written(lite, marks, at, table).await,
+    }
+}
+
 /// How many rows of any table were inserted or updated since, told by the transactions that
 /// wrote them; none on SQLite, which keeps no such thing. Read-only.
 ///

@@ -10,7 +10,7 @@ use crate::quote::{TableName, ident};
 
 pub(super) async fn keep(pg: &Postgres, run: &str, mut marks: Marks) -> Result<(), DbError> {
     let mut tx = pg.begin().await?;
-    sqlx::query(SETTINGS).execute(&mut *tx).await?;
+    settle(&mut tx).await?;
     let own = own::name(Backend::Postgres, &marks.table);
     run_sql(&mut tx, format!("drop table if exists {own}")).await?;
     let create = format!(
@@ -56,6 +56,18 @@ pub(super) fn hash(columns: &[String]) -> String {
         .map(|name| format!("t.{}", ident(name)))
         .collect();
     format!("hashtextextended(row({})::text, 0)", columns.join(", "))
+}
+
+pub(super) fn written(marks: &Marks, (number, marked): (usize, &Marked)) -> super::Written {
+    let own = own::name(Backend::Postgres, &marks.table);
+    let known = format!(
+        "EXISTS (SELECT 1 FROM {own} AS m WHERE m.object = {number} AND m.key = {}",
+        hash(&marked.key)
+    );
+    super::Written::Conditions {
+        inserted: format!("NOT {known})"),
+        updated: format!("{known} AND m.content <> {})", hash(&marked.columns)),
+    }
 }
 
 pub(super) async fn changes(
@@ -136,7 +148,12 @@ async fn reading(pg: &Postgres) -> Result<sqlx::Transaction<'static, sqlx::Postg
         .pool()
         .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await?;
-    let connection: &mut PgConnection = &mut tx;
-    sqlx::query(SETTINGS).execute(connection).await?;
+    settle(&mut tx).await?;
     Ok(tx)
+}
+
+/// Under these settings a row has one text; `migrate-data` compares rows under the same.
+async fn settle(tx: &mut PgConnection) -> Result<(), DbError> {
+    sqlx::query(SETTINGS).execute(&mut *tx).await?;
+    run_sql(tx, "set local intervalstyle = 'postgres'".to_owned()).await
 }

@@ -105,6 +105,32 @@ async fn kept(
     Ok(was)
 }
 
+pub(super) async fn written(
+    lite: &Sqlite,
+    marks: &Marks,
+    (number, marked): (usize, &Marked),
+    table: &TableName,
+) -> Result<super::Written, DbError> {
+    let mut connection = lite.acquire().await?;
+    let mut tx = sqlx::Connection::begin(&mut *connection).await?;
+    let was = kept(&mut tx, marks, number).await?;
+    let (mut inserted, mut updated) = (Vec::new(), Vec::new());
+    each(&mut tx, marked, table, |(key, content)| {
+        match was.get(&key) {
+            None => inserted.push(key),
+            Some((then, _)) if *then != content => updated.push(key),
+            Some(_) => {}
+        }
+    })
+    .await?;
+    tx.rollback().await?;
+    Ok(super::Written::Keys {
+        key: row_text(&marked.key),
+        inserted,
+        updated,
+    })
+}
+
 pub(super) async fn changes(
     lite: &Sqlite,
     marks: &Marks,
