@@ -35,5 +35,6 @@ pub use migration::{ConfigMigration, ConfigMigrations, EtlrsV1ToV2};
 pub use syntax::Format;
 pub use v1_to_v2::{
     ConfigError, ConfigMigrator, ConfigV1, ConfigV2, DatabaseConfig, LogLevel, Migrated,
-    ObservabilityConfig, PipelineConfig, Shape, detect, migrate_config_file, migrate_text_v1_to_v2,
+    ObservabilityConfig, PipelineConfig, Reversed, Shape, detect, migrate_config_file,
+    migrate_text_v1_to_v2, reverse_text_v2_to_v1,
 };

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use migrate_core::Finding;
 
 use crate::located::parse;
-use crate::v1_to_v2::{Migrated, has_v1_key, is_v2, migrate_text_v1_to_v2};
+use crate::v1_to_v2::{
+    Migrated, Reversed, has_v1_key, is_v2, migrate_text_v1_to_v2, reverse_text_v2_to_v1,
+};
 
 /// A migration of a configuration's text that a plan's `migration` names.
 ///
@@ -22,6 +24,21 @@ pub trait ConfigMigration: Send + Sync {
     /// # Errors
     /// All findings.
     fn migrate(&self, file: &str, text: &str) -> Result<Migrated, Vec<Finding>>;
+
+    /// A text that was edited after the migration, taken back with its edits; `old` is the text
+    /// before it. A text that went back already is given back as it is. None where the
+    /// migration knows no such way, which is the default.
+    ///
+    /// # Errors
+    /// All findings.
+    fn reverse(
+        &self,
+        _file: &str,
+        _old: &str,
+        _edited: &str,
+    ) -> Result<Option<Reversed>, Vec<Finding>> {
+        Ok(None)
+    }
 }
 
 /// `etlrs_v1_to_v2`: the configuration of ETLRS from 1.x to 2.0.
@@ -39,6 +56,15 @@ impl ConfigMigration for EtlrsV1ToV2 {
 
     fn migrate(&self, file: &str, text: &str) -> Result<Migrated, Vec<Finding>> {
         migrate_text_v1_to_v2(file, text)
+    }
+
+    fn reverse(
+        &self,
+        file: &str,
+        old: &str,
+        edited: &str,
+    ) -> Result<Option<Reversed>, Vec<Finding>> {
+        reverse_text_v2_to_v1(file, old, edited).map(Some)
     }
 }
 

@@ -83,11 +83,6 @@ impl Carry<'_> {
         }
     }
 
-    fn own(&self, cx: &StepContext, what: &str) -> String {
-        let (ledger, _) = own_names(cx.run.as_str(), cx.step.as_str());
-        format!("{what}_{}", ledger.trim_start_matches("ledger_"))
-    }
-
     /// Whether the target's columns are those that were marked.
     fn fits(&self, marks: &Marks) -> bool {
         let names = self.layout.columns.iter().map(|column| &column.name);
@@ -180,7 +175,7 @@ impl Carry<'_> {
                 None => return Ok(None),
             },
         };
-        let (copy, at) = (self.into_old(cx), self.context(cx)?);
+        let (copy, at) = (self.copy_into_old(cx), back_context(cx)?);
         if carried.phase == Phase::Kept {
             carried.layout = Some(copy.prepare(at.run.as_str(), at.step.as_str()).await?);
             self.note(cx, &mut carried, Phase::Prepared)
@@ -213,7 +208,7 @@ impl Carry<'_> {
         let Some(marks) = self.marks(cx).await? else {
             return Ok(None);
         };
-        let name = |what: &str| own::name(self.backend(), &self.own(cx, what));
+        let name = |what: &str| own::name(self.backend(), &own_name(cx, what));
         let mut carried = Carried {
             phase: Phase::Moved,
             inserted: 0,
@@ -263,7 +258,7 @@ impl Carry<'_> {
     }
 
     async fn move_out(&self, cx: &StepContext, carried: &mut Carried) -> Result<(), DbError> {
-        let back = own::name(self.backend(), &self.own(cx, "back"));
+        let back = own::name(self.backend(), &own_name(cx, "back"));
         let parts = self.sql(back).await?;
         carried.phase = Phase::Moved;
         let mut tx = Tx::begin(&self.copy.db).await?;
@@ -278,8 +273,8 @@ impl Carry<'_> {
     }
 
     /// The copy of the old form into the old table.
-    fn into_old(&self, cx: &StepContext) -> TableCopy {
-        let give = self.own(cx, "give");
+    fn copy_into_old(&self, cx: &StepContext) -> TableCopy {
+        let give = own_name(cx, "give");
         let source = match self.backend() {
             Backend::Postgres => TableName::new(Some(own::SCHEMA), &give),
             Backend::Sqlite => TableName::new(None, &format!("{}{give}", own::SQLITE_PREFIX)),
@@ -299,29 +294,21 @@ impl Carry<'_> {
         }
     }
 
-    /// The context of that copy, whose ledger is its own.
-    fn context(&self, cx: &StepContext) -> Result<StepContext, StepError> {
-        Ok(StepContext {
-            step: back_step(&cx.step).map_err(StepError::failed)?,
-            ..cx.clone()
-        })
-    }
-
     /// Drops the tables that hold the rows. Idempotent; what was done stays known.
     pub(crate) async fn clear(&self, cx: &StepContext) -> Result<(), StepError> {
         let dropped = async {
             let at = self.begun(cx).await?;
             if let Some(layout) = at.and_then(|carried| carried.layout)
-                && let Ok(at) = self.context(cx)
+                && let Ok(at) = back_context(cx)
             {
-                self.into_old(cx).forget(&at, &layout).await?;
+                self.copy_into_old(cx).forget(&at, &layout).await?;
             }
             if !own::exists(&self.copy.db).await? {
                 return Ok(());
             }
             let mut tx = Tx::begin(&self.copy.db).await?;
             for what in ["back", "give"] {
-                let table = own::name(self.backend(), &self.own(cx, what));
+                let table = own::name(self.backend(), &own_name(cx, what));
                 tx.execute(&format!("DROP TABLE IF EXISTS {table}")).await?;
             }
             tx.commit().await
@@ -370,6 +357,20 @@ pub(crate) fn back_step(step: &StepId) -> Result<StepId, String> {
     let mut name: String = step.as_str().chars().take(59).collect();
     name.push_str(".back");
     StepId::try_from(name)
+}
+
+/// A table of our own of this way back, without schema or prefix.
+fn own_name(cx: &StepContext, what: &str) -> String {
+    let (ledger, _) = own_names(cx.run.as_str(), cx.step.as_str());
+    format!("{what}_{}", ledger.trim_start_matches("ledger_"))
+}
+
+/// The context of the copy into the old table, whose ledger is its own.
+fn back_context(cx: &StepContext) -> Result<StepContext, StepError> {
+    Ok(StepContext {
+        step: back_step(&cx.step).map_err(StepError::failed)?,
+        ..cx.clone()
+    })
 }
 
 fn marker(cx: &StepContext) -> String {

@@ -56,6 +56,44 @@ fn a_config_that_was_edited_is_set_aside_with_consent(store: Store) {
     assert_eq!(deployment.read("backups/config_1.5.0_changed.toml"), edited);
 }
 
+fn a_config_that_was_edited_keeps_its_edits(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    let old = deployment.read("config/config.toml");
+    deployment.migrate().expect(0);
+    deployment.edit(
+        "config/config.toml",
+        "batch_size = 1000",
+        "batch_size = 5000",
+    );
+    let edited = deployment.read("config/config.toml");
+    deployment.rollback("reverse").expect(0).says(&[
+        "keeps what was edited since: batch_size",
+        "backups/config_1.5.0_changed.toml",
+    ]);
+    let kept = old.replace("batch_size = 1000", "batch_size = 5000");
+    assert_eq!(deployment.read("config/config.toml"), kept);
+    assert_eq!(deployment.read("backups/config_1.5.0_changed.toml"), edited);
+}
+
+fn an_edit_that_the_old_version_has_no_key_for_is_named(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    let old = deployment.read("config/config.toml");
+    deployment.migrate().expect(0);
+    deployment.edit("config/config.toml", "pool_size = 10", "pool_size = 99");
+    deployment.edit(
+        "config/config.toml",
+        "batch_size = 1000",
+        "batch_size = 5000",
+    );
+    deployment
+        .rollback("reverse")
+        .expect(7)
+        .says(&["no place for: database.pool_size", "--accept-data-loss"]);
+    deployment.run(AGREED).expect(0);
+    let kept = old.replace("batch_size = 1000", "batch_size = 5000");
+    assert_eq!(deployment.read("config/config.toml"), kept);
+}
+
 fn a_backup_of_the_config_that_is_gone_is_found_before(store: Store) {
     let deployment = Deployment::v1().on(store);
     deployment.migrate().expect(0);
@@ -141,6 +179,8 @@ fn a_deployment_that_moved_goes_back_where_it_is() {
 on_both!(
     values_in_columns_that_go_are_counted,
     a_config_that_was_edited_is_set_aside_with_consent,
+    a_config_that_was_edited_keeps_its_edits,
+    an_edit_that_the_old_version_has_no_key_for_is_named,
     a_backup_of_the_config_that_is_gone_is_found_before,
     a_damaged_point_is_found_before,
 );

@@ -13,6 +13,7 @@ use crate::key_path::{KeyPath, PathStep};
 use crate::migration::{ConfigMigration, ConfigMigrations};
 use crate::secret::{redact_url, redact_value};
 use crate::syntax::Format;
+use crate::v1_to_v2::Reversed;
 
 /// The changes of one step.
 pub(super) struct Operations {
@@ -93,6 +94,16 @@ impl Operations {
             self.raise(name, version, &mut changed)?;
         }
         Ok(changed)
+    }
+
+    /// The text in its old version with what was edited since; none where there is no such way,
+    /// or the step did more than one typed migration.
+    pub(super) fn reverse(&self, old: &str, edited: &str) -> Option<Reversed> {
+        if !self.edits.is_empty() || !self.dependencies.is_empty() {
+            return None;
+        }
+        let migration = self.migration.as_ref()?;
+        migration.reverse(&self.file, old, edited).ok().flatten()
     }
 
     fn raise(

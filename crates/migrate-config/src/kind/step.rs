@@ -14,6 +14,7 @@ use super::backup;
 use super::operations::{Changed, Operations};
 use crate::atomic::{FileErrorKind, Root, mode_of, read, read_text, sha256, write_atomic};
 use crate::diff::redacted_diff;
+use crate::v1_to_v2::Reversed;
 
 pub(super) struct ConfigStep {
     pub(super) root: Arc<Root>,
@@ -160,6 +161,57 @@ impl ConfigStep {
     }
 }
 
+impl ConfigStep {
+    /// An edited file in its old version with the edits, where the migration knows that way.
+    fn reversed(&self, receipt: &ConfigReceipt, state: &State, old: &[u8]) -> Option<Reversed> {
+        if *state != State::Other || !self.last || !self.earlier.is_empty() {
+            return None;
+        }
+        let old = std::str::from_utf8(old).ok()?;
+        let edited = read_text(&self.root, Path::new(&receipt.file)).ok()?;
+        self.operations.reverse(old, &edited)
+    }
+
+    fn write_reversed(
+        &self,
+        receipt: &ConfigReceipt,
+        state: &State,
+        back: &Reversed,
+    ) -> Result<UndoReport, StepError> {
+        let file = &receipt.file;
+        if self.text()? == back.text {
+            return Ok(UndoReport::line(format!("{file} is back already")));
+        }
+        let aside = self.set_aside(receipt, state)?;
+        write_atomic(&self.root, Path::new(file), back.text.as_bytes())?;
+        let mut report = UndoReport::line(format!("{file} is back, with what was edited since"));
+        if !back.kept.is_empty() {
+            report.left.push(format!(
+                "{file} keeps what was edited since: {}",
+                back.kept.join(", ")
+            ));
+        }
+        report.left.extend(aside);
+        Ok(report)
+    }
+}
+
+/// What of an edited file would be lost.
+fn loss_of(receipt: &ConfigReceipt, back: Option<&Reversed>) -> Option<Loss> {
+    let detail = match back {
+        Some(back) if back.dropped.is_empty() => return None,
+        Some(back) => format!(
+            "changed since the upgrade, and the old version has no place for: {}; it would be set aside in backups",
+            back.dropped.join(", ")
+        ),
+        None => {
+            "changed since the upgrade; it would be set aside in backups, and the old one put back"
+                .to_owned()
+        }
+    };
+    Some(Loss::new(format!("file {}", receipt.file), None, detail))
+}
+
 impl ConfigReceipt {
     fn outcome(&self, notes: Vec<String>) -> Outcome {
         let mut outcome = Outcome::line(format!("{} changed", self.file));
@@ -287,6 +339,9 @@ impl Step for ConfigStep {
             }
             state => {
                 let bytes = self.kept_bytes(&receipt)?;
+                if let Some(back) = self.reversed(&receipt, &state, &bytes) {
+                    return self.write_reversed(&receipt, &state, &back);
+                }
                 let aside = self.set_aside(&receipt, &state)?;
                 write_atomic(&self.root, Path::new(file), &bytes)?;
                 let mut report = UndoReport::line(format!("{file} restored from {backup}"));
@@ -307,17 +362,17 @@ impl Step for ConfigStep {
         if state == State::Before || !self.last {
             return Ok(found);
         }
-        if let Err(error) = self.kept_bytes(&receipt) {
-            let mut finding = Finding::error("config.backup", error.to_string());
-            finding.hint = error.hint;
-            found.blocked.push(finding);
-        }
+        let back = match self.kept_bytes(&receipt) {
+            Ok(bytes) => self.reversed(&receipt, &state, &bytes),
+            Err(error) => {
+                let mut finding = Finding::error("config.backup", error.to_string());
+                finding.hint = error.hint;
+                found.blocked.push(finding);
+                None
+            }
+        };
         if state == State::Other {
-            found.losses.push(Loss::new(
-                format!("file {}", receipt.file),
-                None,
-                "changed since the upgrade; it would be set aside in backups, and the old one put back",
-            ));
+            found.losses.extend(loss_of(&receipt, back.as_ref()));
         }
         Ok(found)
     }

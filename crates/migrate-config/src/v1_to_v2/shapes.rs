@@ -213,6 +213,16 @@ impl From<FileError> for ConfigError {
 pub struct ConfigMigrator;
 
 impl ConfigMigrator {
+    /// The same settings at 1.x; what that does not have is left out.
+    pub fn migrate_v2_to_v1(v2: ConfigV2) -> ConfigV1 {
+        ConfigV1 {
+            database_url: v2.database.url,
+            batch_size: v2.pipeline.batch_size,
+            parallel_tasks: v2.pipeline.max_parallel_tasks,
+            log_level: v2.observability.log_level.as_str().to_owned(),
+        }
+    }
+
     /// The same settings at 2.0; what is new there gets its default.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::shapes::{ConfigMigrator, ConfigV1, ConfigV2};
 use super::v1_check::{self, V1_KEYS};
 use crate::edit::{Document, Edit, NewTable, value_at};
-use crate::key_path::KeyPath;
+use crate::key_path::{KeyPath, PathStep};
 use crate::located::{Located, parse};
 use crate::syntax::Format;
 
@@ -176,7 +176,16 @@ fn has_v2_key(value: &Value) -> bool {
     moved_keys().any(|(table, key, _)| value.get(table).and_then(|t| t.get(key)).is_some())
 }
 
-fn moved_keys() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+/// Whether a step of a path names a table that 2.0 brought.
+pub(super) fn section_has(step: &PathStep) -> bool {
+    let PathStep::Key(name) = step else {
+        return false;
+    };
+    SECTIONS.iter().any(|(table, _)| table == name)
+}
+
+/// The keys that moved: table and key of 2.0, key of 1.x.
+pub(super) fn moved_keys() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     SECTIONS.iter().flat_map(|(table, keys)| {
         keys.iter().filter_map(|key| match key.origin {
             Origin::Moved(old) => Some((*table, key.name, old)),
