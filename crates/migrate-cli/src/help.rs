@@ -225,6 +225,13 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "schema dump",
+        &[
+            ("schema dump -o schema.sql", "keep it under version control"),
+            ("schema dump", "to look at"),
+        ],
+    ),
+    (
         "schema repair",
         &[
             (

@@ -5,8 +5,9 @@
 //! database), [`script`] (statements with their places),
 //! [`layout`] (migration directories of all the tools),
 //! [`history`] (what was done to a schema), [`apply`] (running a directory's migrations),
-//! [`takeover`] (from other tools' histories), [`catalog`] and [`fingerprint`] (what
-//! is in a database), [`marks`] (what each row was when an upgrade ended), [`migrator`] (running a script and taking it back), [`kind`] and
+//! [`takeover`] (from other tools' histories), [`catalog`], [`snapshot`] and [`fingerprint`]
+//! (what is in a database), [`marks`] (what each row was when an upgrade ended), [`migrator`]
+//! (running a script and taking it back), [`kind`] and
 //! [`validation`] (the step kinds).
 //!
 //! Invariants:
@@ -33,5 +34,6 @@ pub mod migrator;
 pub mod own;
 pub mod quote;
 pub mod script;
+pub mod snapshot;
 pub mod takeover;
 pub mod validation;

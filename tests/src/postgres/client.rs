@@ -47,8 +47,22 @@ impl Server {
     /// If `pg_dump` fails.
     #[track_caller]
     pub fn dump_sorted(&self, database: &str) -> String {
+        self.sorted(database, "--inserts")
+    }
+
+    /// The schema alone, in the same way.
+    ///
+    /// # Panics
+    /// If `pg_dump` fails.
+    #[track_caller]
+    pub fn schema_sorted(&self, database: &str) -> String {
+        self.sorted(database, "--schema-only")
+    }
+
+    #[track_caller]
+    fn sorted(&self, database: &str, what: &str) -> String {
         let mut command = self.client("pg_dump", ADMIN, database);
-        command.args(["--inserts", "--encoding=UTF8"]);
+        command.args([what, "--encoding=UTF8"]);
         let dump = run(command, "")
             .unwrap_or_else(|message| panic!("pg_dump of {database} failed: {message}"));
         let mut lines: Vec<&str> = dump.lines().filter(|line| !volatile(line)).collect();

@@ -3,6 +3,7 @@
 mod backups;
 mod data;
 mod documents;
+mod drift;
 mod environments;
 mod estimate;
 mod events;

@@ -1,5 +1,6 @@
 //! What is in a database: every object with its definition, and the facts of one table.
 
+mod piece;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
@@ -7,19 +8,29 @@ pub(crate) mod sqlite;
 
 use std::collections::BTreeMap;
 
+pub(crate) use piece::{Address, Part, Piece};
 #[cfg(feature = "postgres")]
-pub(crate) use postgres::user_tables as postgres_tables;
+pub(crate) use postgres::{Edge, edges as postgres_edges, user_tables as postgres_tables};
 
 use crate::db::{Database, DbError};
 use crate::quote::TableName;
 
 /// All objects of the user's schemas by name (`column public.pipelines.id`), each with its
-/// definition as text. Our own objects are left out. The text holds no oids and no numbers of
+/// definition as SQL. Our own objects are left out. The text holds no oids and no numbers of
 /// columns: an object that was changed and changed back reads the same.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Catalog {
     objects: BTreeMap<String, String>,
+    pieces: Vec<Piece>,
 }
+
+impl PartialEq for Catalog {
+    fn eq(&self, other: &Self) -> bool {
+        self.objects == other.objects
+    }
+}
+
+impl Eq for Catalog {}
 
 impl Catalog {
     /// Reads it, in one snapshot.
@@ -43,15 +54,29 @@ impl Catalog {
     /// Reads it within a transaction.
     #[cfg(feature = "postgres")]
     pub async fn read_postgres(connection: &mut sqlx::PgConnection) -> Result<Self, DbError> {
-        let objects = postgres::objects(connection).await?;
-        Ok(Self { objects })
+        Ok(Self::of(postgres::pieces(connection).await?))
     }
 
     /// Reads it within a transaction.
     #[cfg(feature = "sqlite")]
     pub async fn read_sqlite(connection: &mut sqlx::SqliteConnection) -> Result<Self, DbError> {
-        let objects = sqlite::objects(connection).await?;
-        Ok(Self { objects })
+        Ok(Self::of(sqlite::pieces(connection).await?))
+    }
+
+    fn of(pieces: Vec<Piece>) -> Self {
+        let mut objects: BTreeMap<String, String> = BTreeMap::new();
+        for piece in &pieces {
+            let known = objects.entry(piece.name.clone()).or_default();
+            if !known.is_empty() && !piece.text.is_empty() {
+                known.push('\n');
+            }
+            known.push_str(&piece.text);
+        }
+        Self { objects, pieces }
+    }
+
+    pub(crate) fn pieces(&self) -> &[Piece] {
+        &self.pieces
     }
 
     /// The definitions by name.

@@ -1,10 +1,9 @@
 //! The catalog of PostgreSQL.
 
-use std::collections::BTreeMap;
-
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::piece::{Address, Part, Piece};
 use super::{Column, UniqueKey};
 use crate::db::{DbError, Postgres};
 use crate::quote::TableName;
@@ -12,28 +11,65 @@ use crate::quote::TableName;
 /// A table up to this size is counted instead of estimated, in bytes.
 const COUNTED: i64 = 64 << 20;
 
-pub(super) async fn objects(
-    connection: &mut PgConnection,
-) -> Result<BTreeMap<String, String>, DbError> {
+type Row = (
+    String,
+    String,
+    Option<String>,
+    i32,
+    String,
+    String,
+    i64,
+    i64,
+);
+
+pub(super) async fn pieces(connection: &mut PgConnection) -> Result<Vec<Piece>, DbError> {
     let before: String = sqlx::query_scalar("select current_setting('search_path')")
         .fetch_one(&mut *connection)
         .await?;
     set_search_path(connection, "").await?;
-    let rows: Vec<(String, String)> = sqlx::query_as(include_str!("postgres.sql"))
+    let rows: Vec<Row> = sqlx::query_as(include_str!("postgres.sql"))
         .fetch_all(&mut *connection)
         .await?;
     set_search_path(connection, &before).await?;
-    let mut objects = BTreeMap::new();
-    for (name, definition) in rows {
-        objects
-            .entry(name)
-            .and_modify(|known: &mut String| {
-                known.push('\n');
-                known.push_str(&definition);
-            })
-            .or_insert(definition);
-    }
-    Ok(objects)
+    Ok(rows
+        .into_iter()
+        .map(|(name, block, parent, _, part, text, class, oid)| Piece {
+            name,
+            block,
+            parent,
+            part: Part::named(&part),
+            text,
+            address: (oid != 0).then_some((class, oid)),
+        })
+        .collect())
+}
+
+/// That one object needs another, or stands for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Edge {
+    pub(crate) from: Address,
+    pub(crate) to: Address,
+    /// The need can be met after `from` was made.
+    pub(crate) soft: bool,
+    /// `from` is a part of `to`.
+    pub(crate) stands_for: bool,
+}
+
+/// What needs what, for the order in which objects can be made.
+pub(crate) async fn edges(connection: &mut PgConnection) -> Result<Vec<Edge>, DbError> {
+    let rows: Vec<(i64, i64, i64, i64, bool, bool)> =
+        sqlx::query_as(include_str!("postgres_edges.sql"))
+            .fetch_all(connection)
+            .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(class, oid, to_class, to_oid, soft, stands_for)| Edge {
+            from: (class, oid),
+            to: (to_class, to_oid),
+            soft,
+            stands_for,
+        })
+        .collect())
 }
 
 /// For the rest of the transaction.

@@ -1,9 +1,8 @@
 //! The catalog of SQLite.
 
-use std::collections::BTreeMap;
-
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
+use super::piece::{Part, Piece};
 use super::{Column, UniqueKey};
 use crate::db::{Backend, DbError};
 use crate::own::SQLITE_PREFIX;
@@ -74,21 +73,43 @@ pub(crate) async fn master(connection: &mut SqliteConnection) -> Result<Vec<Mast
         .collect())
 }
 
-pub(super) async fn objects(
-    connection: &mut SqliteConnection,
-) -> Result<BTreeMap<String, String>, DbError> {
-    let mut objects: BTreeMap<String, String> = master(connection)
-        .await?
+pub(super) async fn pieces(connection: &mut SqliteConnection) -> Result<Vec<Piece>, DbError> {
+    let shadows: Vec<String> =
+        sqlx::query_scalar("select name from pragma_table_list where type = 'shadow'")
+            .fetch_all(&mut *connection)
+            .await?;
+    let rows = master(connection).await?;
+    let mut pieces: Vec<Piece> = rows
         .iter()
-        .map(|row| (row.object(), row.definition()))
+        .map(|row| Piece {
+            name: row.object(),
+            block: row.object(),
+            parent: (row.name != row.table).then(|| format!("table {}", row.table)),
+            // A virtual table makes the tables of its content itself.
+            part: if row.kind == "table" && shadows.contains(&row.name) {
+                Part::Fact
+            } else {
+                Part::Head
+            },
+            text: row.definition(),
+            address: None,
+        })
         .collect();
     for pragma in ["user_version", "application_id"] {
         let value: i64 = sqlx::query_scalar(AssertSqlSafe(format!("pragma {pragma}")))
             .fetch_one(&mut *connection)
             .await?;
-        objects.insert(pragma.to_owned(), value.to_string());
+        pieces.push(Piece {
+            name: pragma.to_owned(),
+            block: pragma.to_owned(),
+            parent: None,
+            part: Part::Fact,
+            text: value.to_string(),
+            address: None,
+        });
     }
-    Ok(objects)
+    pieces.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(pieces)
 }
 
 fn schema(table: &TableName) -> &str {

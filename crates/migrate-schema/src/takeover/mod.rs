@@ -6,6 +6,8 @@
 mod check;
 mod tables;
 
+pub(crate) use tables::NAMES as HISTORY_TABLES;
+
 use crate::apply::{ApplyError, SchemaEngine};
 use crate::db::{Database, DbError};
 use crate::layout::{Layout, MigrationSet};

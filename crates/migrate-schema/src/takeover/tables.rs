@@ -7,7 +7,7 @@ use crate::db::{Backend, Database, DbError, DbErrorKind};
 use crate::layout::Layout;
 
 /// The tables by name; two tools share one name and differ in a column.
-const NAMES: [&str; 6] = [
+pub(crate) const NAMES: [&str; 6] = [
     "_sqlx_migrations",
     "__diesel_schema_migrations",
     "schema_migrations",

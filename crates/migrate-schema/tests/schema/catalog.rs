@@ -28,7 +28,7 @@ fn table(name: &str) -> TableName {
     name.parse().unwrap()
 }
 
-const EVERYTHING: &str = r#"
+pub(crate) const EVERYTHING: &str = r#"
 create schema "Odd name";
 create type mood as enum ('sad', 'ok');
 create type pair as (a int, b text);
@@ -100,11 +100,11 @@ async fn the_catalog_of_postgres_holds_every_sort_of_object() {
             .any(|name| name.contains("etlrs_migrate"))
     );
     let objects = catalog.objects();
-    assert!(objects["column public.parent.label"].contains("collate \"C\""));
-    assert!(objects["column public.parent.label"].contains("comment shown"));
-    assert!(objects["type public.mood"].contains("'sad', 'ok'"));
+    assert!(objects["column public.parent.label"].contains("COLLATE \"C\""));
+    assert!(objects["column public.parent.label"].contains("IS 'shown'"));
+    assert!(objects["type public.mood"].contains("'sad',\n    'ok'"));
     assert!(objects["function public.add(a integer, b integer)"].contains("BEGIN ATOMIC"));
-    assert!(objects["sequence public.child_id_seq"].contains("owned by public.child.id"));
+    assert!(objects["sequence public.child_id_seq"].contains("OWNED BY public.child.id"));
 }
 
 #[tokio::test]

@@ -11,5 +11,6 @@ mod rebuild;
 mod refusals;
 mod sessions;
 mod shipped;
+mod snapshot;
 mod undo;
 mod validation;

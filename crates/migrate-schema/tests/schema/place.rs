@@ -72,6 +72,15 @@ impl Place {
         }
     }
 
+    /// What `pg_dump` says of the schema, in any order, without the lines that are never the same.
+    #[track_caller]
+    pub(crate) fn schema_dump(&self) -> String {
+        match &self.home {
+            Home::Postgres(home) => home.server().schema_sorted(home.name()),
+            Home::Sqlite(home) => migrate_tests::sqlite::run(&home.path().join("x.db"), ".schema"),
+        }
+    }
+
     /// Runs SQL through psql or sqlite3, which know nothing of our driver.
     #[track_caller]
     pub(crate) fn sql(&self, sql: &str) -> String {

@@ -1,6 +1,7 @@
 //! `schema …`: what a user does who comes with migrations of another tool.
 
 mod concurrently;
+mod dump;
 mod killed;
 mod layouts;
 mod locks;

@@ -93,6 +93,15 @@ impl<'server> World<'server> {
         Tool::new(&all)
     }
 
+    /// `schema VERB … --database-url URL`, without the directory.
+    pub(crate) fn bare(&self, arguments: &[&str]) -> Run {
+        let url = self.url();
+        let mut all = vec!["schema"];
+        all.extend(arguments);
+        all.extend(["--database-url", &url]);
+        Tool::new(&all).run()
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
         self.tool(arguments).run()
     }

@@ -6,6 +6,7 @@
 mod apply;
 mod baseline;
 mod down;
+mod dump;
 mod how;
 mod plan;
 mod repair;
@@ -36,6 +37,8 @@ pub(crate) enum SchemaVerb {
     Baseline(baseline::BaselineArgs),
     /// Mend the history by hand.
     Repair(repair::RepairArgs),
+    /// Write the schema as sorted SQL, to review and to compare.
+    Dump(dump::DumpArgs),
 }
 
 /// Does what a `schema` verb asks for.
@@ -52,5 +55,6 @@ pub(crate) async fn run(
         SchemaVerb::Redo(args) => down::redo(global, args, output).await,
         SchemaVerb::Baseline(args) => baseline::run(global, args, output).await,
         SchemaVerb::Repair(args) => repair::run(global, args, output).await,
+        SchemaVerb::Dump(args) => dump::run(global, args, output).await,
     }
 }
