@@ -201,6 +201,20 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[("schema plan --source db/migrations", "the exact SQL")],
     ),
     (
+        "schema lint",
+        &[
+            (
+                "schema lint --source db/migrations --deny warnings",
+                "in CI: each file by itself, no database",
+            ),
+            (
+                "schema lint --source db/migrations --database-url \"$DATABASE_URL\"",
+                "what is pending, with the sizes of its tables",
+            ),
+            ("schema lint --rules", "what is looked for"),
+        ],
+    ),
+    (
         "schema down",
         &[("schema down --source db/migrations", "take the latest back")],
     ),

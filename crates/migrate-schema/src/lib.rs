@@ -4,11 +4,11 @@
 //! [`quote`] (names and values in SQL), [`own`] (the objects that we keep in the user's
 //! database), [`script`] (statements with their places),
 //! [`layout`] (migration directories of all the tools),
+//! `lint` (what is dangerous in them; a feature),
 //! [`history`] (what was done to a schema), [`apply`] (running a directory's migrations),
 //! [`takeover`] (from other tools' histories), [`catalog`], [`snapshot`] and [`fingerprint`]
 //! (what is in a database), [`marks`] (what each row was when an upgrade ended), [`migrator`]
-//! (running a script and taking it back), [`kind`] and
-//! [`validation`] (the step kinds).
+//! (running a script and taking it back), [`kind`] and [`validation`] (the step kinds).
 //!
 //! Invariants:
 //! - Every transaction of a run is begun by [`db::Postgres::begin`] or [`db::Sqlite::begin`],
@@ -29,6 +29,8 @@ pub mod fingerprint;
 pub mod history;
 pub mod kind;
 pub mod layout;
+#[cfg(feature = "lint")]
+pub mod lint;
 pub mod marks;
 pub mod migrator;
 pub mod own;

@@ -9,6 +9,7 @@ mod estimate;
 mod events;
 mod health;
 mod human;
+mod lint;
 mod paths;
 mod progress;
 mod recovery;
@@ -29,6 +30,7 @@ use crate::wire::Wired;
 
 use events::JsonEvents;
 use human::HumanEvents;
+pub(crate) use lint::LintShown;
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

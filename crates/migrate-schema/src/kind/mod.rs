@@ -1,6 +1,7 @@
 //! The step kind `SchemaUpdate`: a script that brings the schema to a version.
 
 mod clashes;
+mod danger;
 mod source;
 mod spec;
 mod syntax;
@@ -261,7 +262,16 @@ impl Step for SchemaUpdate {
     }
 
     async fn check(&self, cx: &StepContext) -> Result<Readiness, StepError> {
-        self.db.cancellable(&cx.cancel, self.readiness()).await
+        let look = async {
+            let found = self.readiness().await?;
+            if matches!(found, Readiness::Ready) && self.spec.direction == Direction::Up {
+                for warning in danger::of_script(&self.db, &self.spec.script).await? {
+                    cx.warn(&warning);
+                }
+            }
+            Ok(found)
+        };
+        self.db.cancellable(&cx.cancel, look).await
     }
 
     async fn prepare(&self, cx: &StepContext) -> Result<Receipt, StepError> {

@@ -9,6 +9,7 @@ use migrate_core::{
 };
 use serde_json::json;
 
+use super::danger;
 use crate::apply::{ApplyError, Down, Event, Observer, Options, SchemaEngine, Target};
 use crate::db::Database;
 use crate::layout::{Choice, Layout, Migration, MigrationSet, SourceFile, Version};
@@ -101,6 +102,18 @@ impl SourceUpdate {
         Ok(found.into_iter().map(|(one, _)| one.label()).collect())
     }
 
+    /// What is worth a warning about what is pending.
+    async fn danger(&self, cx: &StepContext) -> Result<Vec<String>, StepError> {
+        let engine = self.engine(cx);
+        let state = engine.state().await.map_err(ApplyError::into_step_error)?;
+        let pending = engine
+            .pending(&self.set, &state, &self.target)
+            .await
+            .map_err(ApplyError::into_step_error)?;
+        let keys = pending.iter().map(|(one, _)| one.key()).collect();
+        danger::of_source(&self.db, &self.set, keys).await
+    }
+
     fn outcome(&self, ran: usize) -> Outcome {
         let mut outcome = Outcome::line(format!("{ran} migrations of {}", self.source));
         outcome.figures.insert("migrations".to_owned(), json!(ran));
@@ -142,13 +155,16 @@ impl Step for SourceUpdate {
                 .await
                 .map_err(ApplyError::into_step_error)?;
             let transactions = planned.len();
+            let warnings = self.danger(cx).await?;
             let migrations: Vec<_> = planned.into_iter().flat_map(|one| one.migrations).collect();
             Ok(Preview {
-                notes: vec![format!(
+                notes: std::iter::once(format!(
                     "{} migrations of {} in {transactions} transactions",
                     migrations.len(),
                     self.source
-                )],
+                ))
+                .chain(warnings)
+                .collect(),
                 actions: migrations
                     .into_iter()
                     .flat_map(|(_, _, statements)| statements)
@@ -167,7 +183,12 @@ impl Step for SourceUpdate {
                     "the database has all migrations of {}",
                     self.source
                 ))),
-                Ok(_) => Ok(Readiness::Ready),
+                Ok(_) => {
+                    for warning in self.danger(cx).await? {
+                        cx.warn(&warning);
+                    }
+                    Ok(Readiness::Ready)
+                }
                 Err(ApplyError::Refused(findings)) => Ok(Readiness::Blocked(findings)),
                 Err(error) => Err(error.into_step_error()),
             }

@@ -53,7 +53,7 @@ impl Migration {
         }
     }
 
-    pub(super) fn repeatable(name: &str, up: Section) -> Self {
+    pub(crate) fn repeatable(name: &str, up: Section) -> Self {
         Self {
             version: None,
             name: name.to_owned(),

@@ -5,14 +5,14 @@ use crate::db::Backend;
 use crate::quote::TableName;
 
 /// The tokens of one statement, read from the left.
-pub(super) struct Cursor<'t> {
-    pub(super) text: &'t str,
+pub(crate) struct Cursor<'t> {
+    pub(crate) text: &'t str,
     tokens: Vec<Token>,
-    pub(super) at: usize,
+    pub(crate) at: usize,
 }
 
 impl<'t> Cursor<'t> {
-    pub(super) fn new(backend: Backend, text: &'t str) -> Self {
+    pub(crate) fn new(backend: Backend, text: &'t str) -> Self {
         Self {
             text,
             tokens: significant(backend, text),
@@ -20,17 +20,27 @@ impl<'t> Cursor<'t> {
         }
     }
 
+    /// Over some of a statement's tokens.
+    #[cfg(feature = "lint")]
+    pub(crate) fn over(text: &'t str, tokens: &[Token]) -> Self {
+        Self {
+            text,
+            tokens: tokens.to_vec(),
+            at: 0,
+        }
+    }
+
     /// What is left.
-    pub(super) fn rest(&self) -> &[Token] {
+    pub(crate) fn rest(&self) -> &[Token] {
         &self.tokens[self.at..]
     }
 
-    pub(super) fn peek(&self) -> Option<Token> {
+    pub(crate) fn peek(&self) -> Option<Token> {
         self.tokens.get(self.at).copied()
     }
 
     /// Takes the words if all of them come next.
-    pub(super) fn take(&mut self, words: &[&str]) -> bool {
+    pub(crate) fn take(&mut self, words: &[&str]) -> bool {
         let fits = words.iter().enumerate().all(|(offset, word)| {
             self.tokens
                 .get(self.at + offset)
@@ -43,11 +53,11 @@ impl<'t> Cursor<'t> {
     }
 
     /// Takes one of the words.
-    pub(super) fn take_any(&mut self, words: &[&str]) -> bool {
+    pub(crate) fn take_any(&mut self, words: &[&str]) -> bool {
         words.iter().any(|word| self.take(&[word]))
     }
 
-    pub(super) fn take_sign(&mut self, sign: &str) -> bool {
+    pub(crate) fn take_sign(&mut self, sign: &str) -> bool {
         let fits = self
             .peek()
             .is_some_and(|token| token.kind != Kind::Text && token.text(self.text) == sign);
@@ -56,14 +66,14 @@ impl<'t> Cursor<'t> {
     }
 
     /// Takes a name, unquoted.
-    pub(super) fn name(&mut self, backend: Backend) -> Option<String> {
+    pub(crate) fn name(&mut self, backend: Backend) -> Option<String> {
         let token = self.peek()?;
         let name = object_name(backend, token.kind, token.text(self.text))?;
         self.at += 1;
         Some(name)
     }
 
-    pub(super) fn table(&mut self, backend: Backend) -> Option<TableName> {
+    pub(crate) fn table(&mut self, backend: Backend) -> Option<TableName> {
         let first = self.name(backend)?;
         if !self.take_sign(".") {
             return Some(TableName::new(None, &first));

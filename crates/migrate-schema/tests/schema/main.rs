@@ -6,6 +6,9 @@
 
 mod catalog;
 mod db;
+mod lint;
+mod lint_locks;
+mod lint_sqlite;
 mod place;
 mod rebuild;
 mod refusals;

@@ -4,6 +4,7 @@ mod concurrently;
 mod dump;
 mod killed;
 mod layouts;
+mod lint;
 mod locks;
 mod mending;
 mod running;

@@ -8,6 +8,7 @@ mod baseline;
 mod down;
 mod dump;
 mod how;
+mod lint;
 mod plan;
 mod repair;
 pub(crate) mod source;
@@ -29,6 +30,8 @@ pub(crate) enum SchemaVerb {
     Status(status::StatusArgs),
     /// The exact SQL that `apply` would run; writes nothing.
     Plan(plan::PlanArgs),
+    /// What is dangerous in migrations: data loss, locks, what the database can't do.
+    Lint(lint::LintArgs),
     /// Take migrations back, the latest first.
     Down(down::DownArgs),
     /// Take the latest migration back and run it again.
@@ -51,6 +54,7 @@ pub(crate) async fn run(
         SchemaVerb::Apply(args) => apply::run(global, args, output).await,
         SchemaVerb::Status(args) => status::run(global, args, output).await,
         SchemaVerb::Plan(args) => plan::run(global, args, output).await,
+        SchemaVerb::Lint(args) => lint::run(global, args, output).await,
         SchemaVerb::Down(args) => down::run(global, args, output).await,
         SchemaVerb::Redo(args) => down::redo(global, args, output).await,
         SchemaVerb::Baseline(args) => baseline::run(global, args, output).await,

@@ -50,6 +50,8 @@ pub(crate) async fn run(global: &Global, args: &PlanArgs, output: &Output) -> Re
         .preview(&set, &upto)
         .await
         .map_err(|error| work::failure(error, None))?;
+    let warnings = work::gravest(&engine, &target, &set, &upto, &args.source).await?;
+    output.warnings(&warnings);
     let transactions: Vec<_> = planned
         .iter()
         .map(|one| {
@@ -67,6 +69,7 @@ pub(crate) async fn run(global: &Global, args: &PlanArgs, output: &Output) -> Re
         "format": 1,
         "layout": set.layout.name(),
         "transactions": transactions,
+        "warnings": warnings,
     }));
     Ok(exit::DONE)
 }

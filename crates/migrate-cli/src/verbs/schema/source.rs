@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
-use migrate_schema::db::{ConnectOptions, CreateMode, Database, DatabaseUrl};
+use migrate_schema::db::{Backend, ConnectOptions, CreateMode, Database, DatabaseUrl};
 use migrate_schema::layout::{Choice, Layout, MigrationSet, Placeholders, Version};
 use migrate_schema::takeover;
 
@@ -44,7 +44,7 @@ impl FromStr for LayoutArg {
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -87,8 +87,18 @@ impl SourceArgs {
             },
             LayoutArg::Named(layout) => Choice::Named(layout),
         };
+        self.read_as(root, choice, db.backend())
+    }
+
+    /// Reads them as a layout for a database that may not be there.
+    pub(crate) fn read_as(
+        &self,
+        root: &Path,
+        choice: Choice,
+        backend: Backend,
+    ) -> Result<MigrationSet, Failure> {
         let dir = root.join(&self.source);
-        MigrationSet::read(&dir, choice, db.backend()).map_err(|findings| {
+        MigrationSet::read(&dir, choice, backend).map_err(|findings| {
             Failure::findings(
                 format!("the migrations in {} can't be used", self.source.display()),
                 findings,

@@ -4,13 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use migrate_core::{Cancel, CancelCause, RunId, StepError, StepErrorKind};
+use migrate_core::{Cancel, CancelCause, Finding, RunId, StepError, StepErrorKind};
 use migrate_rollback::DatabaseGuard;
-use migrate_schema::apply::{ApplyError, Options, SchemaEngine};
+use migrate_schema::apply::{ApplyError, Options, SchemaEngine, Target as Upto};
 use migrate_schema::db::Database;
-use migrate_schema::takeover;
+use migrate_schema::layout::MigrationSet;
+use migrate_schema::{lint, takeover};
 
-use super::source::Target;
+use super::source::{SourceArgs, Target};
 use crate::args::Global;
 use crate::environment;
 use crate::exit;
@@ -80,6 +81,25 @@ pub(crate) async fn refuse_foreign(engine: &SchemaEngine, target: &Target) -> Re
         .hint("take it over without running anything: `schema baseline --from-history`")),
         _ => Ok(()),
     }
+}
+
+/// What the lint says of the gravest about what is to be run: shown, not refused.
+pub(crate) async fn gravest(
+    engine: &SchemaEngine,
+    target: &Target,
+    set: &MigrationSet,
+    upto: &Upto,
+    source: &SourceArgs,
+) -> Result<Vec<Finding>, Failure> {
+    let state = engine.state().await.map_err(|error| failure(error, None))?;
+    let pending = engine
+        .pending(set, &state, upto)
+        .await
+        .map_err(|error| failure(error, None))?;
+    let keys = pending.iter().map(|(one, _)| one.key()).collect();
+    lint::gravest(&target.db, set, keys, &source.placeholders())
+        .await
+        .map_err(|error| Failure::from(error.into_step_error("the schema can't be read")))
 }
 
 /// What failed, with its exit code.
