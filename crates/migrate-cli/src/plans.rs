@@ -76,7 +76,7 @@ impl Migrations {
             .read(&format!("plans/{}", edge.name))
             .map_err(|finding| vec![finding])?;
         let located = migrate_config::parse(&script.origin, &script.text)?;
-        let document = plan_check::resolved(&located.value, &hop.from);
+        let document = plan_check::resolved(&located.with_dates_in("config_changes"), &hop.from);
         let plan = match registry {
             Some(registry) => plan_check::read_with(&document, registry),
             None => plan_check::read(&document),

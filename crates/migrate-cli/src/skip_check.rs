@@ -38,8 +38,8 @@ const CHECKS: &[Check] = &[
         "config",
         "whether config files take their edits",
         "array-of-tables backup conflict dependency duplicate-key edit-unsafe file inline-table \
-         log-level missing-key no-element not-a-table not-migrated rename service shape syntax \
-         table unknown-format unreadable value wrong-type",
+         literal-secret log-level missing-key no-element not-a-table not-migrated rename service shape syntax \
+         table unknown-format unreadable value variable wrong-type",
     ),
     check(
         "data",

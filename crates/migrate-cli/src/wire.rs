@@ -175,7 +175,10 @@ impl Wired {
     /// Every kind of step that a plan can name.
     pub(crate) fn registry(&self, scripts: &Arc<dyn Scripts>) -> StepRegistry {
         StepRegistry::new()
-            .with(ConfigUpdateKind::new(self.files.clone()))
+            .with(
+                ConfigUpdateKind::new(self.files.clone())
+                    .with_environment(Arc::new(|name| std::env::var(name).ok())),
+            )
             .with(SchemaUpdateKind::new(self.db.clone(), scripts.clone()))
             .with(
                 DataMigrationKind::new(
@@ -298,7 +301,19 @@ fn services(
 fn runner(deployment: &Deployment, url: &DatabaseUrl) -> CommandRunner {
     CommandRunner::new(&deployment.root)
         .with_env("DATABASE_URL", url.secret())
-        .with_secrets(Secrets::new(url.password()))
+        .with_secrets(Secrets::new(
+            url.password().into_iter().chain(of_environment()),
+        ))
+}
+
+/// The values of variables that are secret by their name: commands find them, and may tell them.
+fn of_environment() -> impl Iterator<Item = String> {
+    let shortest = 6;
+    let named = |name: &str| !name.ends_with("PWD") && migrate_config::secret::is_secret_key(name);
+    std::env::vars_os().filter_map(move |(name, value)| {
+        let value = value.into_string().ok()?;
+        (named(&name.to_string_lossy()) && value.len() >= shortest).then_some(value)
+    })
 }
 
 /// The logs of a deployment's runs, without its database. Read-only.

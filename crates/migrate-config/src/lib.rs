@@ -23,6 +23,7 @@ pub mod secret;
 mod source;
 mod syntax;
 pub mod v1_to_v2;
+pub mod written;
 
 pub use atomic::Root;
 pub use cargo::{DependencyEdits, dependency_edits};

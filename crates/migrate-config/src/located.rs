@@ -10,6 +10,7 @@ use crate::secret;
 use crate::source::Source;
 use crate::syntax::toml::{Layout, LineKind};
 use crate::syntax::{Format, KeySpan, Node, NodeKind, Property, Span, bom_length, json, toml};
+use crate::written;
 
 /// A document as a value, with the place of everything in it.
 ///
@@ -21,6 +22,7 @@ pub struct Located {
     pub value: Value,
     source: Source,
     spans: HashMap<String, Spans>,
+    datetimes: Vec<String>,
 }
 
 /// Where a key (if there is one) and its value begin.
@@ -55,6 +57,19 @@ impl Located {
                 None => return self.source.place(0),
             }
         }
+    }
+
+    /// The value with dates that stand in a table of this name kept as such, in the form that
+    /// [`written`] tells of.
+    pub fn with_dates_in(&self, table: &str) -> Value {
+        let mut value = self.value.clone();
+        let inside = format!("/{table}/");
+        for pointer in self.datetimes.iter().filter(|one| one.contains(&inside)) {
+            if let Some(date) = value.pointer_mut(pointer) {
+                *date = written::of_datetime(date.as_str().unwrap_or_default());
+            }
+        }
+        value
     }
 
     /// The document's text with its secrets masked.
@@ -202,6 +217,7 @@ struct Collector<'a> {
     spans: HashMap<String, Spans>,
     masks: Vec<(Span, String)>,
     duplicates: Vec<(KeyPath, usize)>,
+    datetimes: Vec<String>,
 }
 
 impl<'a> Collector<'a> {
@@ -217,6 +233,7 @@ impl<'a> Collector<'a> {
             spans: HashMap::from([(String::new(), root)]),
             masks: Vec::new(),
             duplicates: Vec::new(),
+            datetimes: Vec::new(),
         }
     }
 
@@ -269,7 +286,12 @@ impl<'a> Collector<'a> {
         };
         self.spans.insert(pointer.clone(), spans);
         match &node.kind {
-            NodeKind::Scalar => self.mask(path, &pointer, &node.span),
+            NodeKind::Scalar => {
+                self.mask(path, &pointer, &node.span);
+                if self.is_datetime(&pointer, &node.span) {
+                    self.datetimes.push(pointer);
+                }
+            }
             NodeKind::Array(elements) => {
                 for (index, element) in elements.iter().enumerate() {
                     let mut path = path.clone();
@@ -291,6 +313,14 @@ impl<'a> Collector<'a> {
             }
             self.put_property(path, property);
         }
+    }
+
+    /// What is a string in the value, has digits and no quotes: not `inf`, not `nan`.
+    fn is_datetime(&self, pointer: &str, span: &Span) -> bool {
+        let raw = &self.text[span.clone()];
+        self.value.pointer(pointer).is_some_and(Value::is_string)
+            && !raw.starts_with(['"', '\''])
+            && raw.contains(|c: char| c.is_ascii_digit())
     }
 
     fn mask(&mut self, path: &KeyPath, pointer: &str, span: &Span) {
@@ -337,6 +367,7 @@ impl<'a> Collector<'a> {
             value: self.value.clone(),
             source,
             spans: self.spans,
+            datetimes: self.datetimes,
         }
     }
 }

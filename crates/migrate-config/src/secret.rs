@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::syntax::Span;
+use crate::written;
 
 /// What stands for a secret.
 pub const MASK: &str = "***";
@@ -56,6 +57,8 @@ pub fn redact_value<'a>(keys: impl IntoIterator<Item = &'a str>, value: &Value) 
 
 fn redact_below(secret: bool, value: &Value) -> Value {
     match value {
+        // A variable's name is no secret.
+        Value::Object(_) if written::variable(value).is_some() => value.clone(),
         Value::Object(map) => map
             .iter()
             .map(|(key, value)| {

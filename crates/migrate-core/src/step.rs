@@ -33,6 +33,12 @@ pub trait Step: Send + Sync {
     /// What the step is about. Pure: reads nothing.
     fn describe(&self) -> Description;
 
+    /// What deserves attention in the plan itself, told with the checks' findings; stops nothing.
+    /// Pure. Pointers are relative to the step.
+    fn warnings(&self) -> Vec<Finding> {
+        Vec::new()
+    }
+
     /// What a dry run shows: config diff, row counts, estimates. Read-only, writes nothing anywhere.
     async fn preview(&self, cx: &StepContext) -> Result<Preview, StepError>;
 

@@ -20,6 +20,7 @@ mod examples;
 mod exit_codes;
 mod failing;
 mod forward;
+mod from_env;
 mod help;
 mod history;
 mod hostile_plans;

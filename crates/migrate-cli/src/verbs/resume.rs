@@ -5,7 +5,8 @@ use std::sync::Arc;
 use clap::Args;
 use migrate_core::executor::RunEnd;
 use migrate_core::{
-    Cancel, Hop, MigrationExecutor, MigrationPlan, Phase, RunLog, RunOptions, RunState, Scripts,
+    Cancel, Hop, MigrationExecutor, MigrationPlan, MigrationStep, Phase, RunLog, RunOptions,
+    RunState, Scripts, StepStatus,
 };
 
 use crate::args::Global;
@@ -56,6 +57,7 @@ pub(crate) async fn run(
     );
     if forward {
         same_inputs(global, &deployment, log)?;
+        variables_are_set(global, log, &state)?;
     }
     environment::confirm(global, output, "going on with the interrupted run")?;
     let cancel = Cancel::new();
@@ -98,6 +100,44 @@ pub(crate) async fn run(
         }
         Err(error) => Err(migrate::with_next(global, &journal, error, None).await),
     }
+}
+
+/// Steps that are still to be done find the variables that they take values from.
+fn variables_are_set(global: &Global, log: &RunLog, state: &RunState) -> Result<(), Failure> {
+    let open = log.header.plan.steps.iter().filter(|spec| {
+        let status = state.step(&spec.id).map(|step| step.status);
+        matches!(status, Some(StepStatus::Pending | StepStatus::Started))
+    });
+    let missing = unset_variables(open);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let back = next::line(global, &next::back(log, None));
+    Err(Failure::unchanged(format!(
+        "run {} can't go on: {}; nothing was changed",
+        log.header.run,
+        missing.join("; ")
+    ))
+    .hint(format!("set it and resume, or go back without it: {back}")))
+}
+
+/// What steps take from variables that are not set, a line each, without any value.
+pub(crate) fn unset_variables<'a>(steps: impl Iterator<Item = &'a MigrationStep>) -> Vec<String> {
+    let mut missing = Vec::new();
+    for spec in steps {
+        for (path, value) in spec.config_changes.iter().flatten() {
+            for name in migrate_config::written::variables(value) {
+                if std::env::var(name).is_ok_and(|value| !value.is_empty()) {
+                    continue;
+                }
+                missing.push(format!(
+                    "the variable {name}, which step {} writes to {path}, is not set or empty",
+                    spec.id
+                ));
+            }
+        }
+    }
+    missing
 }
 
 /// Takes up the runs that only the database knows, and says which.

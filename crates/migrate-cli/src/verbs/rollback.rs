@@ -60,6 +60,7 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
         same_database(&mut wired, log).await?;
         if !args.dry_run {
             commands_need_consent(&wired, log, args)?;
+            variables_are_set(log, args)?;
         }
         if log.header.run != back[0].header.run {
             // Before the first run is taken back: is there a way for the others too?
@@ -292,6 +293,20 @@ pub(crate) async fn same_database(wired: &mut Wired, log: &RunLog) -> Result<(),
         log.header.run
     ))
     .hint("name the same database with --database-url or $DATABASE_URL, or bring a backup back: `etlrs-migrate restore --help`"))
+}
+
+/// The plan's own way back finds the variables that it takes values from. Nothing else on a way
+/// back needs one.
+fn variables_are_set(log: &RunLog, args: &RunArgs) -> Result<(), Failure> {
+    let missing = resume::unset_variables(log.header.plan.rollback_steps.iter());
+    if missing.is_empty() || args.strategy != StrategyArg::Auto {
+        return Ok(());
+    }
+    Err(
+        Failure::unchanged(format!("{}; nothing was changed", missing.join("; "))).hint(
+            "set it for this command, or go back without the plan's rollback_steps: --strategy restore",
+        ),
+    )
 }
 
 /// Commands run on the way back only with the same consent as on the way forward.

@@ -22,6 +22,7 @@ use serde_json::Value;
 use crate::key_path::KeyPath;
 use crate::located::{Located, parse};
 use crate::syntax::Format;
+use crate::written;
 
 /// One change of a document.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +32,7 @@ pub enum Edit {
     Set {
         /// Where.
         path: KeyPath,
-        /// To what.
+        /// To what; `{"toml_datetime": "2026-01-31"}` is a date in TOML, a string in JSON.
         value: Value,
     },
     /// Gives a key another path; comments go along. Nothing happens where there is no such key.
@@ -109,10 +110,17 @@ impl<'a> Document<'a> {
     /// Makes one edit, or leaves everything as it was.
     pub(crate) fn apply(&mut self, edit: &Edit) -> Result<(), Finding> {
         let mut planned = self.located.value.clone();
-        let changes = model::apply(&mut planned, edit, self.format).map_err(|f| self.locate(f))?;
-        if !changes {
+        let plain = without_dates(edit);
+        let changes =
+            model::apply(&mut planned, &plain, self.format).map_err(|f| self.locate(f))?;
+        if !changes && !self.becomes_date(edit) {
             return Ok(());
         }
+        let edit = if self.format == Format::Json {
+            &plain
+        } else {
+            edit
+        };
         if let Edit::Set { path, value } = edit
             && let Some(parts) = model::table_parts(&self.located.value, path, value)
         {
@@ -132,6 +140,16 @@ impl<'a> Document<'a> {
         self.accept(text, &planned, edit)
     }
 
+    /// Whether a date is to stand where a string says the same.
+    fn becomes_date(&self, edit: &Edit) -> bool {
+        let Edit::Set { path, value } = edit else {
+            return false;
+        };
+        self.format == Format::Toml
+            && written::datetime(value).is_some()
+            && toml::is_quoted(&self.text, path)
+    }
+
     fn accept(&mut self, text: String, planned: &Value, edit: &Edit) -> Result<(), Finding> {
         let located = parse(self.name, &text).ok();
         let same = |located: &Located| model::same(&located.value, planned, self.format);
@@ -148,6 +166,17 @@ impl<'a> Document<'a> {
     fn locate(&self, finding: Finding) -> Finding {
         let place = self.located.nearest(&finding.pointer);
         finding.in_file(place)
+    }
+}
+
+/// The edit with its dates as strings: what it means to plain values.
+fn without_dates(edit: &Edit) -> Edit {
+    match edit {
+        Edit::Set { path, value } => Edit::Set {
+            path: path.clone(),
+            value: written::plain(value),
+        },
+        other => other.clone(),
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::Edit;
 use crate::key_path::{KeyPath, PathStep};
 use crate::syntax::Format;
+use crate::written::datetime;
 
 /// Makes the edit and tells whether it changed anything.
 pub(crate) fn apply(root: &mut Value, edit: &Edit, format: Format) -> Result<bool, Finding> {
@@ -68,7 +69,7 @@ pub(crate) fn existing(root: &Value, path: &KeyPath) -> KeyPath {
 /// Setting a table over a table, key by key; `None` if it is not that.
 pub(crate) fn table_parts(root: &Value, path: &KeyPath, value: &Value) -> Option<Vec<Edit>> {
     let old = get(root, path)?.as_object()?;
-    let new = value.as_object()?;
+    let new = value.as_object().filter(|_| datetime(value).is_none())?;
     let gone = old.keys().filter(|key| !new.contains_key(*key));
     let removes = gone.map(|key| Edit::Remove {
         path: path.key(key),

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::syntax::Format;
+use crate::written::datetime;
 
 /// A string in double quotes, by rules that JSON and TOML share.
 fn quoted(text: &str) -> String {
@@ -42,6 +43,7 @@ pub(crate) fn toml(value: &Value) -> String {
             format!("[{}]", items.join(", "))
         }
         Value::Object(map) if map.is_empty() => "{}".to_owned(),
+        dated if datetime(dated).is_some() => datetime(dated).unwrap_or_default().to_owned(),
         Value::Object(map) => {
             let entry = |(name, value): (&String, &Value)| {
                 format!("{} = {}", key(Format::Toml, name), toml(value))

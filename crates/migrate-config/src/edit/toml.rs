@@ -36,6 +36,13 @@ pub(crate) fn apply(
     done.ok_or_else(|| not_possible(edit))
 }
 
+/// Whether the value at a path is a string as it is written.
+pub(crate) fn is_quoted(text: &str, path: &KeyPath) -> bool {
+    let layout = layout(text);
+    let node = layout.node(path);
+    node.is_some_and(|node| text[node.span.clone()].starts_with(['"', '\'']))
+}
+
 /// The text without a value; `None` if it is written in a way that can't be cut out.
 pub(crate) fn remove(text: &str, layout: &Layout, path: &KeyPath) -> Option<String> {
     match layout.find(path)? {

@@ -9,6 +9,7 @@ use super::{NewTable, container, model, render};
 use crate::key_path::{KeyPath, PathStep};
 use crate::syntax::toml::{Layout, LineKind};
 use crate::syntax::{Node, NodeKind, bom_length};
+use crate::written::datetime;
 
 /// A value to be written, with what stands round it.
 #[derive(Debug, Clone)]
@@ -29,7 +30,7 @@ impl<'a> New<'a> {
     pub(crate) fn value(value: &'a Value) -> Self {
         Self {
             value: render::toml(value),
-            table: value.as_object(),
+            table: value.as_object().filter(|_| datetime(value).is_none()),
             equals: " = ".to_owned(),
             above: Vec::new(),
             behind: String::new(),

@@ -3,6 +3,7 @@
 mod backup;
 mod operations;
 mod step;
+mod variables;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use migrate_core::{Finding, MigrationStep, Step, StepKind, StepSite};
 
 use crate::atomic::Root;
 use crate::migration::{ConfigMigration, ConfigMigrations};
+use crate::written::Environment;
 
 use operations::Operations;
 use step::ConfigStep;
@@ -28,6 +30,7 @@ pub const DEFAULT_FILE: &str = "config/config.toml";
 pub struct ConfigUpdateKind {
     root: Arc<Root>,
     migrations: ConfigMigrations,
+    environment: Environment,
 }
 
 impl ConfigUpdateKind {
@@ -36,7 +39,16 @@ impl ConfigUpdateKind {
         Self {
             root,
             migrations: ConfigMigrations::default(),
+            environment: Arc::new(|_| None),
         }
+    }
+
+    /// Takes the values of `{"from_env": "NAME"}` from here, when a step runs; without this no
+    /// variable is set. They are written into the file and kept nowhere else.
+    #[must_use]
+    pub fn with_environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
     }
 
     /// Adds a named migration.
@@ -68,7 +80,7 @@ impl StepKind for ConfigUpdateKind {
         spec: &MigrationStep,
         site: &StepSite<'_>,
     ) -> Result<Box<dyn Step>, Vec<Finding>> {
-        let operations = Operations::read(spec, &self.migrations)?;
+        let operations = Operations::read(spec, &self.migrations, &self.environment)?;
         let forward = site.plan.steps.get(site.index) == Some(spec);
         let (list, version) = if forward {
             (&site.plan.steps, &site.plan.from_version)
@@ -79,14 +91,15 @@ impl StepKind for ConfigUpdateKind {
         let earlier = before
             .filter(|step| step.step_type.name() == self.name())
             .filter_map(|step| {
-                let operations = Operations::read(step, &self.migrations).ok()?;
+                let operations =
+                    Operations::read(step, &self.migrations, &self.environment).ok()?;
                 Some((step.id.clone(), operations))
             })
             .filter(|(_, other)| other.file == operations.file)
             .collect();
         let is_last = !list.iter().skip(site.index + 1).any(|step| {
             step.step_type.name() == self.name()
-                && Operations::read(step, &self.migrations)
+                && Operations::read(step, &self.migrations, &self.environment)
                     .is_ok_and(|other| other.file == operations.file)
         });
         Ok(Box::new(ConfigStep {

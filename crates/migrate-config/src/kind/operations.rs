@@ -7,6 +7,7 @@ use migrate_core::{Finding, MigrationStep, Version};
 use serde_json::Value;
 
 use super::DEFAULT_FILE;
+use super::variables::Values;
 use crate::cargo::dependency_edits;
 use crate::edit::{Edit, edit_text};
 use crate::key_path::{KeyPath, PathStep};
@@ -14,17 +15,19 @@ use crate::migration::{ConfigMigration, ConfigMigrations};
 use crate::secret::{redact_url, redact_value};
 use crate::syntax::Format;
 use crate::v1_to_v2::Reversed;
+use crate::written::{self, Environment};
 
 /// The changes of one step.
 pub(super) struct Operations {
     /// The file, relative to the root.
     pub(super) file: String,
     migration: Option<Arc<dyn ConfigMigration>>,
-    edits: Vec<Edit>,
+    pub(super) edits: Vec<Edit>,
     /// Crates with the versions that they shall have.
     dependencies: Vec<(String, Version)>,
     /// Whether the file, or its dependency, may be missing.
     pub(super) optional: bool,
+    pub(super) environment: Environment,
 }
 
 /// A text after the changes.
@@ -39,6 +42,7 @@ impl Operations {
     pub(super) fn read(
         spec: &MigrationStep,
         migrations: &ConfigMigrations,
+        environment: &Environment,
     ) -> Result<Self, Vec<Finding>> {
         let mut reader = Reader {
             spec,
@@ -67,11 +71,13 @@ impl Operations {
             edits,
             dependencies,
             optional,
+            environment: environment.clone(),
         })
     }
 
     /// The text with all changes made; the same text where they are there already.
-    pub(super) fn apply(&self, text: &str) -> Result<Changed, Vec<Finding>> {
+    pub(super) fn apply(&self, text: &str, values: Values) -> Result<Changed, Vec<Finding>> {
+        let edits = self.resolved(values)?;
         let mut changed = Changed {
             text: text.to_owned(),
             notes: Vec::new(),
@@ -89,7 +95,8 @@ impl Operations {
             note("unknown keys, left as they are", &migrated.unknown_keys);
             note("keys with a value of their own, kept", &migrated.kept_keys);
         }
-        changed.text = edit_text(&self.file, &changed.text, &self.edits)?;
+        changed.text = edit_text(&self.file, &changed.text, &edits)
+            .map_err(|findings| self.without_lines(findings))?;
         for (name, version) in &self.dependencies {
             self.raise(name, version, &mut changed)?;
         }
@@ -131,11 +138,9 @@ impl Operations {
         let migration = migration.map(|m| format!("{}: migrate with {}", self.file, m.name()));
         let edits = self.edits.iter().map(|edit| match edit {
             Edit::Set { path, value } => {
-                let keys = path.steps().iter().filter_map(|step| match step {
-                    PathStep::Key(key) => Some(key.as_str()),
-                    PathStep::Index(_) => None,
-                });
-                format!("{}: set {path} = {}", self.file, redact_value(keys, value))
+                let keys = path.steps().iter().filter_map(key_of);
+                let value = redact_value(keys, &written::plain(value));
+                format!("{}: set {path} = {value}", self.file)
             }
             Edit::Rename { from, to } => format!("{}: rename {from} to {to}", self.file),
             Edit::Remove { path } => format!("{}: remove {path}", self.file),
@@ -158,6 +163,13 @@ impl Operations {
         let dependencies = self.dependencies.iter();
         parts.extend(dependencies.map(|(name, to)| format!("require {name} {to}")));
         format!("change {}: {}", self.file, parts.join(", "))
+    }
+}
+
+pub(super) fn key_of(step: &PathStep) -> Option<&str> {
+    match step {
+        PathStep::Key(key) => Some(key.as_str()),
+        PathStep::Index(_) => None,
     }
 }
 
@@ -281,6 +293,10 @@ impl Reader<'_> {
         for (text, value) in self.spec.config_changes.iter().flatten() {
             let pointer = KeyPath::keys(["config_changes", text]).pointer();
             let path = self.path(&pointer, text);
+            if let Some(wrong) = written::problem(value) {
+                self.find(&pointer, format!("{text}: {wrong}"));
+                continue;
+            }
             edits.extend(path.map(|path| Edit::Set {
                 path,
                 value: value.clone(),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::backup;
 use super::operations::{Changed, Operations};
+use super::variables::Values;
 use crate::atomic::{FileErrorKind, Root, mode_of, read, read_text, sha256, write_atomic};
 use crate::diff::redacted_diff;
 use crate::v1_to_v2::Reversed;
@@ -57,22 +58,22 @@ impl ConfigStep {
     }
 
     /// The text as the earlier steps of the plan leave it. They change nothing once they ran.
-    fn as_it_will_be(&self, text: &str) -> Result<String, Vec<Finding>> {
+    fn as_it_will_be(&self, text: &str, values: Values) -> Result<String, Vec<Finding>> {
         self.earlier
             .iter()
             .try_fold(text.to_owned(), |text, (_, earlier)| {
-                earlier.apply(&text).map(|changed| changed.text)
+                earlier.apply(&text, values).map(|changed| changed.text)
             })
     }
 
     fn readiness(&self, text: &str) -> Readiness {
         let planned = self
-            .as_it_will_be(text)
-            .and_then(|text| self.operations.apply(&text));
+            .as_it_will_be(text, Values::Real)
+            .and_then(|text| self.operations.apply(&text, Values::Real));
         if let Err(findings) = planned {
             return Readiness::Blocked(findings);
         }
-        match self.operations.apply(text) {
+        match self.operations.apply(text, Values::Real) {
             Ok(changed) if changed.text == text => {
                 let file = &self.operations.file;
                 Readiness::AlreadyDone(format!("{file} has these changes already"))
@@ -89,8 +90,8 @@ impl ConfigStep {
         }
     }
 
-    fn changed(&self, text: &str) -> Result<Changed, StepError> {
-        self.operations.apply(text).map_err(|findings| {
+    fn changed(&self, text: &str, values: Values) -> Result<Changed, StepError> {
+        self.operations.apply(text, values).map_err(|findings| {
             let file = &self.operations.file;
             let mut error = StepError::failed(format!("{file} can't be changed as planned"));
             if let [finding] = findings.as_slice() {
@@ -123,6 +124,22 @@ impl ConfigStep {
 }
 
 impl ConfigStep {
+    fn not_as_prepared(&self) -> StepError {
+        let file = &self.operations.file;
+        let error = StepError::failed(format!(
+            "the changes of {file} are not those that were prepared"
+        ));
+        let variables = self.operations.variables();
+        if variables.is_empty() {
+            return error
+                .hint("the plan or the tool changed since; roll the run back and start again");
+        }
+        error.hint(format!(
+            "another value than when it was prepared: {}; start again with the value that shall hold",
+            variables.join(", ")
+        ))
+    }
+
     /// The bytes from before the step, proven.
     fn kept_bytes(&self, receipt: &ConfigReceipt) -> Result<Vec<u8>, StepError> {
         let ConfigReceipt { file, backup, .. } = receipt;
@@ -254,12 +271,18 @@ impl Step for ConfigStep {
         }
     }
 
+    fn warnings(&self) -> Vec<Finding> {
+        self.operations.literal_secrets()
+    }
+
     async fn preview(&self, _cx: &StepContext) -> Result<Preview, StepError> {
         let text = self.text()?;
-        let before = self.as_it_will_be(&text).unwrap_or(text);
-        let changed = self.changed(&before)?;
+        let before = self.as_it_will_be(&text, Values::Named).unwrap_or(text);
+        let changed = self.changed(&before, Values::Named)?;
+        let shown = self.operations.without_old_values(&before);
+        let diff = |before: String| redacted_diff(&self.operations.file, &before, &changed.text);
         let mut preview = Preview {
-            diff: redacted_diff(&self.operations.file, &before, &changed.text),
+            diff: shown.map(diff).unwrap_or_default(),
             actions: self.operations.actions(),
             notes: changed.notes,
             ..Preview::default()
@@ -288,7 +311,7 @@ impl Step for ConfigStep {
 
     async fn prepare(&self, _cx: &StepContext) -> Result<Receipt, StepError> {
         let text = self.text()?;
-        let changed = self.changed(&text)?;
+        let changed = self.changed(&text, Values::Real)?;
         let file = &self.operations.file;
         let kept = backup::keep(&self.root, file, &self.version, text.as_bytes())?;
         let receipt = ConfigReceipt {
@@ -308,15 +331,9 @@ impl Step for ConfigStep {
         match self.state(&receipt)? {
             State::After => Ok(receipt.outcome(Vec::new())),
             State::Before => {
-                let changed = self.changed(&self.text()?)?;
+                let changed = self.changed(&self.text()?, Values::Real)?;
                 if sha256(changed.text.as_bytes()) != receipt.after_sha256 {
-                    let file = &receipt.file;
-                    return Err(StepError::failed(format!(
-                        "the changes of {file} are not those that were prepared"
-                    ))
-                    .hint(
-                        "the plan or the tool changed since; roll the run back and start again",
-                    ));
+                    return Err(self.not_as_prepared());
                 }
                 write_atomic(
                     &self.root,

@@ -24,6 +24,12 @@ impl MigrationExecutor {
         let mut findings = Vec::new();
         for (spec, step) in plan.steps.iter().zip(steps) {
             let cx = self.looking(run, spec);
+            let told = step.warnings().into_iter();
+            findings.extend(told.map(|finding| Finding {
+                message: format!("step {}: {}", spec.id, finding.message),
+                pointer: String::new(),
+                ..finding
+            }));
             match step.check(&cx).await {
                 Ok(Readiness::Blocked(found)) => findings.extend(found),
                 Ok(_) => {}
