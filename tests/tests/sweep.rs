@@ -2,6 +2,7 @@
 
 use migrate_tests::binary;
 use migrate_tests::deployment::Store;
+use migrate_tests::sweep::fault::can_mount;
 use migrate_tests::sweep::place::Place;
 use migrate_tests::sweep::world::{Clean, Plan};
 use migrate_tests::sweep::{Ask, Case, Chance, End, Fault, Round, Tally, World};
@@ -57,7 +58,90 @@ fn sweep(store: Store) {
         let round = Round::random(case, clean, &mut chance);
         play(&round, clean, &mut tally, &mut lost);
     }
+    each_sort_once(&mut world, store, &mut tally, &mut lost);
+    again_and_again(&mut world, store, &mut tally, &mut lost);
     assert!(lost.is_empty(), "{tally}\n{}", lost.join("\n\n"));
+}
+
+/// Every sort of strike in the middle of a request, whatever the random rounds are.
+fn each_sort_once(world: &mut World, store: Store, tally: &mut Tally, lost: &mut Vec<String>) {
+    let case = Case {
+        plan: Plan::Shipped,
+        store,
+        ask: Ask::Migrate,
+    };
+    let clean = world.clean(case);
+    let (half, some) = (clean.took / 2, clean.took / 3);
+    let middle_of = |name: &str| {
+        let all: Vec<_> = clean
+            .places
+            .iter()
+            .filter(|place| place.name == name)
+            .collect();
+        all[all.len() / 2].clone()
+    };
+    let mut faults = vec![
+        Fault::At(middle_of("journal.append.before"), "rofs+"),
+        Fault::At(middle_of("journal.append.after"), "enospc+"),
+        Fault::At(middle_of("file.write"), "enospc"),
+        Fault::At(middle_of("backup.copied"), "enospc"),
+        Fault::At(middle_of("marks.commit"), "kill"),
+        Fault::At(middle_of("marks.committed"), "fail"),
+        Fault::KillAfter(half),
+        Fault::Signal("INT", half),
+        Fault::SignalTwice("TERM", some),
+    ];
+    if can_mount() {
+        faults.extend([Fault::BackupDiskFull, Fault::JournalDiskFull(40)]);
+    }
+    if store == Store::Postgres {
+        faults.extend([
+            Fault::SessionsEnd(half),
+            Fault::LockSessionEnds(some),
+            Fault::ServerCrash(half),
+        ]);
+    }
+    for fault in faults {
+        let round = Round {
+            case,
+            fault,
+            later: Vec::new(),
+        };
+        play(&round, clean, tally, lost);
+    }
+}
+
+/// So often a recovery is killed again, a step further each time.
+const AGAIN: u32 = 5;
+
+/// Killed in the middle, and then every recovery from it too: of a plan with every kind twice
+/// that goes forward, of one that takes itself back, of a chain that hangs, and of a restore.
+fn again_and_again(world: &mut World, store: Store, tally: &mut Tally, lost: &mut Vec<String>) {
+    for (plan, ask) in [
+        (Plan::Twice, Ask::Migrate),
+        (Plan::Twice, Ask::MigrateHanging),
+        (Plan::ThreeHops, Ask::MigrateHanging),
+        (Plan::ThreeHops, Ask::MigrateInVain),
+        (Plan::Shipped, Ask::Restore),
+    ] {
+        let case = Case { plan, store, ask };
+        let clean = world.clean(case);
+        let appends: Vec<&Place> = clean
+            .places
+            .iter()
+            .filter(|place| place.name == "journal.append.before")
+            .collect();
+        let later = (1..=AGAIN).map(|nth| {
+            let name = appends[0].name.clone();
+            Fault::At(Place { name, nth }, "kill")
+        });
+        let round = Round {
+            case,
+            fault: Fault::At(appends[appends.len() * 2 / 3].clone(), "kill"),
+            later: later.collect(),
+        };
+        play(&round, clean, tally, lost);
+    }
 }
 
 #[test]

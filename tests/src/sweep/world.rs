@@ -31,6 +31,8 @@ pub enum Ask {
     MigrateInVain,
     /// The same with a step that can't be undone: it restores by itself.
     MigrateInVainForGood,
+    /// Forward, with a last step that hangs past its timeout: SQL, or a command with children.
+    MigrateHanging,
     /// Back after a finished run, step by step.
     Reverse,
     /// Back after a finished run, from the rollback point.
@@ -145,7 +147,7 @@ impl Case {
             .run();
         let took = started.elapsed();
         match self.ask {
-            Ask::MigrateInVain | Ask::MigrateInVainForGood => run.expect(3),
+            Ask::MigrateInVain | Ask::MigrateInVainForGood | Ask::MigrateHanging => run.expect(3),
             _ => run.expect(0),
         };
         let text = std::fs::read_to_string(trace.path()).expect("the trace can be read");
@@ -250,10 +252,34 @@ fn without_now(line: &str) -> String {
     line
 }
 
-fn in_vain(steps: &mut Vec<Value>, ask: Ask) {
+/// A step that never ends by itself: a command where the plan has some, else SQL.
+fn hanging(deployment: &Deployment, steps: &[Value]) -> Value {
+    if steps.iter().any(|step| step["step_type"] == "Command") {
+        return json!({
+            "id": "hangs", "step_type": "Command", "command": "sleep 600 & sleep 600",
+            "undo": "true", "timeout": "1s", "can_rollback": true,
+        });
+    }
+    let slow = match deployment.store() {
+        Store::Postgres => "SELECT pg_sleep(600) IS NOT NULL",
+        Store::Sqlite => {
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) > 0 FROM n"
+        }
+    };
+    json!({
+        "id": "hangs", "step_type": "Validation", "validation": slow, "timeout": "1s",
+        "can_rollback": true,
+    })
+}
+
+fn in_vain(deployment: &Deployment, steps: &mut Vec<Value>, ask: Ask) {
     match ask {
         Ask::MigrateInVainForGood => steps[0]["can_rollback"] = json!(false),
         Ask::MigrateInVain => {}
+        Ask::MigrateHanging => {
+            steps.push(hanging(deployment, steps));
+            return;
+        }
         _ => return,
     }
     steps.push(json!({
@@ -282,7 +308,7 @@ fn shipped(deployment: &Deployment, ask: Ask) {
             step["data_migration"]["batch_size"] = json!(40);
         }
     }
-    in_vain(steps, ask);
+    in_vain(deployment, steps, ask);
     write_plan(deployment, &plan);
 }
 
@@ -348,7 +374,7 @@ fn twice(deployment: &Deployment, ask: Ask) {
         // What a cleanup removes comes back from the rollback point only.
         steps.retain(|step| step["step_type"] != "Cleanup");
     }
-    in_vain(&mut steps, ask);
+    in_vain(deployment, &mut steps, ask);
     let plan = json!({"from_version": "1.5.0", "to_version": "1.6.0", "migration_type": "MinorUpgrade",
         "steps": steps, "rollback_steps": [], "validation_checks": [],
         "estimated_duration": "1s", "downtime_required": true});
@@ -371,7 +397,7 @@ fn three_hops(deployment: &Deployment, ask: Ask) {
             json!({"id": "config", "step_type": "ConfigUpdate", "config_changes": {"batch_size": 1000 + number}, "timeout": "30s", "can_rollback": true}),
         ];
         if number == 3 {
-            in_vain(&mut steps, ask);
+            in_vain(deployment, &mut steps, ask);
         }
         let plan = json!({"from_version": format!("1.5.{}", number - 1), "to_version": format!("1.5.{number}"),
             "migration_type": "Patch", "steps": steps, "rollback_steps": [], "validation_checks": [],

@@ -8,6 +8,7 @@ mod backups;
 mod backups_by_hand;
 mod carried_back;
 mod changes;
+mod children;
 mod crash;
 mod data_verbs;
 mod deadline;

@@ -3,6 +3,7 @@
 use std::io;
 use std::process::{ExitStatus, Stdio};
 
+use migrate_service::command::Watchman;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -13,11 +14,11 @@ const KEPT: usize = 16 * 1024;
 
 /// A running program. Dropping it kills its whole process group.
 ///
-/// If this process is killed, the child's pipes break: `pg_dump` ends at its next write,
-/// and `psql` at its next read, before any commit was sent to it.
+/// If this process is killed, a watchman kills the group.
 pub(crate) struct Group {
     child: Child,
-    group: Option<Pid>,
+    leader: Option<Pid>,
+    watchman: Option<Watchman>,
 }
 
 impl Group {
@@ -33,7 +34,12 @@ impl Group {
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .map(Pid::from_raw);
-        Ok(Self { child, group })
+        let watchman = child.id().and_then(|id| Watchman::over(id).ok());
+        Ok(Self {
+            child,
+            leader: group,
+            watchman,
+        })
     }
 
     pub(crate) fn stdin(&mut self) -> ChildStdin {
@@ -51,14 +57,15 @@ impl Group {
     pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait().await?;
         // The number may be another process's from here on.
-        self.group = None;
+        self.leader = None;
+        self.watchman = None;
         Ok(status)
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(group) = self.group {
+        if let Some(group) = self.leader {
             // Fails only if it is gone already.
             let _ = killpg(group, Signal::SIGKILL);
         }

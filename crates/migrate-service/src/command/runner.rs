@@ -15,6 +15,7 @@ use super::leftovers::{Leftovers, Log};
 use super::line::{problem, show};
 use super::output::{Tail, last_lines, read_all};
 use super::redact::{Secrets, redact};
+use super::watchman::Watchman;
 
 /// How long a command may still print, and its last children end, after it exited.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -87,8 +88,8 @@ impl CommandRunner {
     /// Runs a command to its end, whatever its exit status is.
     ///
     /// On timeout and cancel the whole process group gets SIGTERM, SIGKILL after the
-    /// grace, and is confirmed gone before this returns. When this future is dropped the
-    /// group gets SIGKILL at once. Processes that put themselves into a session of their
+    /// grace, and is confirmed gone before this returns. When this future is dropped, or our
+    /// process dies, the group gets SIGKILL at once. Processes that put themselves into a session of their
     /// own (`setsid`) are not of the group.
     ///
     /// # Errors
@@ -113,6 +114,10 @@ impl CommandRunner {
             .and_then(Group::led_by)
             .expect("a child not yet waited for has an id");
         let guard = EndOnDrop::new(group);
+        // A command that starts a service leaves it behind on purpose.
+        let watchman = (call.leftovers == Leftovers::End)
+            .then(|| child.id().and_then(|id| Watchman::over(id).ok()))
+            .flatten();
         let (out, all) = (Mutex::new(Tail::default()), Mutex::new(Tail::default()));
         let stop = {
             let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -128,6 +133,7 @@ impl CommandRunner {
             self.watch(&mut child, group, &call, reading).await
         };
         guard.done();
+        drop(watchman);
         let mut transcript = take(all).text(&self.secrets);
         if let Some(log) = log {
             transcript = log.read().text(&self.secrets);
