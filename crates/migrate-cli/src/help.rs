@@ -239,6 +239,26 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "schema drift",
+        &[
+            (
+                "schema drift --source db/migrations",
+                "changes by hand, object by object",
+            ),
+            (
+                "schema drift --snapshot schema.sql",
+                "against what `dump` wrote",
+            ),
+        ],
+    ),
+    (
+        "schema verify",
+        &[(
+            "schema verify --scratch --source db/migrations",
+            "up, down, up: which downs restore",
+        )],
+    ),
+    (
         "schema dump",
         &[
             ("schema dump -o schema.sql", "keep it under version control"),

@@ -1,4 +1,5 @@
-//! A copy of a deployment to rehearse on: a fresh backup, restored into a scratch database.
+//! A scratch database: empty, or with a copy of a deployment to rehearse on (a fresh backup,
+//! restored into it).
 //!
 //! So a rehearsal proves by the way that a backup of this deployment restores. The
 //! deployment's own database is only read.
@@ -58,7 +59,12 @@ impl ScratchCopy {
         }
     }
 
-    async fn empty(root: &Path, server: &Database) -> Result<Self, StepError> {
+    /// An empty one: on PostgreSQL a database on the server of `server`, on SQLite a file
+    /// below `root` that is made when it is first opened.
+    ///
+    /// # Errors
+    /// The role may not create databases; the message says which right is missing.
+    pub async fn empty(root: &Path, server: &Database) -> Result<Self, StepError> {
         match server {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(_) => Ok(Self {

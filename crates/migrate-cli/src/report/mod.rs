@@ -15,6 +15,7 @@ mod progress;
 mod recovery;
 mod schema;
 mod summary;
+mod trials;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::failure::Failure;
 use crate::plans::LoadedPlan;
 use crate::wire::Wired;
 
+pub(crate) use drift::DriftReport;
 use events::JsonEvents;
 use human::HumanEvents;
 pub(crate) use lint::LintShown;

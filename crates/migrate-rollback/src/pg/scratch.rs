@@ -55,9 +55,9 @@ impl Scratch {
 
 fn refused(error: DbError) -> StepError {
     let lacks_right = error.code.as_deref() == Some("42501");
-    let error = error.into_step_error("no scratch database can be made to restore the backup into");
+    let error = error.into_step_error("no scratch database can be made");
     if lacks_right {
-        error.hint("let a superuser run: ALTER ROLE <this role> CREATEDB; or verify on a server where it may")
+        error.hint("the right to create databases is missing: let a superuser run ALTER ROLE <this role> CREATEDB, or name a server where it has the right")
     } else {
         error
     }

@@ -246,8 +246,7 @@ impl SchemaEngine {
     /// The file's down, else the one that the log kept.
     async fn down_text(&self, one: &Migration) -> Result<Option<Section>, ApplyError> {
         if let Some(down) = &one.down {
-            let empty = crate::script::split(self.db.backend(), down.sql()).is_empty();
-            return Ok((!empty).then(|| down.clone()));
+            return Ok((!no_down(&self.db, down)).then(|| down.clone()));
         }
         let kept = history::texts(&self.db, &one.key())
             .await
@@ -258,7 +257,7 @@ impl SchemaEngine {
     }
 
     /// Runs items in order, in as few transactions as can be.
-    async fn run(&self, items: Vec<Item>, state: &State) -> Result<Done, ApplyError> {
+    pub(super) async fn run(&self, items: Vec<Item>, state: &State) -> Result<Done, ApplyError> {
         let mut done = Done::default();
         if items.is_empty() {
             return Ok(done);
@@ -349,6 +348,11 @@ impl SchemaEngine {
             }
         }
     }
+}
+
+/// Whether a down has no statement.
+pub(super) fn no_down(db: &Database, down: &Section) -> bool {
+    crate::script::split(db.backend(), down.sql()).is_empty()
 }
 
 /// Why a batch was not run as it was.

@@ -25,6 +25,7 @@ mod repair;
 pub(crate) mod script;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod trial;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,6 +39,7 @@ pub use options::{Grouping, Missing, Options, OutOfOrder, Target};
 pub use pending::{Standing, latest, missing, standings};
 pub use preview::PlannedTransaction;
 pub use repair::{Decision, Repair};
+pub use trial::{FreshDatabase, Trial, Trials, Verdict};
 
 use crate::db::{DbError, DbErrorKind};
 use crate::history::{Started, text_hash};

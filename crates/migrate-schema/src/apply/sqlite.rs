@@ -17,7 +17,9 @@ use super::failure::Failed;
 use super::item::{Item, foreign_keys};
 use super::orphans::Orphans;
 use super::script::{ForeignKeys, How, Script, Unit};
+use super::trial::{Early, Round};
 use super::{Run, begun, edited_since, millis_since, not_verified};
+use crate::catalog::Catalog;
 use crate::db::{DbError, Sqlite};
 use crate::history::{Entry, Started, sqlite as history};
 
@@ -68,6 +70,46 @@ async fn transaction(
     tx.commit()
         .await
         .map_err(|error| Failed::of(error.into(), "the migrations can't be committed"))
+}
+
+/// A way down and up again in one transaction that is rolled back.
+pub(super) async fn round(lite: &Sqlite, down: &Item, up: &Item) -> Result<Round, Early> {
+    let mut connection = Settings::keep(lite).await.map_err(Early::Other)?;
+    let result = round_on(lite, &mut connection.held, down, up).await;
+    connection.give_back().await.map_err(Early::Other)?;
+    result
+}
+
+async fn round_on(
+    lite: &Sqlite,
+    connection: &mut SqliteConnection,
+    down: &Item,
+    up: &Item,
+) -> Result<Round, Early> {
+    let other = |error: DbError| Early::Other(error.into());
+    let both = [down.clone(), up.clone()];
+    if foreign_keys(&both) == ForeignKeys::CheckedAtEnd {
+        pragma(connection, "foreign_keys = 0")
+            .await
+            .map_err(Early::Other)?;
+    }
+    let mut tx = lite.begin_on(connection).await.map_err(other)?;
+    let failed = |(script, statement, error): Broken<'_>| explain(script, statement, error, 0);
+    one(&mut tx, down)
+        .await
+        .map_err(|broken| Early::Down(failed(broken)))?;
+    let without = Catalog::read_sqlite(&mut tx).await.map_err(other)?;
+    if let Err(broken) = one(&mut tx, up).await {
+        let failed = failed(broken);
+        let down = without;
+        return Err(Early::Up { down, failed });
+    }
+    let with = Catalog::read_sqlite(&mut tx).await.map_err(other)?;
+    tx.rollback().await.map_err(|error| other(error.into()))?;
+    Ok(Round {
+        down: without,
+        up: with,
+    })
 }
 
 type Broken<'i> = (&'i Script, usize, DbError);

@@ -73,6 +73,17 @@ pub async fn layout_of(db: &Database) -> Result<Option<Layout>, DbError> {
     Ok(tables::there(db).await?.first().map(|(layout, _)| *layout))
 }
 
+/// The keys of the set's migrations that another tool's history says are applied.
+///
+/// # Errors
+/// It names a failed migration or one without a file, or a file that is not what was applied.
+pub fn applied_keys(
+    set: &MigrationSet,
+    history: &ForeignHistory,
+) -> Result<Vec<String>, Vec<migrate_core::Finding>> {
+    check::keys(set, history)
+}
+
 impl SchemaEngine {
     /// Records what another tool's history says is applied, without running anything.
     ///

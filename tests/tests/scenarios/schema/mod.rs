@@ -1,6 +1,7 @@
 //! `schema …`: what a user does who comes with migrations of another tool.
 
 mod concurrently;
+mod drift;
 mod dump;
 mod killed;
 mod layouts;
@@ -11,4 +12,5 @@ mod running;
 mod step;
 mod takeover;
 mod transactions;
+mod verify;
 mod world;

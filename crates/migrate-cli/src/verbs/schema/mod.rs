@@ -6,13 +6,16 @@
 mod apply;
 mod baseline;
 mod down;
+mod drift;
 mod dump;
 mod how;
 mod lint;
 mod plan;
 mod repair;
+mod scratch;
 pub(crate) mod source;
 mod status;
+mod verify;
 mod work;
 
 use clap::Subcommand;
@@ -42,6 +45,10 @@ pub(crate) enum SchemaVerb {
     Repair(repair::RepairArgs),
     /// Write the schema as sorted SQL, to review and to compare.
     Dump(dump::DumpArgs),
+    /// How the live schema differs from what the migrations give, or from a dump.
+    Drift(drift::DriftArgs),
+    /// Whether each down restores what was there before its up, on a scratch database.
+    Verify(verify::VerifyArgs),
 }
 
 /// Does what a `schema` verb asks for.
@@ -60,5 +67,7 @@ pub(crate) async fn run(
         SchemaVerb::Baseline(args) => baseline::run(global, args, output).await,
         SchemaVerb::Repair(args) => repair::run(global, args, output).await,
         SchemaVerb::Dump(args) => dump::run(global, args, output).await,
+        SchemaVerb::Drift(args) => drift::run(global, args, output).await,
+        SchemaVerb::Verify(args) => Box::pin(verify::run(global, args, output)).await,
     }
 }

@@ -2,10 +2,12 @@
 
 mod concurrently;
 mod doubt;
+mod round;
 mod session;
 mod together;
 mod units;
 mod watch;
 
+pub(super) use round::round;
 pub(super) use together::together;
 pub(super) use units::by_units;

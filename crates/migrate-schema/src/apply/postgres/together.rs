@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 
 use super::super::failure::Failed;
 use super::super::item::Item;
+use super::super::options::Options;
 use super::super::script::Script;
 use super::super::{Run, millis_since};
 use super::session::{self, Session};
@@ -28,7 +29,7 @@ pub(in super::super) async fn together(
     for (number, item) in items.iter().enumerate() {
         run.running(item, number);
         let began = Instant::now();
-        one(&mut tx, item, run)
+        one(&mut tx, item, run.options)
             .await
             .map_err(|(script, statement, error)| {
                 explain(&watch, script, statement, error, number)
@@ -50,15 +51,20 @@ pub(in super::super) async fn together(
 }
 
 /// A failed statement of a script.
-type Broken<'i> = (&'i Script, usize, DbError);
+pub(super) type Broken<'i> = (&'i Script, usize, DbError);
 
-async fn one<'i>(tx: &mut PgConnection, item: &'i Item, run: &Run<'_>) -> Result<(), Broken<'i>> {
+/// Runs a migration and its verify script.
+pub(super) async fn one<'i>(
+    tx: &mut PgConnection,
+    item: &'i Item,
+    options: &Options,
+) -> Result<(), Broken<'i>> {
     let script = &item.script;
     session::run(tx, script)
         .await
         .map_err(|(number, error)| (script, number, error))?;
     if script.sets_session {
-        session::reset(tx, run.options)
+        session::reset(tx, options)
             .await
             .map_err(|error| (script, 0, error))?;
     }
@@ -78,30 +84,35 @@ pub(super) fn explain(
     error: DbError,
     item: usize,
 ) -> Failed {
-    let place = script.place_of(statement, &error);
     let gave_way = watch.gave_way() && error.kind == DbErrorKind::Cancelled;
     let blockers = match error.kind {
         DbErrorKind::Lock => watch.blockers(),
         _ => None,
     };
-    let mut failed = Failed::of(
-        error,
-        format!(
-            "statement {} of {} failed",
-            statement + 1,
-            script.statements().len()
-        ),
-    );
+    let mut failed = self::failed(script, statement, error);
     failed.item = item;
     failed.gave_way = gave_way;
     if gave_way {
+        let place = failed.error.place.take();
         failed.error = StepError::failed("gave way: others waited for its locks too long").hint(
             "run it when there is less traffic, one by one with --each, or let them wait longer with --queue-budget",
         );
+        failed.error.place = place;
     }
     if let Some(blockers) = blockers {
         failed.error = failed.error.cause(format!("blocked by {blockers}"));
     }
+    failed
+}
+
+/// A statement's error with its place.
+pub(super) fn failed(script: &Script, statement: usize, error: DbError) -> Failed {
+    let place = script.place_of(statement, &error);
+    let count = script.statements().len();
+    let mut failed = Failed::of(
+        error,
+        format!("statement {} of {count} failed", statement + 1),
+    );
     failed.error = failed.error.in_file(place);
     failed
 }

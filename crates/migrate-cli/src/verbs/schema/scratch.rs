@@ -1,0 +1,178 @@
+//! A scratch database for checks: made, used, removed. What a killed run left is removed by the
+//! next one: a database by the comment on it, a directory by the number in its name.
+
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use migrate_core::{Cancel, StepError};
+use migrate_rollback::ScratchCopy;
+use migrate_schema::apply::FreshDatabase;
+use migrate_schema::db::{Backend, ConnectOptions, CreateMode, Database, DatabaseUrl};
+
+use crate::failure::Failure;
+
+const DIRECTORY: &str = "etlrs-scratch-";
+
+/// A scratch database.
+pub(super) struct Scratch {
+    server: Database,
+    directory: PathBuf,
+    made: Option<(ScratchCopy, Database)>,
+    cancel: Cancel,
+}
+
+impl Scratch {
+    /// Makes an empty one on the server of `server`, or as a temporary file.
+    pub(super) async fn make(server: &Database) -> Result<Self, Failure> {
+        let directory = directory()?;
+        let cancel = Cancel::new();
+        crate::signals::watch(&cancel)
+            .map_err(|error| Failure::unchanged(format!("signals can't be watched: {error}")))?;
+        let mut this = Self {
+            server: server.clone(),
+            directory,
+            made: None,
+            cancel,
+        };
+        match this.fresh().await {
+            Ok(_) => Ok(this),
+            Err(error) => {
+                let _ = this.remove().await;
+                Err(Failure::from(error).hint("--scratch-url names another server"))
+            }
+        }
+    }
+
+    /// The database.
+    pub(super) fn db(&self) -> Database {
+        let made = self.made.as_ref();
+        made.map_or_else(|| self.server.clone(), |(_, db)| db.clone())
+    }
+
+    /// Does something with it and removes it, also when a signal ends that.
+    pub(super) async fn with<T>(
+        mut self,
+        work: impl AsyncFnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let cancel = self.cancel.clone();
+        let done = tokio::select! {
+            biased;
+            cause = cancel.cancelled() => Err(stopped(cause)),
+            done = work(&mut self) => done,
+        };
+        let removed = self.remove().await;
+        let value = done?;
+        removed?;
+        Ok(value)
+    }
+
+    async fn remove(&mut self) -> Result<(), Failure> {
+        let dropped = self.drop_made().await;
+        std::fs::remove_dir_all(&self.directory).map_err(|error| {
+            Failure::unchanged(format!(
+                "the scratch directory {} can't be removed: {error}",
+                self.directory.display()
+            ))
+        })?;
+        Ok(dropped?)
+    }
+
+    async fn drop_made(&mut self) -> Result<(), StepError> {
+        match self.made.take() {
+            None => Ok(()),
+            Some((copy, db)) => {
+                if db.backend() == Backend::Sqlite {
+                    db.close().await;
+                }
+                let file = copy.url().sqlite_path();
+                copy.remove().await?;
+                for path in file.iter().flat_map(|file| with_journals(file)) {
+                    let _ = std::fs::remove_file(path);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl FreshDatabase for Scratch {
+    async fn fresh(&mut self) -> Result<Database, StepError> {
+        self.drop_made().await?;
+        let copy = ScratchCopy::empty(&self.directory, &self.server).await?;
+        let options = ConnectOptions {
+            create: CreateMode::Create,
+            ..ConnectOptions::default()
+        };
+        let db = Database::connect(copy.url(), &options)
+            .await
+            .map_err(|error| error.into_step_error("can't open the scratch database"));
+        match db {
+            Ok(db) => {
+                self.made = Some((copy, db.clone()));
+                Ok(db)
+            }
+            Err(error) => {
+                let _ = copy.remove().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The server that `--scratch-url` names.
+pub(super) async fn server(url: &DatabaseUrl) -> Result<Database, Failure> {
+    if url.backend() == Backend::Sqlite {
+        return Ok(Database::unconnected(url, &ConnectOptions::default())
+            .map_err(|error| error.into_step_error(format!("--scratch-url {url}")))?);
+    }
+    Database::connect(url, &ConnectOptions::default())
+        .await
+        .map_err(|error| Failure::from(error.into_step_error(format!("--scratch-url {url}"))))
+}
+
+fn stopped(cause: migrate_core::CancelCause) -> Failure {
+    let mut failure = Failure::unchanged("stopped; the scratch database is removed");
+    if let migrate_core::CancelCause::Signal(number) = cause {
+        failure.code = u8::try_from(128 + number).unwrap_or(u8::MAX);
+    }
+    failure
+}
+
+fn with_journals(file: &Path) -> Vec<PathBuf> {
+    ["", "-wal", "-shm", "-journal"]
+        .iter()
+        .map(|end| {
+            let mut name = file.as_os_str().to_owned();
+            name.push(end);
+            PathBuf::from(name)
+        })
+        .collect()
+}
+
+/// A private directory of this process.
+fn directory() -> Result<PathBuf, Failure> {
+    let parent = std::env::temp_dir();
+    remove_leftovers(&parent);
+    let path = parent.join(format!("{DIRECTORY}{}", std::process::id()));
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&path)
+        .map_err(|error| Failure::unchanged(format!("{}: {error}", path.display())))?;
+    Ok(path)
+}
+
+/// What killed runs of this host left.
+fn remove_leftovers(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(DIRECTORY))
+            .and_then(|pid| pid.parse::<i32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
