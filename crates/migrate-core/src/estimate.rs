@@ -17,6 +17,8 @@ const ROWS: &str = "rows_read";
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Basis {
+    /// A rehearsal of this very plan, scaled by the rows.
+    Rehearsed(DateTime<Utc>),
     /// An earlier run of a step of this name, scaled by the rows.
     Measured(RunId),
     /// The step's own guess for its rows.
@@ -61,6 +63,57 @@ impl Estimate {
         self.back += next.back;
         self.steps.extend(next.steps);
         self
+    }
+}
+
+/// What a rehearsal measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// When it was played.
+    pub made_at: DateTime<Utc>,
+    /// The whole way there, rollback point and checks included.
+    pub forward: Duration,
+    /// The whole way back.
+    pub back: Duration,
+    /// Each step with its time and the rows that it read.
+    pub steps: Vec<(StepId, Duration, Option<u64>)>,
+}
+
+impl Rehearsal {
+    /// What the same plan may take now, with the rows that its steps would read.
+    pub fn estimate(&self, previews: &[StepPreview]) -> Estimate {
+        let basis = Basis::Rehearsed(self.made_at);
+        let now = |step: &StepId| {
+            let preview = previews.iter().find(|preview| &preview.step == step);
+            preview.and_then(|preview| preview.preview.rows)
+        };
+        let steps: Vec<StepEstimate> = self
+            .steps
+            .iter()
+            .map(|(step, took, rows)| {
+                let forward = scaled(*took, now(step), *rows);
+                StepEstimate {
+                    step: step.clone(),
+                    forward,
+                    back: forward,
+                    basis: basis.clone(),
+                }
+            })
+            .collect();
+        let then: Duration = self.steps.iter().map(|(_, took, _)| *took).sum();
+        let sum: Duration = steps.iter().map(|step| step.forward).sum();
+        let around = self.forward.saturating_sub(then);
+        let back = scale(
+            self.back,
+            u64::try_from(sum.as_millis()).unwrap_or(u64::MAX).max(1),
+            u64::try_from(then.as_millis()).unwrap_or(u64::MAX).max(1),
+        );
+        Estimate {
+            forward: around + sum,
+            back,
+            basis,
+            steps,
+        }
     }
 }
 
@@ -130,16 +183,20 @@ pub fn estimate_back(log: &RunLog, earlier: &[RunLog]) -> Duration {
 /// A step of an earlier run, scaled to the rows that there are now.
 fn measured(log: &RunLog, step: &StepId, rows: Option<u64>) -> Option<StepEstimate> {
     let (took, rows_then) = run_of(log, step)?;
-    let scaled = |time: Duration| match (rows, rows_then) {
-        (Some(now), Some(then @ 1..)) => scale(time, now, then),
-        _ => time,
-    };
+    let scaled = |time: Duration| scaled(time, rows, rows_then);
     Some(StepEstimate {
         step: step.clone(),
         forward: scaled(took),
         back: scaled(undo_of(log, step).unwrap_or(took)),
         basis: Basis::Measured(log.header.run.clone()),
     })
+}
+
+fn scaled(time: Duration, now: Option<u64>, then: Option<u64>) -> Duration {
+    match (now, then) {
+        (Some(now), Some(then @ 1..)) => scale(time, now, then),
+        _ => time,
+    }
 }
 
 fn scale(time: Duration, now: u64, then: u64) -> Duration {

@@ -40,7 +40,7 @@ pub use batch_size::BatchSize;
 pub use cancel::{Cancel, CancelCause};
 pub use clock::Clock;
 pub use error::{MigrationError, StepError, StepErrorKind};
-pub use estimate::{Basis, Estimate, StepEstimate, estimate, estimate_back};
+pub use estimate::{Basis, Estimate, Rehearsal, StepEstimate, estimate, estimate_back};
 pub use event::{Event, Reporter};
 pub use executor::{
     Backup, CheckOutcome, Consent, Identity, MigrationExecutor, MigrationResult, RollbackInfo,

@@ -48,7 +48,59 @@ fn it_proves_the_way_back_and_touches_nothing(store: Store) {
     assert_eq!(data["rows"], deployment.source.len(), "{data}");
     if store == Store::Postgres {
         assert!(one["forward"]["wal_bytes"].as_u64().unwrap() > 0);
+        assert!(data["wal_bytes"].as_u64().unwrap() > 0, "{data}");
     }
+    assert!(data["space_bytes"].is_u64(), "{data}");
+    must_be_untouched(&deployment, &before);
+}
+
+/// What was rehearsed is what the real run is expected to take, and the report shows both.
+fn a_real_run_is_measured_against_it(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    deployment.run(REHEARSE).expect(0);
+    let preview = deployment.run(&["--from", "1.5.0", "--to", "2.0.0", "--dry-run"]);
+    preview.expect(0).says(&["estimate", "as rehearsed"]);
+    let run = deployment.migrate();
+    run.expect(0).says(&["as rehearsed", "predicted"]);
+    deployment.must_be_v2();
+
+    // Another script is another plan, of which the rehearsal says nothing.
+    let other = Deployment::v1().on(store);
+    other.run(REHEARSE).expect(0);
+    let mut plan = shipped::plan();
+    plan["steps"][1]["data_migration"]["batch_size"] = json!(77);
+    shipped::overlay(&other, &plan);
+    let run = other.migrate();
+    assert!(!run.expect(0).output().contains("as rehearsed"), "{run}");
+}
+
+/// The next rehearsal removes what a killed one left, by its mark, and nothing else.
+fn a_killed_one_is_cleaned_up_by_the_next(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    let before = deployment.snapshot();
+    deployment.write(
+        ".etlrs-migrate/rehearsal-1/own.txt",
+        "a directory of somebody else's",
+    );
+    let mut arguments = REHEARSE.to_vec();
+    arguments.extend(["--format", "json"]);
+    let mut running = deployment.tool(&arguments).start();
+    let seen = running.wait_for(|event| event["event"] == "step_started");
+    assert!(seen.is_some());
+    running.kill();
+    let copies = || {
+        std::fs::read_dir(deployment.path(".etlrs-migrate"))
+            .unwrap()
+            .filter(|entry| {
+                let name = entry.as_ref().unwrap().file_name();
+                name.to_str().unwrap().starts_with("rehearsal-")
+            })
+            .count()
+    };
+    assert_eq!(copies(), 2, "the killed one's copy, and what is not ours");
+    deployment.run(REHEARSE).expect(0);
+    assert_eq!(copies(), 1, "what is not ours");
+    std::fs::remove_dir_all(deployment.path(".etlrs-migrate/rehearsal-1")).unwrap();
     must_be_untouched(&deployment, &before);
 }
 
@@ -117,6 +169,8 @@ fn production_wants_a_fresh_one_made_elsewhere(store: Store) {
 
 on_both!(
     it_proves_the_way_back_and_touches_nothing,
+    a_real_run_is_measured_against_it,
+    a_killed_one_is_cleaned_up_by_the_next,
     a_way_back_that_does_not_come_back_is_shown,
     steps_without_undo_come_out_as_such,
     production_wants_a_fresh_one_made_elsewhere,

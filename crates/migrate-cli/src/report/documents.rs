@@ -244,7 +244,7 @@ impl Output {
             &format!("{} -> {}: {verdict}", one.from, one.to),
         );
         for difference in &one.played.differences {
-            out(&format!("  - {difference}"));
+            out(&format!("  - {}", difference.replace('\n', "\n    ")));
         }
         for step in &one.played.steps {
             let rate = step
@@ -253,8 +253,15 @@ impl Output {
                 .map_or_else(String::new, |(rows, rate)| {
                     format!(", {} rows, {}/s", grouped(rows), grouped(rate))
                 });
+            let written = [(step.wal_bytes, "WAL"), (step.space_bytes, "space")];
+            let written = written.iter().filter_map(|(bytes, what)| {
+                let bytes = bytes.filter(|bytes| *bytes > 0)?;
+                let bytes = migrate_rollback::backup::human_bytes(bytes);
+                Some(format!(", {bytes} {what}"))
+            });
+            let written = written.collect::<Vec<_>>().concat();
             out(&format!(
-                "  {:<12} {}{rate}",
+                "  {:<12} {}{rate}{written}",
                 step.step,
                 took(step.duration_ms)
             ));

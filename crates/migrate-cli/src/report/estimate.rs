@@ -32,6 +32,9 @@ impl Output {
             return;
         }
         let basis = match &estimate.basis {
+            Basis::Rehearsed(at) => {
+                format!("as rehearsed {}", at.format("%Y-%m-%d %H:%M:%S UTC"))
+            }
             Basis::Measured(run) => format!("as run {run} measured it"),
             Basis::Rows => "by its rows".to_owned(),
             _ => "as the plan's author expects".to_owned(),

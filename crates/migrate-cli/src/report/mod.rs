@@ -18,10 +18,10 @@ mod summary;
 mod trials;
 
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use console::style;
-use migrate_core::{Hop, Reporter, RunLog, Step, Version};
+use migrate_core::{Estimate, Hop, Reporter, RunLog, Step, Version};
 use serde_json::{Value, json};
 
 use crate::args::{Format, Global};
@@ -50,6 +50,8 @@ pub(crate) struct Output {
     format: Format,
     level: Level,
     human: Arc<HumanEvents>,
+    /// What was said of how long the run takes, to be shown beside how long it took.
+    predicted: Mutex<Option<Estimate>>,
 }
 
 impl Output {
@@ -63,7 +65,26 @@ impl Output {
             format: global.format,
             level,
             human: Arc::new(HumanEvents::new(level)),
+            predicted: Mutex::default(),
         }
+    }
+
+    /// Keeps an estimate, to be shown beside what comes of it.
+    pub(crate) fn predict(&self, estimate: Estimate) {
+        let mut kept = self
+            .predicted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *kept = Some(estimate);
+    }
+
+    /// What was predicted, if anything was.
+    pub(crate) fn predicted(&self) -> Option<Estimate> {
+        let kept = self
+            .predicted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        kept.clone()
     }
 
     fn json(&self) -> bool {

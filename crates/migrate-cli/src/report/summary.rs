@@ -2,7 +2,9 @@
 
 use console::style;
 use migrate_core::duration::human as time;
-use migrate_core::{MigrationPlan, MigrationResult, RollbackPreview, StepPreview, Undoable};
+use migrate_core::{
+    MigrationPlan, MigrationResult, RollbackPreview, StepId, StepPreview, Undoable,
+};
 use serde_json::json;
 
 use super::progress::grouped;
@@ -23,9 +25,22 @@ impl Output {
                 "steps": result.completed_steps, "checks": result.checks,
                 "rollback": result.rollback_info, "rollback_command": back,
                 "duration_ms": millis(result.total_duration),
+                "predicted": self.predicted().map(|predicted| predicted.steps.iter().map(|step| json!({
+                    "step": step.step, "forward_ms": millis(step.forward),
+                })).collect::<Vec<_>>()),
             }));
             return;
         }
+        let predicted = self.predicted();
+        let said_of = |id: &StepId| {
+            let steps = predicted.iter().flat_map(|predicted| &predicted.steps);
+            let said = steps
+                .filter(|step| &step.step == id)
+                .map(|step| step.forward);
+            said.map(|said| format!(", predicted {}", time(said)))
+                .next()
+                .unwrap_or_default()
+        };
         let heading = format!("{} -> {}", plan.from_version, plan.to_version);
         out(&format!(
             "\n{} {heading} in {}",
@@ -34,10 +49,11 @@ impl Output {
         ));
         for step in &result.completed_steps {
             out(&format!(
-                "  {:<10} {} ({})",
+                "  {:<10} {} ({}{})",
                 step.step_id.to_string(),
                 step.message,
-                time(step.duration)
+                time(step.duration),
+                said_of(&step.step_id)
             ));
             for note in &step.notes {
                 out(&format!("  {:<10}   {note}", ""));

@@ -45,11 +45,17 @@ pub(crate) async fn run(global: &Global, args: &ApplyArgs, output: &Output) -> R
     let loaded = nothing_drifted(global, output, &wired, &file, done).await?;
     require_rehearsal(global, &wired, &file)?;
     refuse_commands(&wired, contract.hops.iter())?;
+    let rehearsed = certificate::newest(&wired.deployment.root, &file.hash);
+    if let Some(rehearsed) = &rehearsed {
+        let estimate = rehearsed.rehearsal().estimate(&[]);
+        output.estimate(&estimate, None);
+        output.predict(estimate);
+    }
     let began = std::time::Instant::now();
     for (hop, loaded) in contract.hops.iter().zip(&loaded).skip(done) {
         one_hop(global, output, &wired, &file, hop, loaded, &cancel).await?;
     }
-    if let Some(rehearsed) = certificate::newest(&wired.deployment.root, &file.hash) {
+    if let Some(rehearsed) = rehearsed {
         let predicted = std::time::Duration::from_millis(rehearsed.played.forward.duration_ms);
         let took = migrate_core::duration::human(began.elapsed());
         let predicted = migrate_core::duration::human(predicted);

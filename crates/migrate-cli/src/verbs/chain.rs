@@ -5,8 +5,8 @@ use std::sync::Arc;
 use chrono::Utc;
 use migrate_core::event::Silent;
 use migrate_core::{
-    Cancel, Estimate, Finding, Hop, Readiness, RunId, RunLog, RunState, Scripts, Step, StepContext,
-    StepPreview, StepRegistry, Undoable, Version,
+    Cancel, Estimate, Finding, Hop, Readiness, Rehearsal, RunId, RunLog, RunState, Scripts, Step,
+    StepContext, StepPreview, StepRegistry, Undoable, Version,
 };
 
 use crate::args::{Global, RunArgs};
@@ -168,16 +168,23 @@ pub(crate) fn consent(
 
 /// How long the chain may take: the first plan by what it would do now, the others by what is
 /// known of them. What can't be looked at is told by the checks of the run itself.
+///
+/// A fresh rehearsal of these very plans says more than anything else.
 pub(crate) async fn estimate(
     links: &[Link],
     earlier: &[RunLog],
+    rehearsal: Option<&Rehearsal>,
     cancel: &Cancel,
 ) -> Option<Estimate> {
+    let first = previews(links.first()?, cancel).await;
+    if let Some(rehearsal) = rehearsal {
+        return Some(rehearsal.estimate(&first));
+    }
     let mut whole: Option<Estimate> = None;
     for (index, link) in links.iter().enumerate() {
         let plan = &link.loaded.plan;
         let previews = if index == 0 {
-            previews(link, cancel).await
+            first.clone()
         } else {
             Vec::new()
         };

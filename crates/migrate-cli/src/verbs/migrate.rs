@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use migrate_core::executor::{Backup, RunEnd};
 use migrate_core::{
-    Cancel, Journal, MigrationError, MigrationExecutor, MigrationResult, RunOptions, Scripts,
-    Version, estimate,
+    Cancel, Journal, MigrationError, MigrationExecutor, MigrationResult, Rehearsal, RunOptions,
+    Scripts, Version, estimate,
 };
 
 use crate::args::{Global, RunArgs};
@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::plans::{LoadedPlan, Migrations};
 use crate::report::Output;
 use crate::verbs::chain::{self, Link};
+use crate::verbs::rehearse::certificate;
 use crate::verbs::{next, resume};
 use crate::wire::{Access, Wired};
 
@@ -56,12 +57,21 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
         chain::consent(global, args, output, &wired, &links)?;
         environment::confirm(global, output, &format!("{from} -> {to}"))?;
     }
+    let rehearsal = rehearsal(&wired, &links);
+    if deadline.is_some() || rehearsal.is_some() {
+        let estimate = chain::estimate(&links, &runs, rehearsal.as_ref(), &cancel).await;
+        if let Some(estimate) = estimate {
+            output.predict(estimate);
+        }
+    }
+    if !args.dry_run
+        && let Some(estimate) = output.predicted()
+    {
+        output.estimate(&estimate, deadline.as_ref());
+    }
     if let Some(deadline) = &deadline
         && !args.dry_run
     {
-        if let Some(estimate) = chain::estimate(&links, &runs, &cancel).await {
-            output.estimate(&estimate, Some(deadline));
-        }
         crate::deadline::watch(deadline, &cancel);
     }
     for (index, link) in links.into_iter().enumerate() {
@@ -81,6 +91,15 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
         }
     }
     Ok(exit::DONE)
+}
+
+/// What a fresh rehearsal of exactly these plans measured.
+fn rehearsal(wired: &Wired, links: &[Link]) -> Option<Rehearsal> {
+    let inputs: Vec<_> = links
+        .iter()
+        .map(|link| inputs(&link.loaded, &link.scripts.scripts()))
+        .collect();
+    certificate::measured(&wired.deployment.root, &inputs)
 }
 
 fn versions(args: &RunArgs) -> Result<(Version, Version), Failure> {
@@ -225,7 +244,10 @@ pub(crate) async fn tell(
         RunEnd::AlreadyThere(why) => output.already(&loaded.plan.to_version, why),
         RunEnd::DryRun => {
             let earlier = journal.runs().await.unwrap_or_default();
-            output.estimate(&estimate(&loaded.plan, &result.previews, &earlier), None);
+            let estimate = output
+                .predicted()
+                .unwrap_or_else(|| estimate(&loaded.plan, &result.previews, &earlier));
+            output.estimate(&estimate, None);
             output.dry_run(result);
         }
         _ => output.summary(&loaded.plan, result, back.as_deref()),

@@ -105,6 +105,43 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// What differs in `now` as a diff: each object by name, its lines with `-` as they were and
+    /// with `+` as they are; empty when equal.
+    pub fn diff(&self, now: &Self) -> Vec<String> {
+        let names: std::collections::BTreeSet<&String> =
+            self.objects.keys().chain(now.objects.keys()).collect();
+        let mut out = Vec::new();
+        for name in names {
+            let text = |catalog: &Self| catalog.objects.get(name).cloned().unwrap_or_default();
+            let (old, new) = (text(self), text(now));
+            let (there, here) = (
+                self.objects.contains_key(name),
+                now.objects.contains_key(name),
+            );
+            if (there, &old) == (here, &new) {
+                continue;
+            }
+            let how = match (there, here) {
+                (true, false) => "is missing",
+                (false, true) => "is new",
+                _ => "is another",
+            };
+            let mut entry = format!("{name} {how}");
+            for change in similar::TextDiff::from_lines(&old, &new).iter_all_changes() {
+                let sign = match change.tag() {
+                    similar::ChangeTag::Delete => '-',
+                    similar::ChangeTag::Insert => '+',
+                    similar::ChangeTag::Equal => ' ',
+                };
+                entry.push_str(&format!("\n{sign} {}", change.value().trim_end()));
+            }
+            out.push(entry);
+        }
+        out
+    }
+}
+
 /// A column of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {

@@ -1,17 +1,18 @@
 //! What is kept of a rehearsal, and whether a fresh one of a plan is there.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use migrate_config::Root;
 use migrate_config::atomic::{self, NewFile};
-use migrate_core::{Fingerprint, ScopeObject, StepId, Version};
+use migrate_core::{Fingerprint, Rehearsal, ScopeObject, StepId, Version};
 use migrate_rollback::state_dir;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::plan_file::Contract;
+use crate::plan_file::{Contract, Hop};
 use crate::wire::Wired;
 
 const FORMAT: u32 = 1;
@@ -25,6 +26,9 @@ pub(crate) struct Certificate {
     pub(crate) format: u32,
     /// The hash of the plan file that was rehearsed.
     pub(crate) plan_hash: String,
+    /// The hashes of each plan of the way and of its scripts, by name.
+    #[serde(default)]
+    pub(crate) inputs: Vec<Inputs>,
     pub(crate) from: Version,
     pub(crate) to: Version,
     pub(crate) tool_version: String,
@@ -35,6 +39,12 @@ pub(crate) struct Certificate {
     #[serde(flatten)]
     pub(crate) played: Played,
 }
+
+/// Hashes of what decides a run, by name.
+pub(crate) type Inputs = BTreeMap<String, String>;
+
+/// Up to when a rehearsal says how long the real run takes.
+const FRESH: Duration = Duration::from_hours(7 * 24);
 
 /// What was played and measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,6 +78,12 @@ pub(crate) struct StepFigures {
     pub(crate) duration_ms: u64,
     pub(crate) rows: Option<u64>,
     pub(crate) rows_per_second: Option<u64>,
+    /// PostgreSQL: what was written to the log while it ran, by the whole server.
+    #[serde(default)]
+    pub(crate) wal_bytes: Option<u64>,
+    /// By how much the database grew.
+    #[serde(default)]
+    pub(crate) space_bytes: Option<u64>,
 }
 
 /// A step that only the rollback point covers.
@@ -84,6 +100,7 @@ impl Certificate {
         Self {
             format: FORMAT,
             plan_hash: contract.hash(),
+            inputs: contract.hops.iter().map(inputs_of).collect(),
             from: contract.from.clone(),
             to: contract.to.clone(),
             tool_version: contract.tool_version.clone(),
@@ -113,16 +130,60 @@ impl Certificate {
     }
 }
 
-/// The newest certificate of a plan that proved its way back.
-pub(crate) fn newest(root: &Path, plan_hash: &str) -> Option<Certificate> {
+/// The hashes of a plan and its scripts, as runs record them.
+fn inputs_of(hop: &Hop) -> Inputs {
+    let script = |(name, script): (&String, &migrate_core::Script)| {
+        (format!("script {name}"), crate::plans::sha256(&script.text))
+    };
+    let mut inputs: Inputs = hop.scripts.iter().map(script).collect();
+    inputs.insert("plan".to_owned(), hop.sha256.clone());
+    inputs
+}
+
+/// All that proved their way back.
+fn proven(root: &Path) -> Vec<Certificate> {
     let dir = state_dir::path(root).join(DIRECTORY);
-    std::fs::read_dir(dir)
-        .ok()?
-        .flatten()
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
         .filter_map(|entry| std::fs::read(entry.path()).ok())
         .filter_map(|bytes| serde_json::from_slice::<Certificate>(&bytes).ok())
-        .filter(|one| one.format <= FORMAT && one.proven && one.plan_hash == plan_hash)
-        .max_by_key(|one| one.made_at)
+        .filter(|one| one.format <= FORMAT && one.proven)
+        .collect()
+}
+
+/// The newest certificate of a plan that proved its way back.
+pub(crate) fn newest(root: &Path, plan_hash: &str) -> Option<Certificate> {
+    let mut all = proven(root);
+    all.retain(|one| one.plan_hash == plan_hash);
+    all.into_iter().max_by_key(|one| one.made_at)
+}
+
+/// What the newest fresh rehearsal of these very plans and scripts measured.
+pub(crate) fn measured(root: &Path, inputs: &[Inputs]) -> Option<Rehearsal> {
+    let now = migrate_core::Clock::now(&crate::clock::SystemClock);
+    let mut all = proven(root);
+    all.retain(|one| {
+        let age = (now - one.made_at).to_std();
+        one.inputs == inputs && age.is_ok_and(|age| age <= FRESH)
+    });
+    let newest = all.into_iter().max_by_key(|one| one.made_at)?;
+    Some(newest.rehearsal())
+}
+
+impl Certificate {
+    /// Its figures as an estimate takes them.
+    pub(crate) fn rehearsal(&self) -> Rehearsal {
+        let millis = Duration::from_millis;
+        let steps = self.played.steps.iter();
+        Rehearsal {
+            made_at: self.made_at,
+            forward: millis(self.played.forward.duration_ms),
+            back: millis(self.played.back.duration_ms),
+            steps: steps
+                .map(|step| (step.step.clone(), millis(step.duration_ms), step.rows))
+                .collect(),
+        }
+    }
 }
 
 /// Refuses a plan that was not rehearsed within `age`.

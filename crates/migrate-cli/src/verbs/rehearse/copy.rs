@@ -7,7 +7,7 @@ use migrate_core::Cancel;
 use migrate_rollback::{ScratchCopy, state_dir};
 use migrate_schema::db::{Backend, ConnectOptions, Database, DatabaseUrl};
 
-use super::{Into, into_of};
+use super::{Into, into_of, mark};
 use crate::args::Global;
 use crate::failure::Failure;
 use crate::plan_file::Contract;
@@ -31,9 +31,9 @@ impl Copy {
         cancel: &Cancel,
     ) -> Result<Self, Failure> {
         let (directory, server) = place(wired, into).await?;
-        remove_leftovers(&directory);
-        let root = directory.join(format!("rehearsal-{}", std::process::id()));
-        make_private(&root)?;
+        mark::remove_leftovers(&directory);
+        let root = directory.join(format!("{}{}", mark::PREFIX, std::process::id()));
+        mark::make_private(&root)?;
         let made = async {
             copy_files(wired, contract, &root)?;
             ScratchCopy::make(&wired.db, &root, &contract.from, &server, cancel)
@@ -100,34 +100,6 @@ async fn connect(url: &str) -> Result<Database, Failure> {
     Database::connect(&url, &ConnectOptions::default())
         .await
         .map_err(|error| Failure::from(error.into_step_error(format!("--into {url}"))))
-}
-
-/// What killed rehearsals of this host left in the directory.
-fn remove_leftovers(directory: &Path) {
-    let Ok(entries) = std::fs::read_dir(directory) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let pid = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("rehearsal-"))
-            .and_then(|pid| pid.parse::<i32>().ok());
-        let gone = pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
-        if gone {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
-fn make_private(dir: &Path) -> Result<(), Failure> {
-    use std::os::unix::fs::DirBuilderExt as _;
-
-    let _ = std::fs::remove_dir_all(dir);
-    std::fs::DirBuilder::new()
-        .mode(0o700)
-        .create(dir)
-        .map_err(|error| Failure::unchanged(format!("{}: {error}", dir.display())))
 }
 
 fn copy_files(wired: &Wired, contract: &Contract, root: &Path) -> Result<(), Failure> {

@@ -1,11 +1,13 @@
 //! A rehearsal: the migration and its way back, on a copy, measured and compared.
 //!
 //! Reading order: this file (the verb), `copy` (what it is played on), `play` (there and
-//! back), `certificate` (what is kept of it).
+//! back), `step_meter` (what each step writes), `certificate` (what is kept of it).
 
 pub(crate) mod certificate;
 mod copy;
+mod mark;
 mod play;
+mod step_meter;
 
 use std::path::PathBuf;
 

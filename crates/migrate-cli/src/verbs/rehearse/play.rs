@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use migrate_core::executor::{Consent, RollbackRequest, StrategyChoice};
 use migrate_core::{
-    Cancel, Fingerprint, MigrationError, MigrationExecutor, MigrationResult, RunOptions, Scripts,
-    Undoable,
+    Cancel, Fingerprint, MigrationError, MigrationExecutor, MigrationResult, Reporter, RunOptions,
+    Scripts, Undoable,
 };
 use migrate_rollback::canonical;
 use migrate_schema::catalog::Catalog;
@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::Extent;
 use super::certificate::{Irreversible, Measured, Played, StepFigures};
 use super::copy::Copy;
+use super::step_meter;
 use crate::failure::Failure;
 use crate::plan_file::{Contract, Hop};
 use crate::plans::Kept;
@@ -93,10 +94,13 @@ async fn there(
     let start = Meter::start(&wired.db).await?;
     let mut steps = Vec::new();
     for hop in &contract.hops {
-        let executor = executor(output, wired, hop, cancel).await?;
+        let (reporter, watch) = step_meter::watch(output.reporter(), wired.db.clone());
+        let executor = executor(reporter, wired, hop, cancel).await?;
         let result = executor.execute_migration(&hop.plan).await;
+        drop(executor);
         output.done_with_progress();
-        steps.extend(figures(&result.map_err(failed)?));
+        let figures = figures(&result.map_err(failed)?);
+        steps.extend(watch.enter(figures).await);
     }
     Ok((start.stop(&wired.db).await?, steps))
 }
@@ -110,7 +114,7 @@ async fn back(
 ) -> Result<Measured, Failure> {
     let start = Meter::start(&wired.db).await?;
     for hop in contract.hops.iter().rev() {
-        let executor = executor(output, wired, hop, cancel).await?;
+        let executor = executor(output.reporter(), wired, hop, cancel).await?;
         let runs = wired.journal(Access::ReadOnly).await?.runs().await?;
         let log = runs
             .iter()
@@ -139,7 +143,7 @@ fn failed(error: MigrationError) -> Failure {
 }
 
 async fn executor(
-    output: &Output,
+    reporter: Arc<dyn Reporter>,
     wired: &Wired,
     hop: &Hop,
     cancel: &Cancel,
@@ -156,7 +160,6 @@ async fn executor(
         ..RunOptions::default()
     };
     let journal = wired.journal(Access::Write).await?;
-    let reporter = output.reporter();
     Ok(wired.executor(executor, &journal, options, reporter, cancel.clone()))
 }
 
@@ -178,6 +181,8 @@ fn figures(result: &MigrationResult) -> Vec<StepFigures> {
                 duration_ms: millis(step.duration),
                 rows,
                 rows_per_second: rows.filter(|_| seconds > 0.0).map(rate),
+                wal_bytes: None,
+                space_bytes: None,
             }
         })
         .collect()
@@ -208,7 +213,7 @@ fn differences(before: &Scene, now: &Scene) -> Vec<String> {
     if by_hash.is_empty() {
         return Vec::new();
     }
-    let mut out = before.catalog.differences(&now.catalog);
+    let mut out = before.catalog.diff(&now.catalog);
     out.extend(
         by_hash
             .into_iter()
@@ -248,12 +253,12 @@ impl Meter {
 }
 
 #[derive(Clone, Copy)]
-enum Count {
+pub(super) enum Count {
     Wal,
     Bytes,
 }
 
-async fn number(db: &Database, count: Count) -> Result<Option<u64>, Failure> {
+pub(super) async fn number(db: &Database, count: Count) -> Result<Option<u64>, Failure> {
     let sql = match (db.backend(), count) {
         (migrate_schema::db::Backend::Sqlite, Count::Wal) => return Ok(None),
         (migrate_schema::db::Backend::Sqlite, Count::Bytes) => {
