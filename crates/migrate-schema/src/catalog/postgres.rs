@@ -23,14 +23,16 @@ type Row = (
 );
 
 pub(super) async fn pieces(connection: &mut PgConnection) -> Result<Vec<Piece>, DbError> {
-    let before: String = sqlx::query_scalar("select current_setting('search_path')")
-        .fetch_one(&mut *connection)
-        .await?;
-    set_search_path(connection, "").await?;
+    let (path, jit): (String, String) =
+        sqlx::query_as("select current_setting('search_path'), current_setting('jit')")
+            .fetch_one(&mut *connection)
+            .await?;
+    // Compiling so long a query takes seconds, running it a fraction of one.
+    set(connection, "", "off").await?;
     let rows: Vec<Row> = sqlx::query_as(include_str!("postgres.sql"))
         .fetch_all(&mut *connection)
         .await?;
-    set_search_path(connection, &before).await?;
+    set(connection, &path, &jit).await?;
     Ok(rows
         .into_iter()
         .map(|(name, block, parent, _, part, text, class, oid)| Piece {
@@ -73,9 +75,10 @@ pub(crate) async fn edges(connection: &mut PgConnection) -> Result<Vec<Edge>, Db
 }
 
 /// For the rest of the transaction.
-async fn set_search_path(connection: &mut PgConnection, path: &str) -> Result<(), DbError> {
-    sqlx::query("select set_config('search_path', $1, true)")
+async fn set(connection: &mut PgConnection, path: &str, jit: &str) -> Result<(), DbError> {
+    sqlx::query("select set_config('search_path', $1, true), set_config('jit', $2, true)")
         .bind(path)
+        .bind(jit)
         .execute(connection)
         .await?;
     Ok(())
