@@ -1,7 +1,7 @@
 //! Running the migrations of a directory.
 //!
 //! Reading order: [`SchemaEngine`] (what a caller does), `pending` (what is left to do, pure),
-//! `script` and `item` (a migration made ready, pure), then `postgres` and `sqlite` (the two
+//! `script`, `reading` and `item` (a migration made ready, pure), then `postgres` and `sqlite` (the two
 //! ways to run each: a batch as one transaction, or one migration unit by unit).
 //!
 //! Invariants:
@@ -21,6 +21,7 @@ mod pending;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod preview;
+mod reading;
 mod repair;
 pub(crate) mod script;
 #[cfg(feature = "sqlite")]

@@ -1,10 +1,14 @@
 //! What a statement does, as far as it matters for running and undoing it.
 
-use crate::db::Backend;
-use crate::quote::TableName;
+mod definition;
+mod rows;
+
+use definition::{alter_table, create, drop};
+use rows::{insert, other, pragma, update};
 
 use super::cursor::Cursor;
-use super::token::Kind;
+use crate::db::Backend;
+use crate::quote::TableName;
 
 /// What a statement does, read from its first tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,195 +81,6 @@ impl Effect {
         };
         effect.unwrap_or(Self::Other)
     }
-}
-
-fn alter_table(backend: Backend, cursor: &mut Cursor<'_>) -> Option<Effect> {
-    let lenient = cursor.take(&["if", "exists"]);
-    cursor.take(&["only"]);
-    let table = cursor.table(backend)?;
-    if backend == Backend::Postgres || !cursor.take(&["add"]) {
-        return Some(Effect::AlterTable((!lenient).then_some(table)));
-    }
-    cursor.take(&["column"]);
-    let column = cursor.name(backend)?;
-    Some(Effect::AddColumn {
-        table,
-        column,
-        default: default_value(cursor),
-    })
-}
-
-/// Looks for `DEFAULT` outside parentheses and at what follows it.
-fn default_value(cursor: &Cursor<'_>) -> DefaultValue {
-    let mut depth = 0_usize;
-    let rest = cursor.rest();
-    for (at, token) in rest.iter().enumerate() {
-        match token.kind {
-            Kind::Open => depth += 1,
-            Kind::Close => depth = depth.saturating_sub(1),
-            Kind::Word if depth == 0 && token.is_word(cursor.text, "default") => {
-                let now = ["current_timestamp", "current_date", "current_time"];
-                let expression = rest.get(at + 1).is_some_and(|value| {
-                    value.kind == Kind::Open
-                        || now.iter().any(|word| value.is_word(cursor.text, word))
-                });
-                if expression {
-                    return DefaultValue::Expression;
-                }
-            }
-            _ => {}
-        }
-    }
-    DefaultValue::Constant
-}
-
-fn create(backend: Backend, cursor: &mut Cursor<'_>) -> Option<Effect> {
-    let replaces = cursor.take(&["or", "replace"]);
-    if cursor.take_any(&["function", "procedure"]) {
-        let name = cursor.table(backend)?;
-        return Some(if replaces {
-            Effect::ReplaceRoutine(name)
-        } else {
-            Effect::CreateOther
-        });
-    }
-    let temporary = cursor.take_any(&["temp", "temporary"]);
-    cursor.take(&["unlogged"]);
-    if cursor.take(&["table"]) {
-        if cursor.take(&["if", "not", "exists"]) {
-            return Some(Effect::CreateTableIfMissing);
-        }
-        let name = cursor.table(backend)?;
-        return Some(Effect::CreateTable((!temporary).then_some(name)));
-    }
-    cursor.take(&["unique"]);
-    let known = cursor.take_any(&[
-        "index",
-        "view",
-        "trigger",
-        "type",
-        "domain",
-        "sequence",
-        "schema",
-        "extension",
-    ]);
-    (known && !replaces).then_some(Effect::CreateOther)
-}
-
-fn drop(backend: Backend, cursor: &mut Cursor<'_>) -> Option<Effect> {
-    if backend == Backend::Postgres && cursor.take_any(&["function", "procedure", "routine"]) {
-        cursor.take(&["if", "exists"]);
-        return Some(Effect::DropRoutine {
-            signature: routine_signature(cursor)?,
-        });
-    }
-    cursor
-        .take_any(&["index", "view", "trigger"])
-        .then_some(Effect::DropOther)
-}
-
-/// The text of one routine's name and arguments; none if several are named.
-fn routine_signature(cursor: &Cursor<'_>) -> Option<String> {
-    let rest = cursor.rest();
-    let mut depth = 0_usize;
-    let mut end = rest.first()?.start;
-    for token in rest {
-        match token.kind {
-            Kind::Open => depth += 1,
-            Kind::Close => depth = depth.saturating_sub(1),
-            Kind::Sign if depth == 0 && token.text(cursor.text) == "," => return None,
-            Kind::Word
-                if depth == 0
-                    && (token.is_word(cursor.text, "cascade")
-                        || token.is_word(cursor.text, "restrict")) =>
-            {
-                break;
-            }
-            _ => {}
-        }
-        end = token.end;
-    }
-    Some(cursor.text[rest[0].start..end].to_owned())
-}
-
-fn update(backend: Backend, cursor: &mut Cursor<'_>) -> Option<Effect> {
-    cursor.take(&["only"]);
-    let table = cursor.table(backend)?;
-    if cursor.take(&["as"]) || !cursor.take(&["set"]) {
-        return None;
-    }
-    let mut columns = Vec::new();
-    loop {
-        columns.push(cursor.name(backend)?);
-        if !cursor.take_sign("=") {
-            return None;
-        }
-        let mut depth = 0_usize;
-        loop {
-            let Some(token) = cursor.peek() else {
-                return Some(Effect::Update { table, columns });
-            };
-            cursor.at += 1;
-            match token.kind {
-                Kind::Open => depth += 1,
-                Kind::Close => depth = depth.saturating_sub(1),
-                Kind::Sign if depth == 0 && token.text(cursor.text) == "," => break,
-                Kind::Word
-                    if depth == 0
-                        && ["where", "from", "returning"]
-                            .iter()
-                            .any(|word| token.is_word(cursor.text, word)) =>
-                {
-                    return Some(Effect::Update { table, columns });
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-fn insert(backend: Backend, cursor: &mut Cursor<'_>) -> Option<Effect> {
-    let table = cursor.table(backend)?;
-    let upserts = cursor
-        .rest()
-        .iter()
-        .any(|token| token.is_word(cursor.text, "conflict"));
-    (!upserts).then_some(Effect::Insert(table))
-}
-
-fn pragma(backend: Backend, cursor: &mut Cursor<'_>) -> Option<Effect> {
-    let name = cursor.table(backend)?.table().to_lowercase();
-    let value = if cursor.take_sign("=") || cursor.take_sign("(") {
-        let rest = cursor.rest();
-        let value = rest.first().map(|token| token.text(cursor.text));
-        Some(value.unwrap_or_default().trim_matches('\'').to_lowercase())
-    } else {
-        None
-    };
-    Some(Effect::Pragma { name, value })
-}
-
-fn other(backend: Backend, cursor: &mut Cursor<'_>) -> Option<Effect> {
-    if cursor.take_any(&["savepoint", "release"])
-        || cursor.take(&["rollback", "to"])
-        || cursor.take(&["rollback", "work", "to"])
-        || cursor.take(&["rollback", "transaction", "to"])
-    {
-        return Some(Effect::Savepoint);
-    }
-    if cursor.take_any(&["begin", "commit", "rollback", "end"])
-        || (backend == Backend::Postgres
-            && (cursor.take(&["abort"])
-                || cursor.take(&["start", "transaction"])
-                || cursor.take(&["prepare", "transaction"])))
-    {
-        return Some(Effect::TransactionControl);
-    }
-    cursor
-        .take_any(&[
-            "select", "values", "explain", "analyze", "reindex", "comment",
-        ])
-        .then_some(Effect::Harmless)
 }
 
 #[cfg(test)]
