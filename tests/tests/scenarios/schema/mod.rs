@@ -1,6 +1,7 @@
 //! `schema …`: what a user does who comes with migrations of another tool.
 
 mod concurrently;
+mod doubt;
 mod drift;
 mod dump;
 mod killed;
@@ -8,6 +9,7 @@ mod layouts;
 mod lint;
 mod locks;
 mod mending;
+mod refinery;
 mod running;
 mod step;
 mod takeover;
