@@ -1,16 +1,20 @@
 //! The data engine against hand-written psql and sqlite3, the guide's algorithm and pgloader, in
-//! interleaved rounds on the same tables.
+//! interleaved rounds on the same tables; the schema engine against sqlx-cli, dbmate and the
+//! databases' own command lines (tools found in PATH; a missing one is named).
 //!
 //! `migrate-bench [CASE] [ROWS] [ROUNDS]`; without a case, all of them. A ratio above 1 means that
 //! ours is faster. Both sides of a pair write to the same throwaway server, which runs without
 //! fsync and with 64 MB of shared buffers.
 
 mod guide;
+mod locks;
 mod ours;
 mod pairs;
 mod postgres;
+mod schema;
 mod sqlite;
 mod through;
+mod tools;
 
 use pairs::{say, table_head};
 
@@ -70,6 +74,37 @@ const CASES: &[Case] = &[
         rows: 4_000_000,
         rounds: 1,
         run: through::memory,
+    },
+    Case {
+        name: "schema-sqlite",
+        rows: 1_000,
+        rounds: 5,
+        run: schema::sqlite,
+    },
+    Case {
+        name: "schema-postgres",
+        rows: 1_000,
+        rounds: 5,
+        run: schema::postgres,
+    },
+    Case {
+        name: "schema-linear",
+        rows: 10_000,
+        rounds: 3,
+        run: schema::linear,
+    },
+    Case {
+        name: "lint",
+        rows: 1_000,
+        rounds: 5,
+        run: schema::lint,
+    },
+    // Rows stand for the seconds that the table is held.
+    Case {
+        name: "locks",
+        rows: 10,
+        rounds: 1,
+        run: locks::head_to_head,
     },
 ];
 
