@@ -15,7 +15,14 @@ pub enum CancelCause {
     Deadline,
     /// SIGINT, SIGTERM or SIGHUP, by number; the run stops at a boundary it can be resumed from.
     Signal(i32),
+    /// A service came back that has to be down; the step ends at its next boundary, and the run
+    /// goes back.
+    Disturbed,
 }
+
+/// The signal whose number stands for the end of a way back's time: SIGALRM. The run stops at a
+/// boundary from which it can be resumed.
+pub const TIME_OVER: i32 = 14;
 
 /// A cancellation that is asked for once and seen by every clone.
 ///

@@ -12,6 +12,7 @@ mod preview;
 mod rollback;
 mod run;
 mod start;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;

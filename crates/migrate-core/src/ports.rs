@@ -237,6 +237,12 @@ pub trait ServiceControl: Send + Sync {
         Ok(())
     }
 
+    /// Who came back that has to be down; none if nobody did or it can't be told. Read-only and
+    /// cheap: asked every few seconds while a step runs, also while that writes.
+    async fn came_back(&self) -> Option<StepError> {
+        None
+    }
+
     /// Starts what ran before. Idempotent.
     async fn start(&self, running: &Value) -> Result<Vec<String>, StepError>;
 }

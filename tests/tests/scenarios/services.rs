@@ -190,6 +190,60 @@ fn one_that_comes_back_while_rows_move_is_noticed(store: Store) {
     }
 }
 
+/// While rows move, not only between steps: a step that takes much longer is ended at a batch.
+fn one_that_comes_back_inside_a_long_step_is_noticed(store: Store) {
+    let deployment = Deployment::v1().rows(4_000).on(store);
+    let runit = Runit::with(&deployment, &["web"]);
+    let (name, slow) = match store {
+        Store::Postgres => (
+            "transform_pipelines.sql",
+            "\nCROSS JOIN LATERAL (SELECT pg_sleep(0.02 + id * 0)) AS slowly\n",
+        ),
+        Store::Sqlite => (
+            "transform_pipelines.sqlite.sql",
+            "\nWHERE (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+             WHERE i < 200000 + id * 0) SELECT count(*) FROM n) > 0\n",
+        ),
+    };
+    let script = shipped::script(name);
+    deployment.write(
+        &format!("migrations/{name}"),
+        &format!("{}{slow}", script.trim_end()),
+    );
+    let mut plan = shipped::plan();
+    let data = plan["steps"].as_array_mut().unwrap();
+    let data = data
+        .iter_mut()
+        .find(|step| step["step_type"] == "DataMigration")
+        .unwrap();
+    data["data_migration"]["batch_size"] = json!(20);
+    data["data_migration"]["verify"] = json!("off");
+    data["timeout"] = json!("10m");
+    let id = data["id"].as_str().unwrap().to_owned();
+    shipped::overlay(&deployment, &plan);
+    let pipelines = deployment.sql("SELECT count(*) FROM pipelines_old");
+
+    let mut running = deployment
+        .tool(&[MIGRATE, &["--format", "json"]].concat())
+        .start();
+    let began = running.wait_for(|event| event["event"] == "step_progress" && event["step"] == *id);
+    assert!(began.is_some(), "no row moved");
+    let came = Instant::now();
+    runit.sv("start", "web");
+    let failed = running.wait_for(|event| event["event"] == "step_failed");
+    let noticed = came.elapsed();
+    let failed = failed.expect("it is noticed before the step ends");
+    assert_eq!(failed["step"], *id, "{failed}");
+    assert!(failed.to_string().contains("web runs"), "{failed}");
+    assert!(noticed < Duration::from_secs(25), "after {noticed:?}");
+    running.finish().expect(3).says(&["came back", "web runs"]);
+    assert_eq!(
+        deployment.sql("SELECT count(*) FROM pipelines_old"),
+        pipelines
+    );
+    runit.wait("web", "run:");
+}
+
 fn an_emergency_stops_and_starts_them_too(store: Store) {
     let deployment = Deployment::v1().on(store);
     let runit = Runit::with(&deployment, &["web", "worker"]);
@@ -284,6 +338,7 @@ on_both!(
     those_that_ran_run_again_and_those_that_did_not_stay_down,
     they_run_again_after_a_run_that_failed,
     one_that_comes_back_while_rows_move_is_noticed,
+    one_that_comes_back_inside_a_long_step_is_noticed,
     an_emergency_stops_and_starts_them_too,
     a_writer_that_no_service_manages_is_named_and_refused,
 );

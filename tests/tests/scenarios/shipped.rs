@@ -49,7 +49,7 @@ pub(crate) fn schema_script_sqlite() -> String {
     script("001_v2_schema_updates.sqlite.sql")
 }
 
-fn script(name: &str) -> String {
+pub(crate) fn script(name: &str) -> String {
     let path = migrations().join(name);
     std::fs::read_to_string(&path)
         .unwrap_or_else(|error| panic!("{} can't be read: {error}", path.display()))

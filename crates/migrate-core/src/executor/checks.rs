@@ -151,19 +151,11 @@ impl MigrationExecutor {
     /// Whether somebody came back while everything has to be down. It is stopped again, so that
     /// the way back has the deployment for itself too.
     pub(super) async fn came_back(&self, run: &Run) -> Option<StepError> {
-        let skipped = |name: &String| name == "services-down";
-        if !run.header.plan.downtime_required || self.options.skip_checks.iter().any(skipped) {
+        if !self.must_be_down(run) {
             return None;
         }
         let error = self.services.still_down().await.err()?;
-        let running = self.services.running().await.unwrap_or_default();
-        match self.services.stop(&running).await {
-            Ok(messages) => {
-                self.tell_services(messages);
-                Some(error)
-            }
-            Err(again) => Some(error.cause(format!("it could not be stopped again: {again}"))),
-        }
+        Some(self.stop_again(error).await)
     }
 
     /// The deferred steps (cleanup) that have not ended yet.

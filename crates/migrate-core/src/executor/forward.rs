@@ -1,5 +1,7 @@
 //! The way forward, one phase at a time.
 
+use std::sync::OnceLock;
+
 use tokio::time::Instant;
 
 use super::MigrationExecutor;
@@ -159,9 +161,7 @@ impl MigrationExecutor {
 
     /// Somebody was at work beside the run: it fails, and the way back expects their rows.
     async fn disturbed(&self, run: &mut Run, error: StepError) -> Result<(), JournalError> {
-        let who = error.causes.join("; ");
-        let who = format!("{}: {who}", error.message);
-        self.record(run, Record::OthersWrote { who }).await?;
+        self.note_others(run, &error).await?;
         self.fail(run, error).await
     }
 
@@ -189,6 +189,7 @@ impl MigrationExecutor {
                 self.finished(&spec.id, reason, Vec::new(), began, true);
                 Ok(())
             }
+            Ended::Well(Did::Disturbed(error)) => self.disturbed_in(run, index, error).await,
             Ended::Well(Did::Done(outcome)) => {
                 if let Some(error) = self.step_check(&run.header.plan, &spec).await {
                     let error = self.blamed(error);
@@ -248,14 +249,25 @@ impl MigrationExecutor {
                 Ended::Hung(error) => return Ok(Ended::Hung(error)),
             },
         };
-        let step = &run.steps[index];
-        let call = step.run(cx, &receipt);
-        let ended = bounded(cx.timeout, self.cancel.cancelled(), &cx.cancel, call).await;
-        Ok(match ended {
-            Ended::Well(outcome) => Ended::Well(Did::Done(outcome)),
-            Ended::Failed(error) => Ended::Failed(error),
-            Ended::Interrupted(signal) => Ended::Interrupted(signal),
-            Ended::Hung(error) => Ended::Hung(error),
+        let (run, back) = (&*run, OnceLock::new());
+        let asked = async {
+            tokio::select! {
+                cause = self.cancel.cancelled() => cause,
+                error = self.somebody_back(run) => {
+                    let _ = back.set(error);
+                    CancelCause::Disturbed
+                }
+            }
+        };
+        let call = run.steps[index].run(cx, &receipt);
+        let ended = bounded(cx.timeout, asked, &cx.cancel, call).await;
+        Ok(match (ended, back.into_inner()) {
+            // A step that was done by then is; who came back is found before the next one.
+            (Ended::Well(outcome), _) => Ended::Well(Did::Done(outcome)),
+            (Ended::Failed(_), Some(error)) => Ended::Well(Did::Disturbed(error)),
+            (Ended::Failed(error), None) => Ended::Failed(error),
+            (Ended::Interrupted(signal), _) => Ended::Interrupted(signal),
+            (Ended::Hung(error), _) => Ended::Hung(error),
         })
     }
 
@@ -310,7 +322,7 @@ impl MigrationExecutor {
         Ok(ended)
     }
 
-    async fn step_failed(
+    pub(super) async fn step_failed(
         &self,
         run: &mut Run,
         index: usize,
@@ -402,6 +414,8 @@ impl MigrationExecutor {
 enum Did {
     Done(Outcome),
     Skipped(String),
+    /// It was ended, at a boundary, because somebody came back.
+    Disturbed(StepError),
 }
 
 enum Intent {

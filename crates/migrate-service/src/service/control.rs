@@ -297,6 +297,20 @@ fn line(service: &RunningService, what: &str) -> String {
     }
 }
 
+/// Those that run and have to be down, by name.
+fn back(running: &Running) -> Option<StepError> {
+    if running.services.is_empty() {
+        return None;
+    }
+    let lines = running.services.iter().map(|one| line(one, "runs"));
+    let error = StepError::failed(
+        "a service runs that has to be down: it came back by itself, or somebody started it",
+    );
+    Some(lines
+        .fold(error, StepError::cause)
+        .hint("keep it down for the time of the run (`systemctl mask --runtime`, Restart=no, the orchestrator's pause), then try again"))
+}
+
 #[async_trait]
 impl ServiceControl for Services {
     async fn check(&self) -> Result<Vec<Finding>, StepError> {
@@ -334,16 +348,15 @@ impl ServiceControl for Services {
         Ok(lines)
     }
 
+    async fn came_back(&self) -> Option<StepError> {
+        let running = self.running_of(|_| true, &Cancel::new()).await.ok()?;
+        back(&running)
+    }
+
     async fn still_down(&self) -> Result<(), StepError> {
         let running = self.running_of(|_| true, &Cancel::new()).await?;
-        if !running.services.is_empty() {
-            let lines = running.services.iter().map(|one| line(one, "runs"));
-            let error = StepError::failed(
-                "a service runs that has to be down: it came back by itself, or somebody started it",
-            );
-            return Err(lines
-                .fold(error, StepError::cause)
-                .hint("keep it down for the time of the run (`systemctl mask --runtime`, Restart=no, the orchestrator's pause), then try again"));
+        if let Some(error) = back(&running) {
+            return Err(error);
         }
         match &self.writers {
             None => Ok(()),
