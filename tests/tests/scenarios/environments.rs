@@ -1,5 +1,6 @@
 //! `[env.NAME]`: one set of plans, several deployments, and a name to be typed for production.
 
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use migrate_tests::deployment::{Deployment, Store};
@@ -113,7 +114,54 @@ fn the_same_plan_goes_through_each(store: Store) {
     );
 }
 
+/// A person at a terminal: `script` of util-linux is the terminal, the word is typed into it.
+fn at_a_terminal(deployment: &Deployment, typed: &str) -> (Option<i32>, String) {
+    let root = deployment.root().display();
+    let tool = migrate_tests::binary::path().display();
+    let line = format!("'{tool}' -C '{root}' {} --env prod", PATH.join(" "));
+    let mut terminal = std::process::Command::new("script")
+        .args(["-q", "-e", "-c", &line, "/dev/null"])
+        .env_remove("DATABASE_URL")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("script of util-linux is installed");
+    let mut input = terminal.stdin.take().unwrap();
+    let mut screen = terminal.stdout.take().unwrap();
+    let mut seen = Vec::new();
+    let mut chunk = [0; 4096];
+    let mut answered = false;
+    while let Ok(count @ 1..) = screen.read(&mut chunk) {
+        seen.extend_from_slice(&chunk[..count]);
+        if !answered && String::from_utf8_lossy(&seen).contains("type its name") {
+            input.write_all(format!("{typed}\r").as_bytes()).unwrap();
+            input.flush().unwrap();
+            answered = true;
+        }
+    }
+    let seen = String::from_utf8_lossy(&seen).into_owned();
+    assert!(answered, "nobody was asked: {seen}");
+    (terminal.wait().unwrap().code(), seen)
+}
+
+fn the_name_is_typed_at_a_terminal(store: Store) {
+    let (staging, _prod) = two(store);
+    let untouched = staging.all_files();
+    for wrong in ["staging", "pro", ""] {
+        let (code, seen) = at_a_terminal(&staging, wrong);
+        assert_eq!(code, Some(7), "{seen}");
+        assert!(seen.contains("nothing was changed"), "{seen}");
+        assert_eq!(files_differing(&untouched, &staging.all_files()), "");
+    }
+    let (code, seen) = at_a_terminal(&staging, "prod");
+    assert_eq!(code, Some(0), "{seen}");
+    let config = staging.read("prod/config/config.toml");
+    assert!(config.contains("[pipeline]"), "{config}");
+    assert_eq!(staging.read("prod/app.log"), "stop\nstart\n");
+}
+
 on_both!(
+    the_name_is_typed_at_a_terminal,
     single_layers_ask_for_the_name_too,
     the_same_plan_goes_through_each
 );
