@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Days, Local, NaiveTime, SubsecRound as _, TimeDelta};
 use clap::Args;
-use migrate_core::{Cancel, CancelCause};
+use migrate_core::{Cancel, CancelCause, TIME_OVER};
 
 use crate::failure::Failure;
 
@@ -12,10 +12,10 @@ use crate::failure::Failure;
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct DeadlineArgs {
     /// When it must be done (`03:30` by this machine's clock, or a moment like
-    /// `2026-01-31T03:30:00Z`); past it the run takes itself back.
+    /// `2026-01-31T03:30:00Z`); past it a run takes itself back, a rollback stops to be resumed.
     #[arg(long, value_name = "TIME", conflicts_with = "max_duration")]
     pub(crate) deadline: Option<String>,
-    /// How long it may take (`2h`, `45m`); past that the run takes itself back.
+    /// How long it may take (`2h`, `45m`); past that as with --deadline.
     #[arg(long, value_name = "DURATION")]
     pub(crate) max_duration: Option<String>,
 }
@@ -62,6 +62,15 @@ pub(crate) fn watch(deadline: &Deadline, cancel: &Cancel) {
     tokio::spawn(async move {
         tokio::time::sleep(left).await;
         cancel.cancel(CancelCause::Deadline);
+    });
+}
+
+/// Asks a way back to stop where it can be resumed when the time is over: nothing turns it round.
+pub(crate) fn watch_back(deadline: &Deadline, cancel: &Cancel) {
+    let (left, cancel) = (deadline.left, cancel.clone());
+    tokio::spawn(async move {
+        tokio::time::sleep(left).await;
+        cancel.cancel(CancelCause::Signal(TIME_OVER));
     });
 }
 

@@ -35,6 +35,7 @@ Exit codes:
   8    a check found a difference (validate, apply of a stale plan file)
   129, 130, 143
        interrupted by SIGHUP, SIGINT, SIGTERM, left at a clean, resumable boundary
+  142  a rollback's time was over (--deadline), left at a clean, resumable boundary
 
 Examples:
   etlrs-migrate demo                                   see it work, in ./etlrs-demo

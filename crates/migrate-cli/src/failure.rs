@@ -95,6 +95,13 @@ impl Failure {
             ),
             MigrationError::OpenRun(message) => failure(message, Vec::new())
                 .hint("`status` shows where it stands and the next command"),
+            MigrationError::Interrupted {
+                signal: migrate_core::TIME_OVER,
+            } => failure(
+                "the time for going back is over; stopped at a boundary that can be resumed"
+                    .to_owned(),
+                Vec::new(),
+            ),
             MigrationError::Interrupted { signal } => failure(
                 format!(
                     "interrupted by signal {signal}; stopped at a boundary that can be resumed"

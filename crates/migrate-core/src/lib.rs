@@ -37,7 +37,7 @@ pub mod version;
 pub mod version_pattern;
 
 pub use batch_size::BatchSize;
-pub use cancel::{Cancel, CancelCause};
+pub use cancel::{Cancel, CancelCause, TIME_OVER};
 pub use clock::Clock;
 pub use error::{MigrationError, StepError, StepErrorKind};
 pub use estimate::{Basis, Estimate, Rehearsal, StepEstimate, estimate, estimate_back};

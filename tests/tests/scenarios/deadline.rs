@@ -86,7 +86,80 @@ fn one_that_is_far_changes_nothing_and_the_last_run_measures(store: Store) {
     before.must_equal(&deployment.snapshot(), "after a window that is too short");
 }
 
+/// `apply` takes itself back as a migration does; `resume` counts anew.
+fn apply_and_resume_have_one_too(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    never_done(&deployment);
+    let before = deployment.snapshot();
+    let file = tempfile::tempdir().unwrap();
+    let file = file.path().join("up.json");
+    let file = file.to_str().unwrap();
+    let plan = ["plan", "--from", "1.5.0", "--to", "2.0.0", "-o", file];
+    deployment.run(&plan).expect(0);
+    deployment
+        .run(&["apply", file, "--max-duration", "6s"])
+        .expect(3)
+        .says(&["deadline", "the deadline passed"]);
+    before.must_equal(&deployment.snapshot(), "after a deadline of apply");
+
+    let mut running = deployment
+        .tool(&[&UP[..], &["--format", "json"]].concat())
+        .start();
+    running.wait_for(|event| event["event"] == "step_started" && event["step"] == "slow");
+    running.signal("TERM");
+    running.finish().expect(143);
+    deployment
+        .run(&["resume", "--max-duration", "3s"])
+        .expect(3)
+        .says(&["deadline", "the deadline passed"]);
+    before.must_equal(&deployment.snapshot(), "after a deadline of resume");
+}
+
+/// A way back is not turned round: it does not begin, or it stops where it can be resumed.
+fn a_rollback_that_does_not_fit_is_refused_and_one_that_is_late_stops(store: Store) {
+    let deployment = Deployment::v1().rows(50).on(store);
+    let before = deployment.snapshot();
+    let undo = json!({
+        "id": "slow-undo", "step_type": "Command", "command": ["true"], "timeout": "60s",
+        "undo": "test -e undo.fast || sleep 60",
+    });
+    shipped::insert_step(&deployment, shipped::steps() - 1, undo);
+    let with_plan = deployment.snapshot();
+    up(&deployment, &["--allow-commands"]).expect(0);
+    let upgraded = deployment.snapshot();
+    let back = [
+        "--rollback",
+        "--to",
+        "1.5.0",
+        "--strategy",
+        "reverse",
+        "--allow-commands",
+        "--yes",
+    ];
+    let short = [&back[..], &["--max-duration", "1ms"]].concat();
+    deployment
+        .run(&short)
+        .expect(1)
+        .says(&["going back takes about", "nothing was changed"]);
+    upgraded.must_equal(&deployment.snapshot(), "after a window that is too short");
+
+    let late = [&back[..], &["--max-duration", "5s"]].concat();
+    deployment
+        .run(&late)
+        .expect(142)
+        .says(&["the time for going back is over", "resume"]);
+    deployment.write("undo.fast", "");
+    deployment
+        .run(&["resume", "--allow-commands", "--max-duration", "5m"])
+        .expect(0);
+    std::fs::remove_file(deployment.path("undo.fast")).unwrap();
+    with_plan.must_equal(&deployment.snapshot(), "after the resumed way back");
+    assert_eq!(before.database, with_plan.database);
+}
+
 on_both!(
+    apply_and_resume_have_one_too,
+    a_rollback_that_does_not_fit_is_refused_and_one_that_is_late_stops,
     past_it_the_run_takes_itself_back,
     a_signal_goes_before_it_and_resume_has_none,
     one_that_is_far_changes_nothing_and_the_last_run_measures,
@@ -110,7 +183,10 @@ fn what_is_no_time_is_wrong_usage() {
     )
     .expect(2);
     deployment
-        .run(&["--rollback", "--to", "1.5.0", "--deadline", "03:30"])
+        .run(&["--rollback", "--to", "1.5.0", "--deadline", "soon"])
+        .expect(2);
+    deployment
+        .run(&["resume", "--max-duration", "0s"])
         .expect(2);
     assert_eq!(files_differing(&before, &deployment.all_files()), "");
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use migrate_core::{Cancel, MigrationExecutor, Phase, RunLog, RunOptions, RunState, Scripts};
 
 use crate::args::Global;
+use crate::deadline::DeadlineArgs;
 use crate::environment;
 use crate::exit;
 use crate::failure::Failure;
@@ -23,11 +24,14 @@ pub(crate) struct ApplyArgs {
     /// The plan file that `plan -o` wrote.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) time: DeadlineArgs,
 }
 
 /// `apply FILE`.
 pub(crate) async fn run(global: &Global, args: &ApplyArgs, output: &Output) -> Result<u8, Failure> {
     let file = PlanFile::read(&args.file)?;
+    let deadline = args.time.resolve()?;
     let contract = &file.contract;
     let cancel = Cancel::new();
     crate::signals::watch(&cancel)
@@ -48,12 +52,21 @@ pub(crate) async fn run(global: &Global, args: &ApplyArgs, output: &Output) -> R
     let rehearsed = certificate::newest(&wired.deployment.root, &file.hash);
     if let Some(rehearsed) = &rehearsed {
         let estimate = rehearsed.rehearsal().estimate(&[]);
-        output.estimate(&estimate, None);
+        output.estimate(&estimate, deadline.as_ref());
         output.predict(estimate);
+    } else if let Some(deadline) = &deadline {
+        let plans = contract.hops.iter().skip(done);
+        let each = plans.map(|hop| migrate_core::estimate(&hop.plan, &[], &runs));
+        if let Some(whole) = each.reduce(migrate_core::Estimate::then) {
+            output.estimate(&whole, Some(deadline));
+        }
+    }
+    if let Some(deadline) = &deadline {
+        crate::deadline::watch(deadline, &cancel);
     }
     let began = std::time::Instant::now();
     for (hop, loaded) in contract.hops.iter().zip(&loaded).skip(done) {
-        one_hop(global, output, &wired, &file, hop, loaded, &cancel).await?;
+        one_hop(global, args, output, &wired, &file, hop, loaded, &cancel).await?;
     }
     if let Some(rehearsed) = rehearsed {
         let predicted = std::time::Duration::from_millis(rehearsed.played.forward.duration_ms);
@@ -167,8 +180,10 @@ fn refuse_commands<'a>(wired: &Wired, hops: impl Iterator<Item = &'a Hop>) -> Re
     )
 }
 
+#[expect(clippy::too_many_arguments, reason = "what was asked for, and on what")]
 async fn one_hop(
     global: &Global,
+    args: &ApplyArgs,
     output: &Output,
     wired: &Wired,
     file: &PlanFile,
@@ -188,7 +203,7 @@ async fn one_hop(
     let executor = wired.executor(
         executor,
         &journal,
-        options(global, wired, file, hop),
+        options(global, args, wired, file, hop),
         output.reporter(),
         cancel.clone(),
     );
@@ -203,7 +218,13 @@ async fn one_hop(
     }
 }
 
-fn options(global: &Global, wired: &Wired, file: &PlanFile, hop: &Hop) -> RunOptions {
+fn options(
+    global: &Global,
+    args: &ApplyArgs,
+    wired: &Wired,
+    file: &PlanFile,
+    hop: &Hop,
+) -> RunOptions {
     let mut flags = vec!["apply".to_owned()];
     if wired.commands_allowed() {
         flags.push("--allow-commands".to_owned());
@@ -214,6 +235,7 @@ fn options(global: &Global, wired: &Wired, file: &PlanFile, hop: &Hop) -> RunOpt
     if file.contract.to != hop.plan.to_version {
         flags.push(format!("--to {}", file.contract.to));
     }
+    flags.extend(args.time.flags());
     let skipped = global.skip_check.iter();
     flags.extend(skipped.map(|name| format!("--skip-check {name}")));
     let mut inputs: std::collections::BTreeMap<_, _> = hop

@@ -265,7 +265,7 @@ pub(crate) async fn with_next(
     let Ok(runs) = journal.runs().await else {
         return failure;
     };
-    let open_ends = [exit::STUCK, exit::OPEN_RUN, 129, 130, 143];
+    let open_ends = [exit::STUCK, exit::OPEN_RUN, 129, 130, 142, 143];
     if open_ends.contains(&failure.code)
         && let Ok(Some((log, state))) = resume::open_run(&runs)
         && let Some(command) = next::command(global, log, &state)

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use clap::Args;
 use migrate_core::executor::RunEnd;
 use migrate_core::{
-    Cancel, Hop, MigrationExecutor, MigrationPlan, MigrationStep, Phase, RunLog, RunOptions,
-    RunState, Scripts, StepStatus,
+    Cancel, Estimate, Hop, MigrationExecutor, MigrationPlan, MigrationStep, Phase, RunLog,
+    RunOptions, RunState, Scripts, StepStatus, estimate,
 };
 
 use crate::args::Global;
+use crate::deadline::DeadlineArgs;
 use crate::environment;
 use crate::exit;
 use crate::failure::Failure;
@@ -24,6 +25,8 @@ pub(crate) struct ResumeArgs {
     /// Take up what the database knows of runs that this deployment's journal lost.
     #[arg(long)]
     pub(crate) adopt: bool,
+    #[command(flatten)]
+    pub(crate) time: DeadlineArgs,
 }
 
 /// `resume [--adopt]`.
@@ -32,6 +35,7 @@ pub(crate) async fn run(
     args: &ResumeArgs,
     output: &Output,
 ) -> Result<u8, Failure> {
+    let deadline = args.time.resolve()?;
     let deployment = crate::deployment::Deployment::open(global)?;
     if args.adopt {
         adopt(&Wired::open(global).await?, output).await?;
@@ -66,6 +70,14 @@ pub(crate) async fn run(
     let mut wired = Wired::open(global).await?;
     output.database(&wired);
     rollback::same_database(&mut wired, log).await?;
+    if let Some(deadline) = &deadline {
+        if forward {
+            output.estimate(&still_to_do(log, &state, &runs), Some(deadline));
+            crate::deadline::watch(deadline, &cancel);
+        } else {
+            crate::deadline::watch_back(deadline, &cancel);
+        }
+    }
     let journal = wired.journal(Access::Write).await?;
     let plan = &log.header.plan;
     let scripts: Arc<dyn Scripts> = Arc::new(Kept(log.header.scripts.clone()));
@@ -79,6 +91,7 @@ pub(crate) async fn run(
         identity: wired.identity.clone(),
         flags: std::iter::once("resume".to_owned())
             .chain(args.adopt.then(|| "--adopt".to_owned()))
+            .chain(args.time.flags())
             .collect(),
         ..RunOptions::default()
     };
@@ -100,6 +113,18 @@ pub(crate) async fn run(
         }
         Err(error) => Err(migrate::with_next(global, &journal, error, None).await),
     }
+}
+
+/// The estimate of what an interrupted run has left.
+fn still_to_do(log: &RunLog, state: &RunState, runs: &[RunLog]) -> Estimate {
+    let mut plan = log.header.plan.clone();
+    plan.steps.retain(|spec| {
+        let status = state.step(&spec.id).map(|step| step.status);
+        matches!(status, Some(StepStatus::Pending | StepStatus::Started))
+    });
+    let mut left = estimate(&plan, &[], runs);
+    left.back = estimate(&log.header.plan, &[], runs).back;
+    left
 }
 
 /// Steps that are still to be done find the variables that they take values from.

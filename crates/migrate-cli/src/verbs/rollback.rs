@@ -1,6 +1,7 @@
 //! Back: the run that led here is taken back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use migrate_core::executor::{Consent, RollbackRequest, RunEnd, StrategyChoice};
 use migrate_core::{
@@ -10,6 +11,7 @@ use migrate_core::{
 use migrate_rollback::{MirroredJournal, TargetDatabase};
 
 use crate::args::{Global, RunArgs, StrategyArg};
+use crate::deadline::Deadline;
 use crate::environment;
 use crate::exit;
 use crate::failure::Failure;
@@ -31,11 +33,7 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
             .hint("for example: etlrs-migrate --rollback --to 1.5.0")
     })?;
     let to = migrate::version(text, "--to")?;
-    if args.time.resolve()?.is_some() {
-        return Err(Failure::usage(
-            "a deadline turns an upgrade back; a rollback has none",
-        ));
-    }
+    let deadline = args.time.resolve()?;
     let cancel = Cancel::new();
     crate::signals::watch(&cancel)
         .map_err(|error| Failure::unchanged(format!("signals can't be watched: {error}")))?;
@@ -71,7 +69,13 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
     }
     if !args.dry_run {
         tell_changes(global, args, output, &wired, back[0], &cancel).await?;
+        if let Some(deadline) = &deadline {
+            fits(deadline, &back, &runs)?;
+        }
         environment::confirm(global, output, &format!("going back to {to}"))?;
+        if let Some(deadline) = &deadline {
+            crate::deadline::watch_back(deadline, &cancel);
+        }
     }
     for (index, log) in back.iter().enumerate() {
         if args.dry_run && index > 0 {
@@ -86,6 +90,21 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
         done.map_err(|failure| so_far(failure, index, log))?;
     }
     Ok(exit::DONE)
+}
+
+/// A way back is not begun in a window that it does not fit into: nothing turns it round.
+fn fits(deadline: &Deadline, back: &[&RunLog], runs: &[RunLog]) -> Result<(), Failure> {
+    let needed: Duration = back.iter().map(|log| estimate_back(log, runs)).sum();
+    if needed <= deadline.left {
+        return Ok(());
+    }
+    let human = migrate_core::duration::human;
+    Err(Failure::unchanged(format!(
+        "going back takes about {}, and {} are left until {deadline}; nothing was changed",
+        human(needed),
+        human(deadline.left)
+    ))
+    .hint("choose a longer window, or go back without one: past it a rollback stops half-way, to be resumed"))
 }
 
 /// Shows what others wrote since the run that goes back first, before anybody is asked. Why it
@@ -270,6 +289,7 @@ fn flags(global: &Global, args: &RunArgs) -> Vec<String> {
     );
     let skipped = global.skip_check.iter();
     flags.extend(skipped.map(|name| format!("--skip-check {name}")));
+    flags.extend(args.time.flags());
     flags
 }
 

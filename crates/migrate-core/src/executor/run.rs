@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{CheckOutcome, MigrationExecutor, MigrationResult, RollbackInfo, RunEnd, StepResult};
-use crate::cancel::{Cancel, CancelCause};
+use crate::cancel::{Cancel, CancelCause, TIME_OVER};
 use crate::error::{MigrationError, StepError};
 use crate::event::Event;
 use crate::finding::Finding;
@@ -198,7 +198,9 @@ impl MigrationExecutor {
             if at_rest(run.state.phase) {
                 return Stop::AtRest;
             }
-            if let Some(CancelCause::Signal(signal)) = self.cancel.cause() {
+            if let Some(CancelCause::Signal(signal)) = self.cancel.cause()
+                && !(signal == TIME_OVER && run.state.phase == Phase::Reverted)
+            {
                 return self.interrupted(run, signal).await;
             }
             if self.deadline_passed() && before_commit(run.state.phase) {
