@@ -46,7 +46,8 @@ con as materialized (
            case when k.contype in ('p', 'u', 'x') then 'item'
                 when k.contype in ('c', 'n') and not k.conislocal and not c.relispartition then 'fact'
                 when k.contype in ('c', 'n') and k.convalidated then 'item'
-                when k.conparentid <> 0 then 'fact'
+                -- The parent's, which is added later and reaches its partitions.
+                when k.conparentid <> 0 or k.contype in ('c', 'n') and k.coninhcount > 0 then 'fact'
                 else 'head' end as part
     from pg_constraint k join rel c on c.oid = k.conrelid
     where k.contype <> 't'
