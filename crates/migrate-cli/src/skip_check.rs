@@ -38,14 +38,15 @@ const CHECKS: &[Check] = &[
         "config",
         "whether config files take their edits",
         "array-of-tables backup conflict dependency duplicate-key edit-unsafe file inline-table \
-         literal-secret log-level missing-key no-element not-a-table not-migrated rename service shape syntax \
+         literal-secret log-level missing-key no-element not-a-table not-migrated not-reversed rename service shape syntax \
          table unknown-format unreadable value variable wrong-type",
     ),
     check(
         "data",
         "whether rows can be copied as the plan says",
         "batch-size computed-column missing no-column no-key no-script no-table no-target-key \
-         not-filled on-conflict output-twice same-table script source-url table-name \
+         not-filled on-conflict output-twice reverse reverse-column reverse-columns \
+         reverse-count reverse-key reverse-null reverse-output reverse-row reverse-script same-table script source-url table-name \
          unknown-transform verify workers",
     ),
     check(
