@@ -3,7 +3,8 @@
 //! Crash behaviour: every entry is one transaction in rollback-journal mode with
 //! `synchronous=EXTRA`, so an entry that `append` reported is on disk, and one that was
 //! torn by a crash is not there at all. Each entry carries its sequence number and a
-//! checksum; a gap or a changed byte is reported and never skipped.
+//! checksum, the head of a run too, and the file's structure is checked whenever it is read;
+//! a gap or a changed byte is reported and never skipped.
 
 mod copy;
 mod entry;
@@ -97,17 +98,14 @@ impl SqliteJournal {
         if !store::check_format(&mut connection, &self.path).await? {
             return Ok(Vec::new());
         }
-        let rows = sqlx::query("SELECT run, format, header FROM runs ORDER BY number")
+        let rows = sqlx::query("SELECT run, format, header, digest FROM runs ORDER BY number")
             .fetch_all(&mut *connection)
             .await
             .map_err(|error| store::failed(&self.path, &error))?;
         let mut logs = Vec::with_capacity(rows.len());
         for row in rows {
-            let run: String = column(&row, "run", &self.path)?;
-            let format: i64 = column(&row, "format", &self.path)?;
-            let header: String = column(&row, "header", &self.path)?;
-            let header = entry::read_header(&run, format, &header)?;
-            let records = self.records(&mut connection, &run).await?;
+            let header = self.head(&row)?;
+            let records = self.records(&mut connection, header.run.as_str()).await?;
             logs.push(RunLog { header, records });
         }
         Ok(logs)
@@ -116,7 +114,7 @@ impl SqliteJournal {
     /// One run's log; nothing if it is not in the file.
     pub(crate) async fn log(&self, run: &RunId) -> Result<Option<RunLog>, JournalError> {
         let mut connection = self.connection.lock().await;
-        let row = sqlx::query("SELECT format, header FROM runs WHERE run = ?")
+        let row = sqlx::query("SELECT run, format, header, digest FROM runs WHERE run = ?")
             .bind(run.as_str())
             .fetch_optional(&mut *connection)
             .await
@@ -124,9 +122,7 @@ impl SqliteJournal {
         let Some(row) = row else {
             return Ok(None);
         };
-        let format: i64 = column(&row, "format", &self.path)?;
-        let header: String = column(&row, "header", &self.path)?;
-        let header = entry::read_header(run.as_str(), format, &header)?;
+        let header = self.head(&row)?;
         let records = self.records(&mut connection, run.as_str()).await?;
         Ok(Some(RunLog { header, records }))
     }
@@ -134,24 +130,28 @@ impl SqliteJournal {
     /// Takes a whole log in, in one transaction.
     pub(crate) async fn import(&self, log: &RunLog) -> Result<(), JournalError> {
         let fail = |error: sqlx::Error| store::failed(&self.path, &error);
-        let header = header_text(&log.header)?;
+        let head = entry::StoredHead::write(&log.header)?;
         let run = log.header.run.as_str();
         let mut connection = self.connection.lock().await;
         let mut transaction = sqlx::Connection::begin(&mut *connection)
             .await
             .map_err(fail)?;
-        sqlx::query("INSERT INTO runs (run, format, header) VALUES (?, ?, ?)")
-            .bind(run)
-            .bind(i64::from(log.header.format))
-            .bind(header)
-            .execute(&mut *transaction)
-            .await
-            .map_err(fail)?;
+        head.insert(&mut transaction).await.map_err(fail)?;
         for (seq, (at, record)) in (1..).zip(&log.records) {
             let stored = entry::Stored::write(run, seq, *at, record)?;
             stored.insert(run, &mut transaction).await.map_err(fail)?;
         }
         transaction.commit().await.map_err(fail)
+    }
+
+    fn head(&self, row: &sqlx::sqlite::SqliteRow) -> Result<RunHeader, JournalError> {
+        let stored = entry::StoredHead {
+            run: column(row, "run", &self.path)?,
+            format: column(row, "format", &self.path)?,
+            header: column(row, "header", &self.path)?,
+            digest: column(row, "digest", &self.path)?,
+        };
+        stored.read()
     }
 
     async fn records(
@@ -185,14 +185,10 @@ impl Journal for SqliteJournal {
         if header.format > FORMAT {
             return Err(entry::newer(header.run.as_str(), header.format.into()));
         }
-        let text = header_text(header)?;
+        let head = entry::StoredHead::write(header)?;
         migrate_failpoint::hit!("journal.open.before").map_err(mirrored::injected)?;
         let mut connection = self.connection.lock().await;
-        sqlx::query("INSERT INTO runs (run, format, header) VALUES (?, ?, ?)")
-            .bind(header.run.as_str())
-            .bind(i64::from(header.format))
-            .bind(text)
-            .execute(&mut *connection)
+        head.insert(&mut connection)
             .await
             .map_err(|error| store::failed(&self.path, &error))?;
         migrate_failpoint::hit!("journal.open.after").map_err(mirrored::injected)
@@ -228,11 +224,6 @@ impl Journal for SqliteJournal {
     async fn runs(&self) -> Result<Vec<RunLog>, JournalError> {
         Self::runs(self).await
     }
-}
-
-fn header_text(header: &RunHeader) -> Result<String, JournalError> {
-    serde_json::to_string(header)
-        .map_err(|error| JournalError::Unavailable(format!("the head of a run: {error}")))
 }
 
 fn column<'r, T>(

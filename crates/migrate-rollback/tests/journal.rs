@@ -161,7 +161,8 @@ async fn an_entry_torn_by_a_crash_is_not_there_and_reading_leaves_its_remains() 
     let mut writer = raw(&file(root.path())).await;
     let half = "PRAGMA cache_size = 1; BEGIN IMMEDIATE; DELETE FROM entries; \
                 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400) \
-                INSERT INTO runs (run, format, header) SELECT 'x' || i, 1, hex(zeroblob(500)) FROM n";
+                INSERT INTO runs (run, format, header, digest) \
+                SELECT 'x' || i, 1, hex(zeroblob(500)), '' FROM n";
     sqlx::raw_sql(half).execute(&mut writer).await.unwrap();
     let crashed = tempfile::tempdir().unwrap();
     let state = crashed.path().join(".etlrs-migrate");
@@ -241,13 +242,17 @@ async fn a_newer_journal_is_refused_naming_both_formats() {
 
 #[tokio::test]
 async fn damage_is_an_error_and_never_skipped() {
-    let cases: [(&str, &str); 4] = [
+    let cases: [(&str, &str); 5] = [
         (
             "UPDATE entries SET record = replace(record, '15', '16')",
             "entry 3 was changed",
         ),
         ("DELETE FROM entries WHERE seq = 2", "entry 2 is missing"),
         ("UPDATE runs SET header = '{'", "the head of run"),
+        (
+            "UPDATE runs SET header = replace(header, '2.0.0', '2.0.1')",
+            "was changed after it was written",
+        ),
         (
             "PRAGMA application_id = 1",
             "not a journal of etlrs-migrate",

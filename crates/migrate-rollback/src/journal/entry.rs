@@ -79,14 +79,58 @@ impl Stored {
     }
 }
 
-/// The head of a run; its format is looked at before anything else of it.
-pub(super) fn read_header(run: &str, format: i64, text: &str) -> Result<RunHeader, JournalError> {
-    if format > i64::from(FORMAT) {
-        return Err(newer(run, format));
+/// The head of a run as it stands in its table.
+pub(super) struct StoredHead {
+    pub(super) run: String,
+    pub(super) format: i64,
+    pub(super) header: String,
+    pub(super) digest: String,
+}
+
+impl StoredHead {
+    pub(super) fn write(header: &RunHeader) -> Result<Self, JournalError> {
+        let text = serde_json::to_string(header)
+            .map_err(|error| JournalError::Unavailable(format!("the head of a run: {error}")))?;
+        let run = header.run.as_str().to_owned();
+        let format = i64::from(header.format);
+        Ok(Self {
+            digest: hashed(&[&run, &format.to_string(), &text]),
+            run,
+            format,
+            header: text,
+        })
     }
-    serde_json::from_str(text).map_err(|error| {
-        JournalError::Unreadable(format!("the head of run {run} makes no sense: {error}"))
-    })
+
+    /// Puts it into its table.
+    pub(super) async fn insert(
+        self,
+        connection: &mut sqlx::SqliteConnection,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query("INSERT INTO runs (run, format, header, digest) VALUES (?, ?, ?, ?)")
+            .bind(self.run)
+            .bind(self.format)
+            .bind(self.header)
+            .bind(self.digest)
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+
+    /// The head; its format is looked at before anything else of it.
+    pub(super) fn read(&self) -> Result<RunHeader, JournalError> {
+        let run = &self.run;
+        if self.format > i64::from(FORMAT) {
+            return Err(newer(run, self.format));
+        }
+        if hashed(&[run, &self.format.to_string(), &self.header]) != self.digest {
+            return Err(JournalError::Unreadable(format!(
+                "the head of run {run} was changed after it was written"
+            )));
+        }
+        serde_json::from_str(&self.header).map_err(|error| {
+            JournalError::Unreadable(format!("the head of run {run} makes no sense: {error}"))
+        })
+    }
 }
 
 pub(super) fn newer(run: &str, format: i64) -> JournalError {
@@ -97,8 +141,12 @@ pub(super) fn newer(run: &str, format: i64) -> JournalError {
 }
 
 fn digest(run: &str, seq: i64, at: &str, record: &str) -> String {
+    hashed(&[run, &seq.to_string(), at, record])
+}
+
+fn hashed(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
-    for part in [run, &seq.to_string(), at, record] {
+    for part in parts {
         hash.update(part.as_bytes());
         hash.update([0]);
     }

@@ -17,6 +17,9 @@ const APPLICATION_ID: i64 = 0x4554_4c4a;
 /// `SQLITE_READONLY_ROLLBACK`: a crashed writer's journal must be rolled back, which a reader may not.
 const READONLY_ROLLBACK: &str = "776";
 
+/// No SQLite file is smaller, once it has a table.
+const SMALLEST_PAGE: u64 = 512;
+
 const BUSY: Duration = Duration::from_secs(30);
 
 const SCHEMA: [&str; 2] = [
@@ -24,7 +27,8 @@ const SCHEMA: [&str; 2] = [
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         run TEXT NOT NULL UNIQUE,
         format INTEGER NOT NULL,
-        header TEXT NOT NULL
+        header TEXT NOT NULL,
+        digest TEXT NOT NULL
     ) STRICT",
     "CREATE TABLE IF NOT EXISTS entries (
         run TEXT NOT NULL REFERENCES runs (run),
@@ -46,7 +50,7 @@ pub(super) async fn open_for_writing(path: &Path) -> Result<SqliteConnection, Jo
         .open(path);
     match made {
         Ok(file) => drop(file),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => whole(path)?,
         Err(error) => {
             let why = format!("{}: {error}", path.display());
             return Err(JournalError::Unavailable(why));
@@ -66,6 +70,7 @@ pub(super) async fn open_for_writing(path: &Path) -> Result<SqliteConnection, Jo
 pub(super) async fn open_for_reading(
     path: &Path,
 ) -> Result<(SqliteConnection, Option<tempfile::TempDir>), JournalError> {
+    whole(path)?;
     match read_only(path).await {
         Ok(connection) => return Ok((connection, None)),
         Err(error) if code(&error).as_deref() != Some(READONLY_ROLLBACK) => {
@@ -81,6 +86,19 @@ pub(super) async fn open_for_reading(
         .await
         .map_err(|error| failed(path, &error))?;
     Ok((connection, Some(copy)))
+}
+
+/// Refuses a file that is shorter than its first page can be: to SQLite it has no tables. One
+/// without a byte is what a crash leaves of a file that was about to be made.
+fn whole(path: &Path) -> Result<(), JournalError> {
+    let size = fs::metadata(path)
+        .map_err(|error| JournalError::Unavailable(format!("{}: {error}", path.display())))?
+        .len();
+    if (1..SMALLEST_PAGE).contains(&size) {
+        let why = format!("{} is cut off after {size} bytes", path.display());
+        return Err(JournalError::Unreadable(why));
+    }
+    Ok(())
 }
 
 async fn read_only(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
@@ -172,6 +190,16 @@ pub(super) async fn check_format(
         return Err(JournalError::Unreadable(format!(
             "{} was written in format {format}, and this version reads formats up to {FORMAT}; \
              use the newer etlrs-migrate that wrote it",
+            path.display()
+        )));
+    }
+    let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(fail)?;
+    if found != "ok" {
+        return Err(JournalError::Unreadable(format!(
+            "{} is damaged: {found}",
             path.display()
         )));
     }

@@ -197,27 +197,38 @@ fn replace_database(text: &str, name: &str) -> String {
 }
 
 /// Where secrets stand in a PostgreSQL URL, in bytes. A password with a raw `/` or `@` in it
-/// is covered too: everything up to the last `@` before the query counts.
+/// is covered too: everything up to the last `@` before the query counts, or up to the last at
+/// all, as a `?` may stand in it too.
 fn secret_spans(text: &str) -> Vec<(usize, usize)> {
     let mut spans = Vec::new();
     let start = text.find("//").map_or(0, |at| at + 2);
     let query = text[start..].find('?').map_or(text.len(), |at| start + at);
-    if let Some(at) = text[start..query].rfind('@')
+    let at = text[start..query].rfind('@');
+    if let Some(at) = at.or_else(|| text[start..].rfind('@'))
         && let Some(colon) = text[start..start + at].find(':')
     {
         spans.push((start + colon + 1, start + at));
     }
+    // A `?` begins a parameter too, as one that was typed twice does.
     let mut from = query + 1;
     while from < text.len() {
         let to = text[from..].find('&').map_or(text.len(), |at| from + at);
-        if let Some((key, _)) = text[from..to].split_once('=')
+        let end = text[from..to].find('=').map_or(to, |at| from + at);
+        let key = &text[from..end];
+        if let Some(at) = key.rfind('?') {
+            from += at + 1;
+        } else if end < to
             && percent_decoded(key)
                 .to_ascii_lowercase()
                 .contains("password")
         {
-            spans.push((from + key.len() + 1, to));
+            spans.push((end + 1, to));
+            from = to + 1;
+        } else if let Some(at) = text[end..to].find('?') {
+            from = end + at + 1;
+        } else {
+            from = to + 1;
         }
-        from = to + 1;
     }
     spans
 }

@@ -1,0 +1,5 @@
+\set x 1
+COPY t FROM stdin;
+1	2
+\.
+BEGIN; COMMIT;
