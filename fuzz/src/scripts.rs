@@ -4,6 +4,9 @@ use migrate_schema::db::Backend;
 use migrate_schema::layout::{Choice, Layout, MigrationSet, SourceFile};
 use migrate_schema::script::{SqlScript, split};
 
+/// What both databases take for space.
+const SPACE: [char; 5] = [' ', '\t', '\n', '\r', '\u{c}'];
+
 const BACKENDS: [Backend; 2] = [Backend::Postgres, Backend::Sqlite];
 
 /// The pieces of a script are in order and apart, cut between characters, and nothing but space,
@@ -26,7 +29,7 @@ pub fn sql(data: &[u8]) {
             let statement = &text[piece.clone()];
             assert_eq!(
                 statement,
-                statement.trim_start(),
+                statement.trim_start_matches(SPACE),
                 "{backend:?}: space before a statement"
             );
             assert!(!statement.is_empty(), "{backend:?}: an empty statement");
@@ -45,7 +48,7 @@ pub fn sql(data: &[u8]) {
             for statement in script.statements() {
                 let place = script.place_in(statement, None);
                 assert!(!place.to_string().is_empty());
-                assert_eq!(statement.text, statement.text.trim_end());
+                assert_eq!(statement.text, statement.text.trim_end_matches(SPACE));
                 assert_eq!(
                     split(backend, statement.text),
                     vec![0..statement.text.len()],

@@ -216,6 +216,8 @@ impl RunState {
         match self.phase {
             Phase::Completed | Phase::RolledBack => NextAction::Nothing,
             Phase::Unhealthy => NextAction::RollBack(None),
+            // Services could not be stopped: nothing was taken back yet.
+            Phase::Stuck if !self.down && self.after.is_some() => NextAction::RollBack(None),
             Phase::Stuck if self.point.is_some() => NextAction::RollBack(Some(Strategy::Restore)),
             Phase::Stuck => NextAction::Manual,
             _ => NextAction::Resume,
@@ -351,10 +353,12 @@ impl RunState {
                 self.cleared |= *cleared;
                 self.loses.extend(loses.iter().cloned());
                 match phase {
-                    P::Completed | P::Committing | P::Serving | P::Unhealthy => {
+                    P::Completed | P::Serving => {
                         self.down = false;
                         self.running = None;
                     }
+                    // Some may not have started: those that ran before run after.
+                    P::Committing | P::Unhealthy => self.down = false,
                     P::RollingBack(_) | P::Stuck => {}
                     // Before the commit point nothing has started services again.
                     _ => self.down = true,

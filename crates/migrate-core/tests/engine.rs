@@ -222,6 +222,33 @@ async fn goes_forward_and_back() {
     assert_eq!(tool.world(), old_world());
 }
 
+/// Who waits for the lock has read the log before the other run went on.
+#[tokio::test]
+async fn what_a_run_did_while_its_lock_was_waited_for_counts() {
+    let tool = Tool::new();
+    let done = tool.executor().execute_migration(&plan("new")).await;
+    done.unwrap();
+    let mut seen = tool.log().await;
+    let whole = seen.records.len();
+    for records in 0..=whole {
+        seen.records.truncate(whole - records);
+        let resumed = tool.executor().resume(&seen).await.unwrap();
+        if records > 0 {
+            assert!(
+                matches!(resumed.end, RunEnd::AlreadyThere(_)),
+                "{resumed:?}"
+            );
+        }
+        assert_eq!(tool.world(), new_world());
+    }
+    let back = tool
+        .executor()
+        .rollback(&seen, RollbackRequest::default())
+        .await;
+    assert_eq!(back.unwrap().end, RunEnd::RolledBack);
+    assert_eq!(tool.world(), old_world());
+}
+
 #[tokio::test]
 async fn a_failing_step_or_check_leaves_the_old_world() {
     for fail in ["a", "b", "c"] {

@@ -43,6 +43,7 @@ mod schemas;
 mod scripts;
 mod secrets;
 mod services;
+mod services_that_fail;
 mod skip_check;
 mod sqlite_file;
 mod version_paths;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{on_both, shipped};
 
-const MIGRATE: &[&str] = &[
+pub(crate) const MIGRATE: &[&str] = &[
     "--from",
     "1.5.0",
     "--to",
@@ -21,13 +21,13 @@ const MIGRATE: &[&str] = &[
 ];
 
 /// `runsvdir` with one service for each name, which writes a row now and then.
-struct Runit {
+pub(crate) struct Runit {
     supervisor: Child,
     dir: tempfile::TempDir,
 }
 
 impl Runit {
-    fn with(deployment: &Deployment, names: &[&str]) -> Self {
+    pub(crate) fn with(deployment: &Deployment, names: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = String::new();
         for name in names {
@@ -59,7 +59,7 @@ impl Runit {
         this
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.dir.path().join(name).to_str().unwrap().to_owned()
     }
 
@@ -71,7 +71,7 @@ impl Runit {
     }
 
     #[track_caller]
-    fn wait(&self, name: &str, state: &str) {
+    pub(crate) fn wait(&self, name: &str, state: &str) {
         let until = Instant::now() + Duration::from_secs(30);
         while !self.status(name).starts_with(state) {
             assert!(Instant::now() < until, "{name}: {}", self.status(name));

@@ -191,8 +191,15 @@ impl MigrationExecutor {
     /// "Rolled back" means equal to the fingerprint before, except what others wrote, which is listed.
     async fn compare(&self, run: &mut Run, strategy: Strategy) -> Result<(), Stop> {
         self.phase("verify");
+        let untouched = nothing_was_begun(run);
         let now = match self.observer.fingerprint(&run.header.scope).await {
             Ok(now) => now,
+            Err(error) if untouched => {
+                let left = vec![format!(
+                    "nothing was changed; it can't be compared: {error}"
+                )];
+                return Ok(self.record(run, Record::Reverted { left }).await?);
+            }
             Err(error) => {
                 return Ok(self.record(run, Record::RestoreFailed { error }).await?);
             }
@@ -201,7 +208,7 @@ impl MigrationExecutor {
         let differences = before.differences(&now);
         let others_wrote = run.state.after.is_some() || !run.state.left.is_empty();
         let explained = match strategy {
-            Strategy::Reverse => others_wrote,
+            Strategy::Reverse => others_wrote || untouched,
             Strategy::Steps => true,
             Strategy::Restore => false,
         };
@@ -268,6 +275,12 @@ impl MigrationExecutor {
                 RunState::replay(log).is_ok_and(|state| state.phase == crate::Phase::RolledBack)
             })
     }
+}
+
+/// Whether no step of the run ever did anything: what differs is the work of others.
+fn nothing_was_begun(run: &Run) -> bool {
+    let idle = |status| matches!(status, StepStatus::Pending | StepStatus::Skipped);
+    run.state.rollback_steps.is_empty() && run.state.steps.iter().all(|step| idle(step.status))
 }
 
 /// A server that does not answer says nothing about the undo: the run stays open, and a resume

@@ -69,9 +69,21 @@ impl MigrationExecutor {
         request: RollbackRequest,
     ) -> Result<MigrationResult, MigrationError> {
         self.guard.acquire(&log.header.run).await?;
-        let result = self.roll_back_locked(log, request).await;
+        let result = match self.as_it_is_now(log).await {
+            Ok(log) => self.roll_back_locked(&log, request).await,
+            Err(error) => Err(error),
+        };
         self.guard.release().await;
         result
+    }
+
+    /// A run's log, read when the lock is held: it may have gone on while that was waited for.
+    pub(super) async fn as_it_is_now(&self, log: &RunLog) -> Result<RunLog, MigrationError> {
+        let logs = self.journal.runs().await.map_err(MigrationError::Journal)?;
+        let now = logs
+            .into_iter()
+            .find(|one| one.header.run == log.header.run);
+        Ok(now.unwrap_or_else(|| log.clone()))
     }
 
     async fn roll_back_locked(

@@ -45,12 +45,21 @@ impl MigrationExecutor {
     /// As [`execute_migration`](Self::execute_migration).
     pub async fn resume(&self, log: &RunLog) -> Result<MigrationResult, MigrationError> {
         self.guard.acquire(&log.header.run).await?;
-        let result = match self.reopen(log, "resume").await {
-            Ok(run) => self.drive(run).await,
-            Err(error) => Err(error),
-        };
+        let result = self.resume_locked(log).await;
         self.guard.release().await;
         result
+    }
+
+    async fn resume_locked(&self, seen: &RunLog) -> Result<MigrationResult, MigrationError> {
+        let log = self.as_it_is_now(seen).await?;
+        let ended = log.records.len() > seen.records.len()
+            && RunState::replay(&log).is_ok_and(|state| state.phase.is_final());
+        if ended {
+            let reason = format!("run {} has ended meanwhile", log.header.run);
+            return Ok(MigrationResult::of(RunEnd::AlreadyThere(reason)));
+        }
+        let run = self.reopen(&log, "resume").await?;
+        self.drive(run).await
     }
 
     pub(super) async fn reopen(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use migrate_config::atomic::Root;
-use migrate_core::{Journal, Phase, Record, RunLog, RunState, StepError, Strategy};
+use migrate_core::{Journal, Phase, Record, RunLog, RunState, StepError, StepStatus, Strategy};
 use migrate_schema::db::Database;
 
 use crate::inventory::Stored;
@@ -59,12 +59,12 @@ pub(super) async fn mark_rolled_back(
     let failed = |error| StepError::caused("can't note it", &error);
     let mut marked = Vec::new();
     for log in journal.runs().await.map_err(failed)?.iter().rev() {
-        if !is_later(log, backup) {
-            continue;
-        }
         let Ok(mut state) = RunState::replay(log) else {
             continue;
         };
+        if !is_later(log, backup) && !did_nothing(&state) {
+            continue;
+        }
         for record in records(state.phase, backup) {
             state = state
                 .next(&record)
@@ -91,6 +91,12 @@ fn is_later(log: &RunLog, backup: &Stored) -> bool {
         .last()
         .map_or(log.header.started_at, |(at, _)| *at);
     last > backup.made()
+}
+
+/// Whether a run is open, and none of its steps ever began: no backup has anything of it.
+fn did_nothing(state: &RunState) -> bool {
+    let idle = |status| matches!(status, StepStatus::Pending | StepStatus::Skipped);
+    !state.phase.is_final() && state.steps.iter().all(|step| idle(step.status))
 }
 
 fn records(phase: Phase, backup: &Stored) -> Vec<Record> {

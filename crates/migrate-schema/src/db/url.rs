@@ -241,8 +241,11 @@ impl fmt::Display for DatabaseUrl {
         };
         let mut done = 0;
         for (from, to) in spans {
-            write!(f, "{}***", &self.text[done..from])?;
-            done = to;
+            // A text that is no URL may have one inside of another.
+            if let Some(open) = self.text.get(done..from) {
+                write!(f, "{open}***")?;
+            }
+            done = done.max(to);
         }
         f.write_str(&self.text[done..])
     }
