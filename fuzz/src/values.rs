@@ -58,9 +58,10 @@ fn url(text: &str) {
     }
     // A password wherever this text may stand beside one; in a user's name, what ends one is
     // written in percent, and a password has no raw `@` beside a raw `?`: both end it somewhere.
-    let inside = match text.contains('?') {
-        true => text.replace('@', ""),
-        false => text.to_owned(),
+    let inside = if text.contains('?') {
+        text.replace('@', "")
+    } else {
+        text.to_owned()
     };
     let user = text.replace(['/', '?', '#', '@', ':'], "%3A");
     for with in [
