@@ -70,18 +70,17 @@ fn hold(name: &str) {
     let inputs = inputs(name);
     let mut chance = Chance(7);
     for (path, input) in &inputs {
-        if catch_unwind(|| property(input)).is_err() {
-            panic!("{name} does not hold for {path}");
-        }
+        let held = catch_unwind(|| property(input)).is_ok();
+        assert!(held, "{name} does not hold for {path}");
         for _ in 0..CHANGES {
             let other = &inputs[chance.below(inputs.len())].1;
             let input = changed(input, other, &mut chance);
-            if catch_unwind(|| property(&input)).is_err() {
-                panic!(
-                    "{name} does not hold for a change of {path}:\n{}",
-                    String::from_utf8_lossy(&input)
-                );
-            }
+            let held = catch_unwind(|| property(&input)).is_ok();
+            assert!(
+                held,
+                "{name} does not hold for a change of {path}:\n{}",
+                String::from_utf8_lossy(&input)
+            );
         }
     }
 }
