@@ -243,6 +243,8 @@ pub struct UndoCheck {
     /// What others wrote and would lose. One on `table NAME` counts only if that table's rows
     /// are not as the run left them.
     pub losses: Vec<Loss>,
+    /// What others wrote and this undo can't get past. One on `table NAME` counts as a loss does.
+    pub in_the_way: Vec<Loss>,
 }
 
 /// What an undo did.

@@ -50,6 +50,7 @@ pub mod pipelines;
 mod planner;
 mod progress;
 mod range;
+mod referring;
 mod reverse;
 mod script;
 mod settings;

@@ -257,10 +257,12 @@ impl Step for DataStep {
         receipt: &Receipt,
     ) -> Result<UndoCheck, StepError> {
         let (copy, layout) = (self.copy().await?, Self::layout(receipt)?);
-        match self.carry(&copy, &layout) {
-            Some(carry) => carry.look(cx).await,
-            None => Ok(UndoCheck::default()),
-        }
+        let mut check = match self.carry(&copy, &layout) {
+            Some(carry) => carry.look(cx).await?,
+            None => UndoCheck::default(),
+        };
+        copy.look_at_references(&layout, &mut check).await?;
+        Ok(check)
     }
 
     async fn probe(&self, cx: &StepContext, receipt: &Receipt) -> Result<Probe, StepError> {

@@ -79,7 +79,7 @@ async fn drop_sqlite(tx: &mut Tx, layout: &Layout) -> Result<Sleeping, DbError> 
     Ok(Sleeping(create))
 }
 
-fn plain_name(table: &str) -> String {
+pub(crate) fn plain_name(table: &str) -> String {
     table
         .parse::<TableName>()
         .map_or_else(|_| table.to_owned(), |table| table.table().to_owned())

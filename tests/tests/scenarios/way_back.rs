@@ -130,6 +130,47 @@ fn a_damaged_point_is_found_before(store: Store) {
     before.must_equal(&deployment.snapshot(), "by the other way");
 }
 
+/// What 2.0 is for: the first metric of a pipeline that the upgrade brought.
+fn rows_that_refer_to_copied_ones_are_found_before(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    let before = deployment.snapshot();
+    deployment.migrate().expect(0);
+    let pipeline = deployment.sql("SELECT max(id) FROM pipelines");
+    deployment.sql(&format!(
+        "INSERT INTO pipeline_metrics (pipeline_id, metric_name, metric_value) VALUES ({pipeline}, 'p', 1)"
+    ));
+    let after = deployment.snapshot();
+    deployment.rollback("reverse").expect(1).says(&[
+        "pipeline_metrics",
+        "1 row refers",
+        "--strategy restore",
+    ]);
+    deployment.run(AUTO).expect(7).says(&["pipeline_metrics"]);
+    after.must_equal(&deployment.snapshot(), "after two refusals");
+    deployment.run(AGREED).expect(0);
+    before.must_equal(&deployment.snapshot(), "by the rollback point");
+}
+
+/// Rows that the database would delete by itself, in silence.
+fn rows_that_would_go_with_copied_ones_need_consent(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    deployment.sql(
+        "CREATE TABLE runs (id integer primary key, pipeline_id integer REFERENCES pipelines (id) ON DELETE CASCADE)",
+    );
+    deployment.migrate().expect(0);
+    let pipeline = deployment.sql("SELECT max(id) FROM pipelines");
+    let insert = format!("INSERT INTO runs VALUES (1, {pipeline}), (2, NULL)");
+    deployment.sql(&insert);
+    deployment
+        .rollback("reverse")
+        .expect(7)
+        .says(&["runs", "1 row refers", "would be deleted"]);
+    deployment
+        .run(&[AGREED, &["--strategy", "reverse"]].concat())
+        .expect(0);
+    assert_eq!(deployment.sql("SELECT count(*) FROM runs"), "1");
+}
+
 #[test]
 fn a_table_that_others_changed_is_brought_back_by_the_point() {
     let deployment = Deployment::v1().sqlite();
@@ -183,4 +224,6 @@ on_both!(
     an_edit_that_the_old_version_has_no_key_for_is_named,
     a_backup_of_the_config_that_is_gone_is_found_before,
     a_damaged_point_is_found_before,
+    rows_that_refer_to_copied_ones_are_found_before,
+    rows_that_would_go_with_copied_ones_need_consent,
 );

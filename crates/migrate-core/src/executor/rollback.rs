@@ -7,6 +7,7 @@ use super::checks::as_finding;
 use super::run::Run;
 use super::{MigrationExecutor, MigrationResult, RunEnd};
 use crate::error::{MigrationError, StepError};
+use crate::finding::Finding;
 use crate::journal::{Record, RunLog};
 use crate::ports::Loss;
 use crate::status::{Phase, RunState, Strategy};
@@ -229,7 +230,7 @@ impl MigrationExecutor {
     /// What undoing step by step would lose of others, once every step says that it can.
     async fn reverse_losses(&self, run: &Run) -> Result<Vec<Loss>, MigrationError> {
         let mut losses = self.dropped(run).await?;
-        let mut blocked = Vec::new();
+        let (mut blocked, mut in_the_way) = (Vec::new(), Vec::new());
         for index in run.touched().into_iter().rev() {
             let Some(receipt) = run.step_state(index).receipt.clone() else {
                 continue;
@@ -240,9 +241,14 @@ impl MigrationExecutor {
                 Ok(found) => {
                     blocked.extend(found.blocked);
                     losses.extend(found.losses);
+                    in_the_way.extend(found.in_the_way);
                 }
                 Err(error) => blocked.push(as_finding(&format!("step {}", spec.id), &error)),
             }
+        }
+        for one in self.of_others(run, in_the_way).await? {
+            let finding = Finding::error("rollback.in-the-way", one.to_string());
+            blocked.push(finding.hint("remove them, or roll back with --strategy restore"));
         }
         if !blocked.is_empty() {
             return Err(MigrationError::Checks(blocked));
