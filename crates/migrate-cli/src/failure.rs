@@ -3,7 +3,7 @@
 use std::fmt;
 
 use migrate_config::Located;
-use migrate_core::{Finding, Loss, MigrationError, StepError};
+use migrate_core::{Finding, Loss, MigrationError, Severity, StepError};
 
 use crate::exit;
 
@@ -134,9 +134,15 @@ impl From<migrate_core::JournalError> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        for finding in &self.findings {
+        // What stands in the way first; a warning is none of the reasons.
+        let is_warning = |finding: &&Finding| finding.severity == Severity::Warning;
+        for finding in self.findings.iter().filter(|one| !is_warning(one)) {
             let text = finding.to_string().replace('\n', "\n  ");
             write!(f, "\n  - {text}")?;
+        }
+        for finding in self.findings.iter().filter(is_warning) {
+            let text = finding.to_string().replace('\n', "\n  ");
+            write!(f, "\n  (warning) {text}")?;
         }
         if let Some(hint) = &self.hint {
             write!(f, "\nhint: {hint}")?;

@@ -54,6 +54,34 @@ impl Drop for Visitor {
     }
 }
 
+/// What somebody set for an application's short statements.
+#[test]
+fn time_limits_of_the_database_do_not_end_a_step() {
+    let deployment = Deployment::v1().rows(20_000).postgres();
+    let before = deployment.snapshot();
+    let limit = |value: &str| {
+        let database = deployment.postgres().name();
+        for name in ["statement_timeout", "idle_in_transaction_session_timeout"] {
+            deployment.sql(&format!(
+                "ALTER DATABASE \"{database}\" SET {name} = '{value}'"
+            ));
+        }
+    };
+    limit("100ms");
+    deployment.run(MIGRATE).expect(0);
+    let back = [
+        "--rollback",
+        "--to",
+        "1.5.0",
+        "--strategy",
+        "reverse",
+        "--yes",
+    ];
+    deployment.run(&back).expect(0);
+    limit("0");
+    before.must_equal(&deployment.snapshot(), "there and back");
+}
+
 #[test]
 fn an_idle_session_does_not_hinder_either_way() {
     let deployment = Deployment::v1().postgres();

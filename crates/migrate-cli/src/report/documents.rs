@@ -57,7 +57,14 @@ impl Output {
         for problem in &status.problems {
             row("problem", problem);
         }
+        let holder = status.lock.as_ref().map(|lock| lock.state);
         match &status.next_command {
+            Some(command) if holder == Some(HolderState::Alive) => {
+                row(
+                    "next",
+                    &format!("wait: it is at work; if it ends before its time: {command}"),
+                );
+            }
             Some(command) => row("next", &style(command).bold().to_string()),
             None if status.next == Some("manual") => {
                 row("next", "mend what failed by hand, then roll back");

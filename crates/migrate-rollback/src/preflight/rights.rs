@@ -49,7 +49,7 @@ async fn of_tables(
     role: &str,
 ) -> Result<Vec<Finding>, DbError> {
     let rows = sqlx::query(
-        "SELECT c.oid::regclass::text AS name, r.rolname::text AS owner, \
+        "SELECT c.oid::regclass::text AS name, r.rolname::text AS owner, r.rolsuper AS supers, \
                 pg_has_role(c.relowner, 'USAGE') AS owns, \
                 has_table_privilege(c.oid, 'SELECT') AS reads, \
                 has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE') AS writes \
@@ -74,12 +74,18 @@ fn of_table(row: &PgRow, alters: bool, role: &str) -> Result<Option<Finding>, Db
     }
     if alters {
         let owner = quote::ident(&owner);
+        // Membership in a superuser would be far more than the table.
+        let statement = if row.try_get("supers")? {
+            format!("ALTER TABLE {name} OWNER TO {role};")
+        } else {
+            format!("GRANT {owner} TO {role};")
+        };
         return Ok(Some(lacks(
             "rights.owner",
             format!(
                 "table {name} belongs to {owner}, and only its owner may change it; this is {role}"
             ),
-            &format!("GRANT {owner} TO {role};"),
+            &statement,
         )));
     }
     let (reads, writes): (bool, bool) = (row.try_get("reads")?, row.try_get("writes")?);

@@ -39,6 +39,15 @@ pub struct Postgres {
     shared: Arc<Shared>,
 }
 
+/// Time limits of the role or the database are made for an application's short statements; a
+/// step has its own, and its undo must not die of them. What the URL asks for stays.
+fn unlimited(wanted: &str) -> String {
+    let names = ["statement_timeout", "idle_in_transaction_session_timeout"];
+    let ours = names.iter().filter(|name| !wanted.contains(**name));
+    let settings: Vec<String> = ours.map(|name| format!("set {name} = 0")).collect();
+    settings.join("; ")
+}
+
 impl Postgres {
     pub(super) async fn connect(
         url: &DatabaseUrl,
@@ -67,9 +76,19 @@ impl Postgres {
         })?;
         let session = unique_session(&options.application_name);
         let named = base.application_name(&session);
+        let wanted = named.get_options().unwrap_or_default().to_owned();
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections.max(1))
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(move |connection, _| {
+                let unlimited = unlimited(&wanted);
+                Box::pin(async move {
+                    sqlx::raw_sql(sqlx::AssertSqlSafe(unlimited))
+                        .execute(connection)
+                        .await
+                        .map(drop)
+                })
+            })
             .connect_lazy_with(named.clone());
         Ok(Self {
             pool,
@@ -111,7 +130,12 @@ impl Postgres {
     pub async fn connect_beside(&self) -> Result<PgConnection, DbError> {
         let options = (*self.beside).clone();
         let name = format!("{}+", self.session);
-        Ok(options.application_name(&name).connect().await?)
+        let unlimited = unlimited(options.get_options().unwrap_or_default());
+        let mut connection = options.application_name(&name).connect().await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(unlimited))
+            .execute(&mut connection)
+            .await?;
+        Ok(connection)
     }
 
     /// Begins a transaction (read committed) and checks the fence in it.
