@@ -33,6 +33,7 @@ mod minor_upgrade;
 mod plan_files;
 mod plans;
 mod planted;
+mod planted_everywhere;
 mod postgres_sessions;
 mod preflight;
 mod rehearse;

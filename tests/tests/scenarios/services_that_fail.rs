@@ -102,7 +102,30 @@ fn one_that_did_not_start_runs_after_the_way_back(store: Store) {
     stubborn.runit.wait("web", "run:");
 }
 
+/// The likeliest of all: something writes that nobody declared.
+fn a_writer_that_nobody_declared_leaves_no_run_stuck(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    let runit = Runit::with(&deployment, &["web"]);
+    deployment.write("etlrs-migrate.toml", "");
+    let pipelines = deployment.sql("SELECT count(*) FROM pipelines");
+    let run = deployment.run(MIGRATE);
+    run.expect_one_of(&[0, 1, 3]);
+    if run.code() == Some(0) {
+        deployment.must_be_v2();
+    } else {
+        assert_eq!(
+            deployment.sql("SELECT count(*) FROM pipelines"),
+            pipelines,
+            "{run}"
+        );
+    }
+    let status = deployment.run(&["status", "--format", "json"]).json();
+    assert_ne!(status["next"], "manual", "{status}");
+    runit.wait("web", "run:");
+}
+
 on_both!(
+    a_writer_that_nobody_declared_leaves_no_run_stuck,
     a_stop_that_fails_changes_nothing,
     a_stop_that_fails_on_the_way_back_costs_nothing,
     one_that_did_not_start_runs_after_the_way_back,
