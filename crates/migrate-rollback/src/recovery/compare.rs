@@ -60,10 +60,10 @@ fn between(then: &Fingerprint, now: &Fingerprint) -> Vec<Difference> {
         let object = format!("table {table}");
         found.push(Difference { object, detail });
     }
-    for name in then.0.keys().filter(|name| !now.0.contains_key(*name)) {
+    for (name, old) in then.0.iter().filter(|(name, _)| !now.0.contains_key(*name)) {
         if let Some(table) = name.strip_prefix("rows ") {
             let object = format!("table {table}");
-            let detail = "only in the backup".to_owned();
+            let detail = format!("not there now, {} rows come back", count(old));
             found.push(Difference { object, detail });
         }
     }
@@ -117,7 +117,7 @@ mod tests {
                 "table a: 5 rows now, 3 in the backup",
                 "table b: 3 rows now and in the backup, but not the same",
                 "table d: 2 rows now, not in the backup",
-                "table c: only in the backup",
+                "table c: not there now, 1 rows come back",
                 "the schema: differs from the backup's",
             ]
         );

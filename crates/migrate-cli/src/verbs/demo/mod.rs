@@ -2,6 +2,8 @@
 
 mod database;
 
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use migrate_schema::db::{ConnectOptions, CreateMode, Database, DatabaseUrl};
@@ -154,6 +156,9 @@ fn write_config(dir: &Path, url: &str) -> Result<(), Failure> {
     let path = dir.join(CONFIG_FILE);
     let folder = dir.join("config");
     std::fs::create_dir_all(&folder).map_err(|error| trouble(&folder, &error))?;
+    let has_password = url
+        .parse::<DatabaseUrl>()
+        .is_ok_and(|url| url.password().is_some());
     let url = toml_edit::Value::from(url).to_string();
     let text = format!(
         "# ETLRS configuration\n\
@@ -171,7 +176,14 @@ fn write_config(dir: &Path, url: &str) -> Result<(), Failure> {
          team = \"data\"           # not a key of ETLRS: stays as it is\n",
         url.trim()
     );
-    std::fs::write(&path, text).map_err(|error| trouble(&path, &error))
+    // A password in it is nobody else's to read.
+    let mode = if has_password { 0o600 } else { 0o644 };
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(mode);
+    let written = options
+        .open(&path)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| trouble(&path, &error))
 }
 
 fn trouble(path: &Path, error: &std::io::Error) -> Failure {
