@@ -37,9 +37,9 @@ const CHECKS: &[Check] = &[
     check(
         "config",
         "whether config files take their edits",
-        "array-of-tables backup conflict dependency duplicate-key edit-unsafe file inline-table \
-         literal-secret log-level missing-key no-element not-a-table not-migrated not-reversed rename service shape syntax \
-         table unknown-format unreadable value variable wrong-type",
+        "array-of-tables backup conflict dependency directory duplicate-key edit-unsafe \
+         file inline-table literal-secret log-level missing-key no-element not-a-table not-migrated \
+         not-reversed rename service shape syntax table unknown-format unreadable value variable wrong-type",
     ),
     check(
         "data",

@@ -18,6 +18,49 @@ fn edited(store: Store, old: &str, new: &str, words: &[&str]) {
     refused(&deployment, words);
 }
 
+/// As a user whom rights hold back: another one where this is root.
+#[test]
+fn a_directory_that_may_not_be_written_in_is_found_before() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+    use std::path::Path;
+    const NOBODY: u32 = 65_534;
+
+    let deployment = Deployment::v1().sqlite();
+    let before = deployment.snapshot();
+    let config = deployment.path("config");
+    let rights = |mode| {
+        std::fs::set_permissions(&config, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let root = deployment.root().to_str().unwrap();
+    let rest = ["-C", root, "--from", "1.5.0", "--to", "2.0.0", "--yes"];
+    rights(0o555);
+    let run = if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        let place = tempfile::tempdir().unwrap();
+        let all = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(place.path(), all).unwrap();
+        let binary = place.path().join("etlrs-migrate");
+        std::fs::copy(migrate_tests::binary::path(), &binary).unwrap();
+        for path in [".", "config", "config/config.toml", "data", "data/etlrs.db"] {
+            chown(deployment.path(path), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let nobody = format!("--reuid={NOBODY}");
+        let group = format!("--regid={NOBODY}");
+        let binary = binary.to_str().unwrap();
+        let head = [nobody.as_str(), &group, "--clear-groups", binary];
+        let all = [&head[..], &rest].concat();
+        migrate_tests::binary::Tool::of(Path::new("setpriv"), &all).run()
+    } else {
+        migrate_tests::binary::Tool::new(&rest).run()
+    };
+    rights(0o755);
+    run.expect(1).says(&[
+        "config/config.toml",
+        "can't be replaced",
+        "write in its directory",
+    ]);
+    before.must_equal(&deployment.snapshot(), "after a refusal");
+}
+
 fn a_log_level_that_does_not_exist(store: Store) {
     edited(
         store,

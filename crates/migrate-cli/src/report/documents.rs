@@ -71,6 +71,11 @@ impl Output {
             }
             None => row("next", "nothing to do"),
         }
+        if let Some(run) = &status.run
+            && run.phase == "completed"
+        {
+            row("go back", &format!("--rollback --to {}", run.from));
+        }
     }
 
     /// What to try after a demo.

@@ -5,7 +5,7 @@ mod replace;
 mod root;
 
 pub use error::{FileError, FileErrorKind};
-pub use replace::{NewFile, mode_of, write_atomic, write_atomic_as};
+pub use replace::{NewFile, may_replace, mode_of, write_atomic, write_atomic_as};
 pub use root::Root;
 
 use std::path::Path;

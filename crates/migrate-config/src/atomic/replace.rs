@@ -61,6 +61,24 @@ pub fn write_atomic_as(
     })
 }
 
+/// Whether this user may replace a file below the root, as its directory's rights say. Writes nothing.
+///
+/// # Errors
+/// It may not, with the directory; or the path leaves the root.
+pub fn may_replace(root: &Root, relative: &Path) -> Result<(), FileError> {
+    let target = root.resolve(relative)?;
+    let directory = target.parent().expect("a path below a root has a parent");
+    #[cfg(unix)]
+    {
+        use nix::unistd::{AccessFlags, access};
+        access(directory, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| {
+            let error = FileError::io("can't be replaced:", relative, error.into());
+            error.with_hint("let this user write in its directory")
+        })?;
+    }
+    Ok(())
+}
+
 /// The permission bits of a file below the root.
 ///
 /// # Errors

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::backup;
 use super::operations::{Changed, Operations};
 use super::variables::Values;
-use crate::atomic::{FileErrorKind, Root, mode_of, read, read_text, sha256, write_atomic};
+use crate::atomic::{
+    FileErrorKind, Root, may_replace, mode_of, read, read_text, sha256, write_atomic,
+};
 use crate::diff::redacted_diff;
 use crate::v1_to_v2::Reversed;
 
@@ -296,7 +298,16 @@ impl Step for ConfigStep {
 
     async fn check(&self, _cx: &StepContext) -> Result<Readiness, StepError> {
         match read_text(&self.root, self.file()) {
-            Ok(text) => Ok(self.readiness(&text)),
+            Ok(text) => Ok(
+                match (self.readiness(&text), may_replace(&self.root, self.file())) {
+                    (Readiness::Ready, Err(error)) => {
+                        let mut finding = Finding::error("config.directory", error.to_string());
+                        finding.hint = error.hint;
+                        Readiness::Blocked(vec![finding])
+                    }
+                    (readiness, _) => readiness,
+                },
+            ),
             Err(error) if self.operations.optional && error.kind == FileErrorKind::Missing => {
                 let file = &self.operations.file;
                 Ok(Readiness::AlreadyDone(format!("there is no {file}")))
