@@ -8,9 +8,9 @@ pub(crate) mod sqlite;
 
 use std::collections::BTreeMap;
 
-pub(crate) use piece::{Address, Part, Piece};
+pub(crate) use piece::{Address, Edge, Part, Piece};
 #[cfg(feature = "postgres")]
-pub(crate) use postgres::{Edge, edges as postgres_edges, user_tables as postgres_tables};
+pub(crate) use postgres::{edges as postgres_edges, user_tables as postgres_tables};
 
 use crate::db::{Database, DbError};
 use crate::quote::TableName;

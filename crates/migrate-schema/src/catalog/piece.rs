@@ -50,3 +50,14 @@ pub(crate) struct Piece {
     pub(crate) text: String,
     pub(crate) address: Option<Address>,
 }
+
+/// That one object needs another, or stands for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Edge {
+    pub(crate) from: Address,
+    pub(crate) to: Address,
+    /// The need can be met after `from` was made.
+    pub(crate) soft: bool,
+    /// `from` is a part of `to`.
+    pub(crate) stands_for: bool,
+}

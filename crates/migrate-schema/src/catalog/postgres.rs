@@ -3,7 +3,7 @@
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::piece::{Address, Part, Piece};
+use super::piece::{Edge, Part, Piece};
 use super::{Column, UniqueKey};
 use crate::db::{DbError, Postgres};
 use crate::quote::TableName;
@@ -44,17 +44,6 @@ pub(super) async fn pieces(connection: &mut PgConnection) -> Result<Vec<Piece>, 
             address: (oid != 0).then_some((class, oid)),
         })
         .collect())
-}
-
-/// That one object needs another, or stands for it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Edge {
-    pub(crate) from: Address,
-    pub(crate) to: Address,
-    /// The need can be met after `from` was made.
-    pub(crate) soft: bool,
-    /// `from` is a part of `to`.
-    pub(crate) stands_for: bool,
 }
 
 /// What needs what, for the order in which objects can be made.

@@ -207,7 +207,10 @@ pub async fn written_since(
         #[cfg(feature = "postgres")]
         Database::Postgres(pg) => postgres::written_since(pg, marks, table).await,
         #[cfg(feature = "sqlite")]
-        Database::Sqlite(_) => Ok(None),
+        Database::Sqlite(_) => {
+            let _ = (marks, table);
+            Ok(None)
+        }
     }
 }
 
