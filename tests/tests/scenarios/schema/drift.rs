@@ -141,6 +141,14 @@ fn a_killed_drift_is_cleaned_up_by_the_next() {
     until("the scratch database is there", || {
         !scratches(&world, pid).is_empty()
     });
+    // Made and marked as ours: the script in it is at work.
+    until("the script is at work", || {
+        let sql = format!(
+            "select count(*) from pg_stat_activity where datname like 'etlrs_scratch_{pid}_%' \
+             and query like '%pg_sleep(30)%'"
+        );
+        world.database().admin_psql(&sql).trim() != "0"
+    });
     running.kill();
     assert_eq!(scratches(&world, pid).len(), 1);
     world.write("1_t.sql", "create table t (a int);");
