@@ -1,6 +1,6 @@
 //! One way to run SQL of ours on both databases. Values come back as text.
 
-use migrate_schema::db::{Database, DbError};
+use migrate_schema::db::{Database, DbError, DbErrorKind};
 use migrate_schema::own;
 #[cfg(feature = "sqlite")]
 use sqlx::Connection as _;
@@ -79,7 +79,7 @@ impl Tx {
 
     /// Runs a query whose first value is a count.
     pub(crate) async fn count(&mut self, sql: &str) -> Result<u64, DbError> {
-        Ok(first_number(&self.rows(sql).await?))
+        first_number(&self.rows(sql).await?)
     }
 
     /// Writes a step's marker.
@@ -153,15 +153,20 @@ pub(crate) async fn rows(db: &Database, sql: &str) -> Result<Vec<TextRow>, DbErr
 
 /// Runs a query outside a transaction whose first value is a count.
 pub(crate) async fn count(db: &Database, sql: &str) -> Result<u64, DbError> {
-    Ok(first_number(&rows(db, sql).await?))
+    first_number(&rows(db, sql).await?)
 }
 
-fn first_number(rows: &[TextRow]) -> u64 {
+fn first_number(rows: &[TextRow]) -> Result<u64, DbError> {
     let first = rows
         .first()
         .and_then(|row| row.first())
         .and_then(Option::as_deref);
-    first.and_then(|text| text.parse().ok()).unwrap_or(0)
+    // No row, and no value in it, count as nothing; anything else must be a number.
+    let Some(text) = first else {
+        return Ok(0);
+    };
+    text.parse()
+        .map_err(|_| DbError::new(DbErrorKind::Other, format!("{text:?} is no count")))
 }
 
 /// The names of a query's columns. The query yields no row: one of NULLs stands in for it.

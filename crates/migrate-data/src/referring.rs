@@ -86,18 +86,17 @@ impl TableCopy {
             Backend::Postgres => "b._etlrs_new",
             Backend::Sqlite => "b._etlrs_new = 1",
         };
+        // Joined, not correlated: SQLite then indexes the images for the query, once.
         let query = format!(
-            "SELECT count(*) FROM {table} AS r WHERE EXISTS (SELECT 1 FROM {target} AS t WHERE {join} \
-             AND NOT EXISTS (SELECT 1 FROM {before} AS b WHERE NOT ({new}) AND {key}))",
+            "SELECT count(*) FROM {table} AS r JOIN {target} AS t ON {join} \
+             LEFT JOIN {before} AS b ON {key} AND NOT ({new}) WHERE b._etlrs_range IS NULL",
             table = reference.table,
             target = statements.target(),
             join = reference.join,
             before = statements.before(),
             key = statements.key_equal("b", "t"),
         );
-        let rows = access::rows(&self.db, &query).await?;
-        let count = rows.into_iter().flatten().flatten().next();
-        Ok(count.and_then(|text| text.parse().ok()).unwrap_or(0))
+        access::count(&self.db, &query).await
     }
 
     async fn references(&self, layout: &Layout) -> Result<Vec<Reference>, DbError> {
