@@ -28,13 +28,14 @@ Exit codes:
   1    failed before any change
   2    wrong usage
   3    failed, rolled back: the declared scope is as before
-  4    failed, NOT rolled back: stuck; the next command is printed
+  4    failed, NOT rolled back: stuck; the next command is printed where there is one
   5    another run holds the lock
   6    an interrupted run must be resumed or rolled back first
   7    refused: needs consent (data would be lost, or commands would run)
-  8    a check found a difference (validate, apply of a stale plan file)
+  8    a check found a difference (validate, rehearse, apply of a stale plan file,
+       schema lint, drift, verify)
   129, 130, 143
-       interrupted by SIGHUP, SIGINT, SIGTERM, left at a clean, resumable boundary
+       stopped by SIGHUP, SIGINT, SIGTERM, left at a clean, resumable boundary
   142  a rollback's time was over (--deadline), left at a clean, resumable boundary
 
 Examples:

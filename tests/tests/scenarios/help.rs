@@ -5,6 +5,39 @@ use std::process::{Command, Stdio};
 
 use migrate_tests::binary::Tool;
 
+/// The numbers that begin a line, or a table's row.
+fn codes<'t>(lines: impl Iterator<Item = &'t str>) -> Vec<u8> {
+    let mut found: Vec<u8> = lines
+        .flat_map(|line| line.split([' ', ',']))
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+#[test]
+fn help_and_docs_have_the_same_exit_codes() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/exit-codes.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let of_docs = codes(
+        docs.lines()
+            .filter_map(|line| line.strip_prefix("| ")?.split('|').next()),
+    );
+    let help = Tool::new(&["--help"]).run().output();
+    let table = help.split("Exit codes:").nth(1).unwrap();
+    let table = table.split("Examples:").next().unwrap();
+    let begins =
+        |line: &&str| line.starts_with("  ") && line[2..].starts_with(|c: char| c.is_ascii_digit());
+    let of_help = codes(
+        table
+            .lines()
+            .filter(begins)
+            .map(|line| line.split("   ").next().unwrap()),
+    );
+    assert_eq!(of_help, of_docs, "{help}");
+    assert!(of_docs.len() >= 13, "{of_docs:?}");
+}
+
 #[test]
 fn help_teaches_by_examples() {
     Tool::new(&["--help"]).run().expect(0).says(&[
