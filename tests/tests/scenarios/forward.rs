@@ -132,8 +132,15 @@ fn status_is_one_document_at_every_stage(store: Store) {
     deployment.migrate().expect(0);
     assert_eq!(status()["next"], json!(null), "{}", status());
     assert!(status().to_string().contains("2.0.0"), "{}", status());
+    let back = status()["go_back"].as_str().unwrap_or_default().to_owned();
+    assert!(back.ends_with(" --rollback --to 1.5.0"), "{back}");
+    deployment
+        .run(&["status"])
+        .expect(0)
+        .says(&["go back", &back]);
     deployment.rollback("reverse").expect(0);
     assert_eq!(status()["next"], "migrate", "{}", status());
+    assert_eq!(status()["go_back"], json!(null), "{}", status());
 }
 
 fn the_rest_of_the_directory_is_left_alone(store: Store) {

@@ -71,10 +71,8 @@ impl Output {
             }
             None => row("next", "nothing to do"),
         }
-        if let Some(run) = &status.run
-            && run.phase == "completed"
-        {
-            row("go back", &format!("--rollback --to {}", run.from));
+        if let Some(command) = &status.go_back {
+            row("go back", command);
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Status {
     pub(crate) next: Option<&'static str>,
     /// The whole line to type.
     pub(crate) next_command: Option<String>,
+    /// The whole line that takes the newest run back, where it ended well.
+    pub(crate) go_back: Option<String>,
     /// What could not be read.
     pub(crate) problems: Vec<String>,
 }
@@ -97,6 +99,7 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure>
         run: None,
         next: None,
         next_command: None,
+        go_back: None,
         problems: Vec::new(),
     };
     match crate::wire::runs(&deployment).await {
@@ -165,6 +168,10 @@ fn from_runs(global: &Global, deployment: &Deployment, runs: &[RunLog], status: 
         return;
     }
     let standing = runs.last().copied().filter(|log| completed(log));
+    status.go_back = standing.map(|log| {
+        let from = &log.header.plan.from_version;
+        next::line(global, &format!("--rollback --to {from}"))
+    });
     if let Some(rest) = standing.and_then(next::onwards) {
         status.next = Some("migrate");
         status.next_command = Some(next::line(global, &rest));
