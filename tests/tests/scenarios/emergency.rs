@@ -125,6 +125,26 @@ fn from_half_migrated(store: Store) {
     history.expect(0).says(&["rolled-back"]);
 }
 
+/// Killed while it made its rollback point: no backup has anything of that run, so one that
+/// was made later brings the same state back, and the run is over with it.
+fn from_a_run_that_began_no_step(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    let before = deployment.snapshot();
+    let upgrade = [
+        "--from", "1.5.0", "--to", "2.0.0", "--yes", "--format", "json",
+    ];
+    let mut running = deployment.tool(&upgrade).start();
+    let at_work = running.wait_for(|event| event["phase"] == "rollback-point");
+    assert!(at_work.is_some());
+    running.kill();
+    let status = deployment.run(&["status", "--format", "json"]).json();
+    assert_eq!(status["next"], "resume", "{status}");
+    deployment.run(&["backup", "--version", "1.5.0"]).expect(0);
+    let case = Case { deployment, before };
+    case.emergency().expect(0).says(&["counts as rolled back"]);
+    case.must_be_back("from a run that began no step");
+}
+
 fn from_a_lost_journal(store: Store) {
     let case = Case::migrated(store);
     std::fs::remove_dir_all(case.deployment.path(".etlrs-migrate")).unwrap();
@@ -282,6 +302,7 @@ fn to_a_wrong_version(store: Store) {
 on_both!(
     from_healthy,
     from_half_migrated,
+    from_a_run_that_began_no_step,
     from_a_lost_journal,
     from_a_broken_journal,
     from_an_empty_database,

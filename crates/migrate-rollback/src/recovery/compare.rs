@@ -63,7 +63,12 @@ fn between(then: &Fingerprint, now: &Fingerprint) -> Vec<Difference> {
     for (name, old) in then.0.iter().filter(|(name, _)| !now.0.contains_key(*name)) {
         if let Some(table) = name.strip_prefix("rows ") {
             let object = format!("table {table}");
-            let detail = format!("not there now, {} rows come back", count(old));
+            let rows = if count(old) == "1" {
+                "row comes"
+            } else {
+                "rows come"
+            };
+            let detail = format!("not there now, {} {rows} back", count(old));
             found.push(Difference { object, detail });
         }
     }
@@ -117,7 +122,7 @@ mod tests {
                 "table a: 5 rows now, 3 in the backup",
                 "table b: 3 rows now and in the backup, but not the same",
                 "table d: 2 rows now, not in the backup",
-                "table c: not there now, 1 rows come back",
+                "table c: not there now, 1 row comes back",
                 "the schema: differs from the backup's",
             ]
         );
