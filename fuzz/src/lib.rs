@@ -4,11 +4,6 @@
 //! (`scripts/fuzz.sh SECONDS`); `tests/corpus.rs` feeds them the seeds, every input that was ever
 //! found to break one, and a bounded number of changes of both, in the ordinary suite.
 
-#![expect(
-    clippy::missing_panics_doc,
-    reason = "to panic is how a property says that it does not hold"
-)]
-
 mod documents;
 mod journal;
 mod scripts;

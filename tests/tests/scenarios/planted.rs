@@ -47,12 +47,17 @@ fn told_by(root: &Path) -> Vec<String> {
     found
 }
 
-fn planted(store: Store) -> Deployment {
+/// A deployment whose config holds these words, and whose plan then makes the changes.
+pub(crate) fn with_words(
+    store: Store,
+    (old, in_url): (&str, &str),
+    changes: &serde_json::Value,
+) -> Deployment {
     let deployment = Deployment::v1().rows(10).on(store);
     let mut config = deployment.read("config/config.toml");
     config.push_str(&format!(
-        "\n[notify]\npassword = \"{OLD}\"\napi_token = \"{OLD}\"\n\
-         webhook = \"https://me:{IN_URL}@example.org/hook\"\n"
+        "\n[notify]\npassword = \"{old}\"\napi_token = \"{old}\"\n\
+         webhook = \"https://me:{in_url}@example.org/hook\"\n"
     ));
     deployment.write("config/config.toml", &config);
     shipped::insert_step(
@@ -60,14 +65,19 @@ fn planted(store: Store) -> Deployment {
         shipped::steps(),
         json!({
             "id": "rotate", "step_type": "ConfigUpdate", "timeout": "20s",
-            "config_changes": {
-                "notify.password": NEW,
-                "notify.api_token": NEW,
-                "notify.webhook": format!("https://me:{NEW}@example.org/hook"),
-            },
+            "config_changes": changes,
         }),
     );
     deployment
+}
+
+fn planted(store: Store) -> Deployment {
+    let changes = json!({
+        "notify.password": NEW,
+        "notify.api_token": NEW,
+        "notify.webhook": format!("https://me:{NEW}@example.org/hook"),
+    });
+    with_words(store, (OLD, IN_URL), &changes)
 }
 
 fn nothing_tells_a_planted_word(store: Store) {

@@ -9,7 +9,7 @@ use migrate_tests::postgres::PASSWORD;
 use migrate_tests::snapshot::files;
 use serde_json::json;
 
-use crate::{on_both, shipped};
+use crate::{on_both, planted};
 
 /// In the config file, unchanged by the plan.
 const OLD: &str = "0ld-hidden-w0rd";
@@ -29,21 +29,8 @@ struct Planted {
 
 impl Planted {
     fn on(store: Store) -> Deployment {
-        let deployment = Deployment::v1().rows(10).on(store);
-        let mut config = deployment.read("config/config.toml");
-        config.push_str(&format!(
-            "\n[notify]\npassword = \"{OLD}\"\ntoken = \"{OLD}\"\n\
-             webhook = \"https://me:{IN_URL}@example.org/hook\"\n"
-        ));
-        deployment.write("config/config.toml", &config);
-        shipped::insert_step(
-            &deployment,
-            shipped::steps(),
-            json!({
-                "id": "rotate", "step_type": "ConfigUpdate", "timeout": "20s",
-                "config_changes": { "notify.token": { "from_env": "PLANTED_TOKEN" } },
-            }),
-        );
+        let changes = json!({ "notify.api_token": { "from_env": "PLANTED_TOKEN" } });
+        let deployment = planted::with_words(store, (OLD, IN_URL), &changes);
         deployment.write(
             "schema/001_notes.sql",
             "CREATE TABLE notes (id integer PRIMARY KEY, note text);",
