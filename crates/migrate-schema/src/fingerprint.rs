@@ -33,10 +33,7 @@ pub async fn table(db: &Database, table: &TableName) -> Result<TableSum, DbError
     match db {
         #[cfg(feature = "postgres")]
         Database::Postgres(pg) => {
-            let mut tx = pg
-                .pool()
-                .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                .await?;
+            let mut tx = pg.begin_snapshot().await?;
             let sum = postgres::sum(&mut tx, table).await?;
             tx.rollback().await?;
             Ok(sum)
@@ -59,10 +56,7 @@ pub async fn database_at(db: &Database, snapshot: Option<&str>) -> Result<Finger
     let catalog = match db {
         #[cfg(feature = "postgres")]
         Database::Postgres(pg) => {
-            let mut tx = pg
-                .pool()
-                .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                .await?;
+            let mut tx = pg.begin_snapshot().await?;
             if let Some(snapshot) = snapshot {
                 let sql = format!(
                     "SET TRANSACTION SNAPSHOT {}",

@@ -38,10 +38,7 @@ impl Catalog {
         match db {
             #[cfg(feature = "postgres")]
             Database::Postgres(pg) => {
-                let mut tx = pg
-                    .pool()
-                    .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                    .await?;
+                let mut tx = pg.begin_snapshot().await?;
                 let catalog = Self::read_postgres(&mut tx).await?;
                 tx.rollback().await?;
                 Ok(catalog)

@@ -138,6 +138,12 @@ impl Postgres {
         Ok(connection)
     }
 
+    /// Begins a read-only transaction whose every query sees the same state of the database.
+    pub async fn begin_snapshot(&self) -> Result<Transaction<'static, sqlx::Postgres>, DbError> {
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        Ok(self.pool.begin_with(begin).await?)
+    }
+
     /// Begins a transaction (read committed) and checks the fence in it.
     ///
     /// # Errors

@@ -144,10 +144,7 @@ pub(super) async fn written_since(
 }
 
 async fn reading(pg: &Postgres) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, DbError> {
-    let mut tx = pg
-        .pool()
-        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await?;
+    let mut tx = pg.begin_snapshot().await?;
     settle(&mut tx).await?;
     Ok(tx)
 }

@@ -44,10 +44,7 @@ impl Snapshot {
         match db {
             #[cfg(feature = "postgres")]
             Database::Postgres(pg) => {
-                let mut tx = pg
-                    .pool()
-                    .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                    .await?;
+                let mut tx = pg.begin_snapshot().await?;
                 let catalog = Catalog::read_postgres(&mut tx).await?;
                 let edges = crate::catalog::postgres_edges(&mut tx).await?;
                 tx.rollback().await?;
