@@ -46,6 +46,7 @@ mod layout;
 pub mod ledger;
 pub mod migrator;
 mod moment;
+mod passing;
 pub mod pipelines;
 mod planner;
 mod progress;

@@ -10,6 +10,7 @@ use crate::claim::Advance;
 use crate::keyset::KeyRange;
 use crate::layout::{Images, Layout};
 use crate::ledger::{Counts, RangeState, RowSum};
+use crate::passing::tries_again;
 use crate::planner::{self, Cut};
 use crate::script::SqlScript;
 use crate::settings::{fixed, fixed_count, lazily};
@@ -147,8 +148,6 @@ impl RangeWriter {
 
     /// Writes a batch together with its range's row in the ledger; tries again where a lock was in the way.
     pub(crate) async fn write(&self, job: Job<'_>) -> Result<Counts, RangeError> {
-        const TRIES: u32 = 5;
-
         let staged = self.transformed(&job.cut.range).await?;
         let mut fresh = self.layout.target_was_empty;
         let mut tries = 1;
@@ -159,10 +158,7 @@ impl RangeWriter {
                 Err(RangeError::Db(error)) if fresh && error.kind == DbErrorKind::Constraint => {
                     fresh = false;
                 }
-                Err(RangeError::Db(error)) if is_passing(&error) && tries < TRIES => {
-                    tokio::time::sleep(std::time::Duration::from_millis(50) * tries).await;
-                    tries += 1;
-                }
+                Err(RangeError::Db(error)) if tries_again(&error, &mut tries).await => {}
                 other => return other,
             }
         }
@@ -521,8 +517,4 @@ fn balanced(counts: Counts) -> Result<Counts, RangeError> {
         "{} rows were read, but {out} written or found right",
         counts.read
     )))
-}
-
-fn is_passing(error: &DbError) -> bool {
-    error.kind == DbErrorKind::Lock || error.code.as_deref() == Some("40001")
 }

@@ -13,6 +13,7 @@ use crate::compare::Compared;
 use crate::keyset::KeyRange;
 use crate::layout::Images;
 use crate::ledger::{Counts, Entry, RowSum};
+use crate::passing::tries_again;
 use crate::range::{Program, RangeError, RangeWriter};
 use crate::settings::fixed_rows;
 use crate::statement::Produced;
@@ -114,8 +115,18 @@ impl Difference {
 }
 
 impl RangeWriter {
-    /// Compares one range.
+    /// Compares one range; tries again where a lock was in the way.
     pub(crate) async fn verify(&self, entry: &Entry) -> Result<Difference, RangeError> {
+        let mut tries = 1;
+        loop {
+            match self.look_at(entry).await {
+                Err(RangeError::Db(error)) if tries_again(&error, &mut tries).await => {}
+                other => return other,
+            }
+        }
+    }
+
+    async fn look_at(&self, entry: &Entry) -> Result<Difference, RangeError> {
         if self.layout.images == Images::All {
             return self.verify_noted(entry).await;
         }
