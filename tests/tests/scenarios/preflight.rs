@@ -35,6 +35,19 @@ fn a_healthy_deployment_is_healthy(store: Store) {
     assert!(before.len() <= deployment.all_files().len());
 }
 
+fn a_mistake_in_the_config_is_told_once(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    let config = deployment.read("config/config.toml");
+    deployment.write("config/config.toml", "batch_size = = 1\n");
+    let tool = deployment.tool(&["health-check"]).run();
+    let output = tool.expect(8).says(&["config/config.toml:1:"]).output();
+    assert_eq!(output.matches("not valid TOML").count(), 1, "{output}");
+    std::fs::remove_file(deployment.path("config/config.toml")).unwrap();
+    let output = deployment.run(&["health-check"]).expect(8).output();
+    assert_eq!(output.matches("can't be read").count(), 1, "{output}");
+    deployment.write("config/config.toml", &config);
+}
+
 fn everything_wrong_is_told_at_once(store: Store) {
     let deployment = Deployment::v1().on(store);
     deployment.write("config/config.toml", "batch_size = = 1\n");
@@ -61,7 +74,8 @@ fn everything_wrong_is_told_at_once(store: Store) {
 
 on_both!(
     a_healthy_deployment_is_healthy,
-    everything_wrong_is_told_at_once
+    a_mistake_in_the_config_is_told_once,
+    everything_wrong_is_told_at_once,
 );
 
 /// A role that may connect and read, and nothing else.

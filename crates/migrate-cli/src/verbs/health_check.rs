@@ -36,6 +36,7 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure>
         },
         Err(failure) => report.findings.extend(findings_of("database", failure)),
     }
+    once_each(&mut report.findings);
     let skipped = &global.skip_check;
     report.findings.retain(|finding| {
         let mut parts = finding.code.split('.');
@@ -62,6 +63,10 @@ fn config(deployment: &Deployment, report: &mut Report) {
             return;
         }
     };
+    if let Err(found) = migrate_config::parse_toml(CONFIG_FILE, &text) {
+        report.findings.extend(found);
+        return;
+    }
     match migrate_config::detect(CONFIG_FILE, &text) {
         migrate_config::Shape::V1 => report.well.push(format!("{CONFIG_FILE} parses, as 1.x")),
         migrate_config::Shape::V2 => report.well.push(format!("{CONFIG_FILE} parses, as 2.0")),
@@ -69,6 +74,21 @@ fn config(deployment: &Deployment, report: &mut Report) {
             report.findings.push(Finding::error("config.shape", why));
         }
     }
+}
+
+/// A config file is looked at for itself and for the database's URL: what both find stands once,
+/// with the hint of either.
+fn once_each(findings: &mut Vec<Finding>) {
+    let mut kept: Vec<Finding> = Vec::new();
+    for finding in findings.drain(..) {
+        let same =
+            |one: &&mut Finding| one.message == finding.message && one.place == finding.place;
+        match kept.iter_mut().find(same) {
+            Some(known) => known.hint = known.hint.take().or(finding.hint),
+            None => kept.push(finding),
+        }
+    }
+    *findings = kept;
 }
 
 /// The lock, an open run, an unfinished restore.
