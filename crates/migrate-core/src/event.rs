@@ -131,6 +131,8 @@ pub enum Event {
         status: String,
         /// How long this process worked on it, in milliseconds.
         duration_ms: u64,
+        /// How much of that it waited until entries of the journal were durable.
+        journal_ms: u64,
     },
 }
 

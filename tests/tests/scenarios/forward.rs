@@ -117,6 +117,9 @@ fn events_are_json_lines(store: Store) {
     let of = |name: &str| events.iter().filter(|event| event["event"] == name).count();
     assert_eq!(of("run_started"), 1, "{run}");
     assert_eq!(of("run_finished"), 1, "{run}");
+    let finished = events.iter().find(|event| event["event"] == "run_finished");
+    let figure = |name: &str| finished.unwrap()[name].as_u64().unwrap();
+    assert!(figure("journal_ms") < figure("duration_ms"), "{run}");
     assert_eq!(of("step_finished"), shipped::steps(), "{run}");
 }
 

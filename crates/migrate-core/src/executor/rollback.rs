@@ -1,5 +1,7 @@
 //! A rollback that a user asks for.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -181,6 +183,7 @@ impl MigrationExecutor {
             checks: Vec::new(),
             findings: Vec::new(),
             began: Instant::now(),
+            appending: Duration::ZERO,
         })
     }
 

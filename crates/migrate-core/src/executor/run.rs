@@ -22,6 +22,8 @@ pub(super) struct Run {
     pub(super) checks: Vec<CheckOutcome>,
     pub(super) findings: Vec<Finding>,
     pub(super) began: Instant,
+    /// The time that appends to the journal took.
+    pub(super) appending: Duration,
 }
 
 impl Run {
@@ -89,9 +91,13 @@ impl MigrationExecutor {
             .clone()
             .next(&record)
             .map_err(|error| JournalError::Unreadable(error.to_string()))?;
-        self.journal
+        let began = Instant::now();
+        let appended = self
+            .journal
             .append(&run.header.run, self.clock.now(), &record)
-            .await?;
+            .await;
+        run.appending += began.elapsed();
+        appended?;
         run.state = state;
         Ok(())
     }
@@ -142,6 +148,7 @@ impl MigrationExecutor {
             run: run.header.run.clone(),
             status: end.to_owned(),
             duration_ms: millis(run.began.elapsed()),
+            journal_ms: millis(run.appending),
         });
         let failure = || {
             let unknown = StepError::failed("the run is not at rest");

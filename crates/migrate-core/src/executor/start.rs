@@ -1,5 +1,7 @@
 //! How a run begins, and how an interrupted one is taken up.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::run::Run;
@@ -79,6 +81,7 @@ impl MigrationExecutor {
             checks: Vec::new(),
             findings: Vec::new(),
             began: Instant::now(),
+            appending: Duration::ZERO,
         };
         if run.state.phase != Phase::RolledBack {
             let record = Record::Resumed {
@@ -180,6 +183,7 @@ impl MigrationExecutor {
             checks: Vec::new(),
             findings,
             began: Instant::now(),
+            appending: Duration::ZERO,
         };
         self.announce(&run, "migrate");
         self.drive(run).await
