@@ -46,7 +46,7 @@ const CHECKS: &[Check] = &[
         "whether rows can be copied as the plan says",
         "batch-size computed-column missing no-column no-key no-script no-table no-target-key \
          not-filled on-conflict output-twice reverse reverse-column reverse-columns \
-         reverse-count reverse-key reverse-null reverse-output reverse-row reverse-script same-table script source-url table-name \
+         reverse-count reverse-null reverse-output reverse-row reverse-script same-table script source-url table-name \
          unknown-transform verify workers",
     ),
     check(

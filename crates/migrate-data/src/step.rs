@@ -163,6 +163,7 @@ impl Step for DataStep {
                 .await
                 .map_err(|error| self.failed(error))?;
             preview.rows = Some(rows);
+            preview.notes.extend(self.not_carried(&inspection.layout));
             preview.notes.push(
                 self.already_there(&inspection.layout)
                     .await
@@ -234,7 +235,9 @@ impl Step for DataStep {
         let layout = Self::layout(receipt)?;
         let copy = self.copy().await?;
         let counts = Box::pin(copy.run(cx, &layout)).await?;
-        Ok(outcome(&counts))
+        let mut outcome = outcome(&counts);
+        outcome.notes.extend(self.not_carried(&layout));
+        Ok(outcome)
     }
 
     async fn undo(&self, cx: &StepContext, receipt: &Receipt) -> Result<UndoReport, StepError> {
@@ -300,13 +303,26 @@ impl Step for DataStep {
 }
 
 impl DataStep {
+    /// The way back for rows of others, where the plan has a script for it and both tables have
+    /// the key that it goes by.
     fn carry<'a>(&'a self, copy: &'a TableCopy, layout: &'a Layout) -> Option<Carry<'a>> {
         let reverse = &self.reverse.as_ref()?.script;
-        Some(Carry {
+        layout.same_key.then_some(Carry {
             copy,
             reverse,
             layout,
         })
+    }
+
+    /// That rows which are written after the upgrade stay where they are in a rollback, although
+    /// the plan would carry them back.
+    fn not_carried(&self, layout: &Layout) -> Option<String> {
+        self.reverse.as_ref().filter(|_| !layout.same_key)?;
+        Some(format!(
+            "rows that are written after the upgrade can't be carried back: {} and {} have no key in \
+             common",
+            self.copy.source, self.copy.target
+        ))
     }
 
     /// What is in the way of the reverse script, which is looked at before anything is copied.

@@ -35,16 +35,6 @@ impl Carry<'_> {
             return Ok(Vec::new());
         }
         let mut found = Vec::new();
-        if !self.layout.same_key && !self.layout.conflict.is_empty() {
-            found.push(obstacle(
-                "data.reverse-key",
-                format!(
-                    "reverse_script needs a key of the same columns and types in {} and {target}",
-                    self.copy.source
-                ),
-                "leave reverse_script out",
-            ));
-        }
         let query = with_batch(
             "*",
             &self.reverse.select,
