@@ -23,6 +23,7 @@ pub(crate) struct Group {
 
 impl Group {
     pub(crate) fn start(mut command: Command, stdin: Stdio, stdout: Stdio) -> io::Result<Self> {
+        let watchman = Watchman::ready().ok();
         let child = command
             .process_group(0)
             .kill_on_drop(true)
@@ -34,7 +35,7 @@ impl Group {
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .map(Pid::from_raw);
-        let watchman = child.id().and_then(|id| Watchman::over(id).ok());
+        let watchman = watchman.and_then(|one| one.over(child.id()?).ok());
         Ok(Self {
             child,
             leader: group,

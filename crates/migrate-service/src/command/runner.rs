@@ -103,6 +103,10 @@ impl CommandRunner {
                 lines: Vec::new(),
             });
         }
+        // A command that starts a service leaves it behind on purpose.
+        let watchman = (call.leftovers == Leftovers::End)
+            .then(|| Watchman::ready().ok())
+            .flatten();
         let (mut child, log) = self
             .spawn(&call)
             .map_err(|reason| CommandError::NotStarted {
@@ -114,10 +118,7 @@ impl CommandRunner {
             .and_then(Group::led_by)
             .expect("a child not yet waited for has an id");
         let guard = EndOnDrop::new(group);
-        // A command that starts a service leaves it behind on purpose.
-        let watchman = (call.leftovers == Leftovers::End)
-            .then(|| child.id().and_then(|id| Watchman::over(id).ok()))
-            .flatten();
+        let watchman = watchman.and_then(|one| one.over(child.id()?).ok());
         let (out, all) = (Mutex::new(Tail::default()), Mutex::new(Tail::default()));
         let stop = {
             let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

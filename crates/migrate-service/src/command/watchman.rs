@@ -5,8 +5,9 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 /// `read` fails at the end of its input, which comes when our end of the pipe is closed: with
-/// us, also by SIGKILL. A line in it says that the group is over.
-const SCRIPT: &str = "read -r _ || kill -9 -\"$1\"";
+/// us, also by SIGKILL. The first line names the group's leader, the last says that it is over.
+const SCRIPT: &str = "read -r leader || exit 0; [ \"$leader\" = over ] && exit 0; \
+                      read -r _ || kill -9 -\"$leader\"";
 
 /// Watches over a command: a shell in a group of its own that waits for our end and then kills
 /// the command's group, grandchildren included. Dropped, it goes and kills nobody.
@@ -17,13 +18,14 @@ pub struct Watchman {
 }
 
 impl Watchman {
-    /// Watches over the group whose leader has this process id.
+    /// One that stands ready. Called before the command is started, so that no moment is left in
+    /// which nobody watches but the one between its start and [`over`](Self::over).
     ///
     /// # Errors
     /// There is no `sh`, or no process can be started.
-    pub fn over(leader: u32) -> io::Result<Self> {
+    pub fn ready() -> io::Result<Self> {
         let mut shell = Command::new("sh")
-            .args(["-c", SCRIPT, "watchman", &leader.to_string()])
+            .args(["-c", SCRIPT, "watchman"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -31,6 +33,17 @@ impl Watchman {
             .spawn()?;
         let pipe = shell.stdin.take();
         Ok(Self { shell, pipe })
+    }
+
+    /// Watches over the group whose leader has this process id.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn over(mut self, leader: u32) -> io::Result<Self> {
+        if let Some(pipe) = &mut self.pipe {
+            pipe.write_all(format!("{leader}\n").as_bytes())?;
+        }
+        Ok(self)
     }
 }
 
