@@ -105,7 +105,7 @@ fn sqlite_cells(row: &sqlx::sqlite::SqliteRow) -> Result<Vec<Cell>, DbError> {
         .collect::<Result<_, sqlx::Error>>()?)
 }
 
-/// Puts rows into the stage, which it creates.
+/// Puts rows into the stage, which it creates where it is not there.
 pub(crate) async fn stage(tx: &mut Tx, sql: Statements<'_>, rows: &Passing) -> Result<(), DbError> {
     match (tx, rows) {
         #[cfg(feature = "postgres")]
@@ -157,7 +157,7 @@ async fn stage_sqlite(
         .map(|name| ident(name))
         .collect::<Vec<_>>()
         .join(", ");
-    let create = format!("CREATE TEMP TABLE {} ({names})", ident(STAGE));
+    let create = format!("CREATE TEMP TABLE IF NOT EXISTS {} ({names})", ident(STAGE));
     sqlx::raw_sql(AssertSqlSafe(create))
         .execute(&mut *tx)
         .await?;

@@ -12,7 +12,7 @@
 //! `keyset` and `planner` (which rows make a range), `ledger` and `claim` (who does which),
 //! `controller` (how large batches are), `statement` (all SQL), `range` (one batch), `cells`,
 //! `copy_format` and `work` (rows that pass through this process), `worker`, `verify`, `copy`
-//! (all of it), `undo`, `reverse` and `carry` (rows of others come back with it), then [`kind`] and [`migrator`] (the two ways in).
+//! (all of it), `undo` and `taken_back`, `reverse` and `carry` (rows of others come back with it), then [`kind`] and [`migrator`] (the two ways in).
 //!
 //! A transformation script is one SELECT over the relation `batch`, which holds the rows of one
 //! batch with the source's columns. What it gives goes into the target by column name. A comment
@@ -59,6 +59,7 @@ mod spec;
 mod standalone;
 mod statement;
 mod step;
+mod taken_back;
 pub mod transform;
 mod triggers;
 mod undo;

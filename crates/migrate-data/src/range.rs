@@ -273,7 +273,8 @@ impl RangeWriter {
             let from = self
                 .source_of_rows(tx, &job.cut.range, staged, StageScript::No)
                 .await?;
-            return self.upsert_at_once(tx, number, read, from, &policy).await;
+            let done = self.upsert_at_once(tx, number, read, from, &policy).await?;
+            return self.unexpected(done);
         }
         // Computed once, as several statements need it: a key that is made of random bits must
         // not be another one later.
@@ -299,6 +300,19 @@ impl RangeWriter {
             (self.upsert(tx, number, read, from, images).await?, None)
         };
         self.clear_stage(tx, from).await?;
+        self.unexpected(done)
+    }
+
+    /// Into a table that was empty nothing is written twice: which of two rows stays would be
+    /// decided by which came later.
+    fn unexpected(&self, done: Done) -> Result<Done, RangeError> {
+        if self.layout.target_was_empty && done.0.updated + done.0.unchanged > 0 {
+            return Err(RangeError::Counts(format!(
+                "a key that it gives is in {} already, which was empty when the copy began: \
+                 another row gave it, or somebody else wrote it",
+                self.layout.target
+            )));
+        }
         Ok(done)
     }
 

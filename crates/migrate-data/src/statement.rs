@@ -113,11 +113,17 @@ impl Statements<'_> {
             ),
             // No types: every value is kept as it is.
             Backend::Sqlite => format!(
-                "CREATE TABLE IF NOT EXISTS {before} ({}, _etlrs_range, _etlrs_new, _etlrs_after)",
+                "CREATE TABLE IF NOT EXISTS {before} ({}, _etlrs_range, _etlrs_new, _etlrs_after, _etlrs_seq INTEGER PRIMARY KEY)",
                 list(&self.column_names())
             ),
         };
         let mut all = vec![ledger, images];
+        if self.backend == Backend::Postgres {
+            // Taken when a row is locked already, so that it tells the order of what was written to it.
+            all.push(format!(
+                "ALTER TABLE {before} ADD COLUMN IF NOT EXISTS _etlrs_seq bigint GENERATED ALWAYS AS IDENTITY"
+            ));
+        }
         if !self.at_once() {
             all.push(self.index_images());
         }

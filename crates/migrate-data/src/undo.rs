@@ -1,36 +1,18 @@
-//! Takes a copy back, range by range, the last one first.
+//! Takes a copy back: first the images of all ranges, then what is new, range by range.
 
 use migrate_core::{StepContext, StepError, UndoReport};
 use migrate_schema::catalog;
 use migrate_schema::db::{Backend, DbError, DbErrorKind};
 
-use crate::access::{TextRow, Tx};
+use crate::access::Tx;
 use crate::copy::TableCopy;
-use crate::keyset::KeyRange;
 use crate::layout::{Images, Layout};
 use crate::ledger::{self, Entry};
 use crate::progress::Meter;
-use crate::range::{Program, RangeError, RangeWriter};
-use crate::settings::{fixed, fixed_rows};
-use crate::statement::Produced;
+use crate::range::{RangeError, RangeWriter};
+use crate::settings::fixed;
+use crate::taken_back::{self, Order, Sum};
 use crate::triggers;
-
-/// How many rows are computed again at once.
-const PART: u64 = 50_000;
-
-/// How many keys of rows that are left are shown.
-const SHOWN: usize = 5;
-
-/// What an undo found and did, summed over ranges.
-#[derive(Debug, Default)]
-struct Sum {
-    deleted: u64,
-    restored: u64,
-    left: u64,
-    examples: Vec<String>,
-    /// Rows that the source has no more, so that what became of them is not known.
-    missing: i128,
-}
 
 impl TableCopy {
     /// Brings back what was there. Idempotent; ranges that are undone are out of the ledger.
@@ -75,17 +57,59 @@ impl TableCopy {
         let meter = Meter::new(cx, 0, total);
         let writer = self.writer(layout).await?;
         let mut sum = Sum::default();
-        for entry in entries.iter().rev() {
-            cx.check_cancelled()?;
-            match undo_range(&writer, entry, &mut sum).await {
-                Ok(()) => meter.add(entry.counts.read),
-                Err(error) => return Err(self.refused(error, layout, what()).await),
-            }
+        let back = self.ranges_back(cx, (&writer, &entries), &meter, &mut sum);
+        if let Err(error) = back.await {
+            return Err(self.refused(error, layout, what()).await);
         }
+        cx.check_cancelled()?;
         meter.tell();
         // Nothing is left to take back; images of the target's types must not keep those from being dropped.
         self.forget(cx, layout).await.map_err(failed)?;
         Ok(report(&sum, layout))
+    }
+
+    /// Images first, of all ranges: a row that one range inserted and another one overwrote is
+    /// what the first one wrote only then. Stops between ranges where it is cancelled.
+    async fn ranges_back(
+        &self,
+        cx: &StepContext,
+        (writer, entries): (&RangeWriter, &[Entry]),
+        meter: &Meter<'_>,
+        sum: &mut Sum,
+    ) -> Result<(), RangeError> {
+        let with_images = |entry: &&Entry| entry.counts.updated + entry.counts.unchanged > 0;
+        if entries.iter().any(|entry| with_images(&entry)) {
+            let mut tx = Tx::begin(&self.db).await?;
+            fixed(&mut tx, &writer.sql().fold_images()).await?;
+            tx.commit().await?;
+        }
+        let mut refused = Vec::new();
+        for entry in entries.iter().rev().filter(with_images) {
+            if cx.check_cancelled().is_err() {
+                return Ok(());
+            }
+            match taken_back::restore_range(writer, entry, sum).await {
+                Ok(()) => {}
+                // A value that must be unique may be a new row's now, which goes below.
+                Err(RangeError::Db(error)) if error.kind == DbErrorKind::Constraint => {
+                    refused.push(entry.number);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for entry in entries.iter().rev() {
+            if cx.check_cancelled().is_err() {
+                return Ok(());
+            }
+            let order = if refused.contains(&entry.number) {
+                Order::RestoreToo
+            } else {
+                Order::DeleteOnly
+            };
+            taken_back::delete_range(writer, entry, order, sum).await?;
+            meter.add(entry.counts.read);
+        }
+        Ok(())
     }
 
     async fn clear_marker(&self, cx: &StepContext) -> Result<(), DbError> {
@@ -190,109 +214,5 @@ fn report(sum: &Sum, layout: &Layout) -> UndoReport {
             sum.deleted, layout.target, sum.restored
         ),
         left,
-    }
-}
-
-async fn undo_range(writer: &RangeWriter, entry: &Entry, sum: &mut Sum) -> Result<(), RangeError> {
-    let Some(range) = entry.done() else {
-        return Ok(());
-    };
-    let mut tx = Tx::begin(&writer.db).await?;
-    let sleeping = triggers::disable(&mut tx, &writer.layout).await?;
-    let mut done = Sum::default();
-    let sql = writer.sql();
-    let changed = fixed_rows(&mut tx, &sql.foreign_images(entry.number)).await?;
-    note(&mut done, &changed, &writer.layout);
-    done.restored = fixed(&mut tx, &sql.restore(entry.number)).await?;
-    match writer.layout.images {
-        Images::All => {
-            done.deleted = fixed(&mut tx, &sql.delete_noted(entry.number)).await?;
-            let left = tx.rows(&sql.left_noted(entry.number)).await?;
-            note(&mut done, &left, &writer.layout);
-        }
-        Images::Existing if entry.counts.inserted > 0 => {
-            delete_computed(&mut tx, writer, (entry, &range), &mut done).await?;
-        }
-        Images::Existing => {}
-    }
-    for statement in sql.forget_range(entry.number) {
-        tx.execute(&statement).await?;
-    }
-    triggers::enable(&mut tx, sleeping).await?;
-    tx.commit().await?;
-    sum.deleted += done.deleted;
-    sum.restored += done.restored;
-    sum.left += done.left;
-    sum.missing += done.missing;
-    sum.examples.extend(done.examples);
-    sum.examples.truncate(SHOWN);
-    Ok(())
-}
-
-async fn delete_computed(
-    tx: &mut Tx,
-    writer: &RangeWriter,
-    (entry, range): (&Entry, &KeyRange),
-    done: &mut Sum,
-) -> Result<(), RangeError> {
-    let count = writer.source_sql().count_source(range);
-    let there = crate::access::count(writer.source(), &count).await?;
-    done.missing = i128::from(entry.counts.read) - i128::from(there);
-    let (Program::Sql(script), false) = (&writer.program, writer.through_here()) else {
-        return delete_in_parts(tx, writer, (entry, range), done).await;
-    };
-    let script = Produced::Script {
-        select: &script.select,
-        range,
-    };
-    tx.execute(&writer.sql().stage_script(script)).await?;
-    let delete = writer.sql().delete_new(entry.number, Produced::Stage);
-    done.deleted = tx.execute(&delete).await?;
-    // Everything that was inserted is deleted: nobody changed anything, and there is nothing to look for.
-    if done.deleted != entry.counts.inserted {
-        let left = writer.sql().left_new(entry.number, Produced::Stage);
-        note(done, &tx.rows(&left).await?, &writer.layout);
-    }
-    writer.clear_stage(tx, Produced::Stage).await
-}
-
-/// Rows that pass through this process are computed again a part at a time.
-async fn delete_in_parts(
-    tx: &mut Tx,
-    writer: &RangeWriter,
-    (entry, range): (&Entry, &KeyRange),
-    done: &mut Sum,
-) -> Result<(), RangeError> {
-    let mut rest = range.clone();
-    while let Some(part) = writer.cut(&rest, PART).await? {
-        let rows = writer.transformed(&part.range).await?;
-        let from = writer.staged(tx, rows.as_ref()).await?;
-        let delete = writer.sql().delete_new(entry.number, from);
-        let deleted = tx.execute(&delete).await?;
-        done.deleted += deleted;
-        if deleted != part.rows {
-            let left = writer.sql().left_new(entry.number, from);
-            note(done, &tx.rows(&left).await?, &writer.layout);
-        }
-        match from {
-            // The session's table is emptied by commits only, and this is one transaction.
-            Produced::Copied => {
-                tx.execute(&format!("TRUNCATE {}", writer.sql().copied()))
-                    .await?;
-            }
-            _ => writer.clear_stage(tx, from).await?,
-        }
-        rest.after = part.range.upto;
-    }
-    Ok(())
-}
-
-fn note(sum: &mut Sum, rows: &[TextRow], layout: &Layout) {
-    sum.left += rows.len() as u64;
-    for row in rows.iter().take(SHOWN.saturating_sub(sum.examples.len())) {
-        let pairs = layout.conflict.iter().zip(row);
-        let named =
-            pairs.map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or("NULL")));
-        sum.examples.push(named.collect::<Vec<_>>().join(", "));
     }
 }

@@ -7,6 +7,12 @@ use migrate_schema::quote::ident;
 
 use super::{Produced, Statements, list, qualified};
 
+/// Marks an image of a row that has an earlier one, which stands for both.
+const FOLDED: &str = "folded";
+
+/// Marks an image after which somebody else wrote the row, and then we again.
+const BROKEN: &str = "broken";
+
 impl Statements<'_> {
     /// The index by which images are found. Where a batch is written at once, only comparing and
     /// undo need it, and it is made when they begin. Idempotent.
@@ -103,7 +109,7 @@ impl Statements<'_> {
     fn foreign_images_sql(&self, number: i64) -> String {
         format!(
             "SELECT {} FROM {} AS b LEFT JOIN {} AS t ON {} WHERE b._etlrs_range = {number} AND NOT b._etlrs_new \
-             AND ({} IS NULL OR ({hash} <> coalesce(b._etlrs_after, '') AND {hash} <> {}))",
+             AND coalesce(b._etlrs_after, '') <> '{FOLDED}' AND ({} IS NULL OR ({hash} <> coalesce(b._etlrs_after, '') AND {hash} <> {}))",
             self.shown_key("b"),
             self.before(),
             self.target(),
@@ -157,6 +163,69 @@ impl Statements<'_> {
             self.target(),
             self.key_in("t", &self.produced_keys(from)),
             self.without_image(number, "t")
+        )
+    }
+
+    /// Rows that one range produces more than once, of which one was inserted and the others
+    /// have images: more rows were produced than images kept.
+    fn delete_doubled_sql(&self, number: i64, from: Produced<'_>) -> String {
+        let keys = self.layout.conflict.iter().map(|name| {
+            let column = ident(name);
+            format!("{} AS {column}", self.as_stored("made", name))
+        });
+        let others = self.layout.outputs.iter();
+        let same = others
+            .filter(|name| !self.layout.conflict.contains(name))
+            .map(|name| {
+                let left = format!("d.{}", ident(name));
+                format!(
+                    " AND NOT ({})",
+                    self.distinct(&left, &self.as_stored("made", name), name)
+                )
+            });
+        let on = self
+            .layout
+            .conflict
+            .iter()
+            .map(|name| format!("d.{} = {}", ident(name), self.as_stored("made", name)));
+        let produced = self.produced(from);
+        format!(
+            "DELETE FROM {} AS d WHERE {} AND EXISTS (SELECT 1 FROM ({produced}) AS made WHERE {}{})",
+            self.target(),
+            self.key_in("d", &format!(
+                "SELECT {columns} FROM (SELECT {} FROM ({produced}) AS made) AS k GROUP BY {columns} \
+                 HAVING count(*) > 1 AND count(*) > (SELECT count(*) FROM {} AS b WHERE b._etlrs_range = {number} AND {})",
+                keys.collect::<Vec<_>>().join(", "),
+                self.before(),
+                self.key_equal("b", "k"),
+                columns = qualified("k", &self.layout.conflict),
+            )),
+            on.collect::<Vec<_>>().join(" AND "),
+            same.collect::<String>(),
+        )
+    }
+
+    /// Makes one image out of those of a row that several batches wrote: the first one's row and
+    /// the last one's hash. What was written before somebody else wrote in between is not ours
+    /// to take back. Idempotent.
+    pub(crate) fn fold_images(&self) -> String {
+        let (before, keys) = (self.before(), list(&self.layout.conflict));
+        let by_key = format!("PARTITION BY {keys} ORDER BY _etlrs_seq");
+        let by_part = format!("PARTITION BY {keys}, _etlrs_part ORDER BY _etlrs_seq");
+        format!(
+            "WITH images AS (SELECT {keys}, _etlrs_seq, _etlrs_after, {hash} AS _etlrs_was FROM {before} AS b \
+             WHERE NOT _etlrs_new AND _etlrs_after NOT IN ('{FOLDED}', '{BROKEN}')), \
+             links AS (SELECT *, count(*) OVER (PARTITION BY {keys}) AS _etlrs_images, \
+             CASE WHEN lag(_etlrs_was) OVER by_key IS NULL OR _etlrs_was IN (lag(_etlrs_after) OVER by_key, lag(_etlrs_was) OVER by_key) \
+             THEN 0 ELSE 1 END AS _etlrs_break FROM images WINDOW by_key AS ({by_key})), \
+             parts AS (SELECT *, sum(_etlrs_break) OVER ({by_key}) AS _etlrs_part, \
+             sum(_etlrs_break) OVER (PARTITION BY {keys}) AS _etlrs_last FROM links WHERE _etlrs_images > 1), \
+             ends AS (SELECT _etlrs_seq, CASE WHEN _etlrs_part < _etlrs_last THEN '{BROKEN}' \
+             WHEN row_number() OVER by_part > 1 THEN '{FOLDED}' ELSE last_value(_etlrs_after) OVER \
+             (by_part ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) END AS _etlrs_end \
+             FROM parts WINDOW by_part AS ({by_part})) \
+             UPDATE {before} AS b SET _etlrs_after = ends._etlrs_end FROM ends WHERE ends._etlrs_seq = b._etlrs_seq",
+            hash = self.hash("b"),
         )
     }
 
@@ -245,6 +314,11 @@ impl Statements<'_> {
     /// Deletes the new rows of a range that are still what the transform gives.
     pub(crate) fn delete_new(&self, number: i64, from: Produced<'_>) -> String {
         self.by_index(&self.delete_new_sql(number, from))
+    }
+
+    /// Deletes the new rows of a range that it produces more than once.
+    pub(crate) fn delete_doubled(&self, number: i64, from: Produced<'_>) -> String {
+        self.by_index(&self.delete_doubled_sql(number, from))
     }
 
     /// The keys of new rows of a range that are still there.

@@ -14,3 +14,4 @@ mod proof;
 mod resume;
 mod rows_of_others;
 mod world;
+mod written_twice;
