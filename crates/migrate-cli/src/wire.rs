@@ -150,6 +150,12 @@ impl Wired {
         Ok(observer.version().await?)
     }
 
+    /// The version by what config and schema look like, whatever the journal says.
+    pub(crate) async fn version_by_shape(&self) -> Result<DeploymentVersion, Failure> {
+        let observer = DeploymentObserver::new(self.root(), self.db.clone(), None);
+        Ok(observer.version_by_shape().await?)
+    }
+
     /// What speaks against a run on a scope.
     pub(crate) async fn preflight(&self, scope: &[ScopeObject]) -> Result<Vec<Finding>, StepError> {
         migrate_rollback::preflight::of(&self.deployment.root, &self.db, scope).await

@@ -48,6 +48,14 @@ impl DeploymentObserver {
         }
     }
 
+    /// The version by what config and schema look like, whatever the journal says.
+    ///
+    /// # Errors
+    /// The config file or the database can't be read.
+    pub async fn version_by_shape(&self) -> Result<DeploymentVersion, StepError> {
+        version::by_shape(&self.open_root()?, &self.database).await
+    }
+
     fn open_root(&self) -> Result<Root, StepError> {
         Root::open(&self.root).map_err(FileError::into_step_error)
     }
@@ -84,7 +92,7 @@ impl Observer for DeploymentObserver {
         if let Some(version) = version::by_journal(&self.logs().await?) {
             return Ok(version);
         }
-        version::by_shape(&self.open_root()?, &self.database).await
+        self.version_by_shape().await
     }
 
     async fn preflight(&self, scope: &[ScopeObject]) -> Result<Vec<Finding>, StepError> {

@@ -4,9 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 
 use migrate_tests::binary::Run;
 use migrate_tests::deployment::{Deployment, Store};
+use migrate_tests::snapshot::files_differing;
 
 use crate::backups_by_hand::plain_dump;
-use crate::{on_both, shipped};
+use crate::{on_both, shipped, terminal};
 
 const EMERGENCY: &[&str] = &["emergency-rollback", "--version", "1.5.0", "--yes"];
 
@@ -43,6 +44,29 @@ impl Case {
         let all = self.deployment.all_files();
         all.into_keys().filter(|name| name.contains(part)).collect()
     }
+}
+
+/// Without `--yes` the version is typed; anything else changes nothing.
+fn the_version_is_typed_at_a_terminal(store: Store) {
+    let case = Case::migrated(store);
+    let untouched = case.deployment.all_files();
+    let typed = |word| {
+        let args = ["emergency-rollback", "--version", "1.5.0"];
+        terminal::answered(&case.deployment, &args, &[("(1.5.0)", word)])
+    };
+    for wrong in ["2.0.0", "yes", ""] {
+        let (code, seen) = typed(wrong);
+        assert_eq!(code, Some(7), "{seen}");
+        assert!(seen.contains("nothing was changed"), "{seen}");
+        assert_eq!(
+            files_differing(&untouched, &case.deployment.all_files()),
+            ""
+        );
+    }
+    let (code, seen) = typed("1.5.0");
+    assert_eq!(code, Some(0), "{seen}");
+    assert!(seen.contains("rows now"), "{seen}");
+    case.must_be_back("after the version was typed");
 }
 
 fn from_healthy(store: Store) {
@@ -300,6 +324,7 @@ fn to_a_wrong_version(store: Store) {
 }
 
 on_both!(
+    the_version_is_typed_at_a_terminal,
     from_healthy,
     from_half_migrated,
     from_a_run_that_began_no_step,

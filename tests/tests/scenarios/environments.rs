@@ -1,13 +1,12 @@
 //! `[env.NAME]`: one set of plans, several deployments, and a name to be typed for production.
 
-use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use migrate_tests::deployment::{Deployment, Store};
 use migrate_tests::snapshot::files_differing;
 use serde_json::{Value, json};
 
-use crate::on_both;
+use crate::{on_both, terminal};
 
 const PATH: [&str; 4] = ["--from", "1.5.0", "--to", "2.0.0"];
 
@@ -114,34 +113,9 @@ fn the_same_plan_goes_through_each(store: Store) {
     );
 }
 
-/// A person at a terminal: `script` of util-linux is the terminal, the word is typed into it.
 fn at_a_terminal(deployment: &Deployment, typed: &str) -> (Option<i32>, String) {
-    let root = deployment.root().display();
-    let tool = migrate_tests::binary::path().display();
-    let line = format!("'{tool}' -C '{root}' {} --env prod", PATH.join(" "));
-    let mut terminal = std::process::Command::new("script")
-        .args(["-q", "-e", "-c", &line, "/dev/null"])
-        .env_remove("DATABASE_URL")
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("script of util-linux is installed");
-    let mut input = terminal.stdin.take().unwrap();
-    let mut screen = terminal.stdout.take().unwrap();
-    let mut seen = Vec::new();
-    let mut chunk = [0; 4096];
-    let mut answered = false;
-    while let Ok(count @ 1..) = screen.read(&mut chunk) {
-        seen.extend_from_slice(&chunk[..count]);
-        if !answered && String::from_utf8_lossy(&seen).contains("type its name") {
-            input.write_all(format!("{typed}\r").as_bytes()).unwrap();
-            input.flush().unwrap();
-            answered = true;
-        }
-    }
-    let seen = String::from_utf8_lossy(&seen).into_owned();
-    assert!(answered, "nobody was asked: {seen}");
-    (terminal.wait().unwrap().code(), seen)
+    let args = [&PATH[..], &["--env", "prod"]].concat();
+    terminal::answered(deployment, &args, &[("type its name", typed)])
 }
 
 fn the_name_is_typed_at_a_terminal(store: Store) {

@@ -47,6 +47,8 @@ mod services;
 mod services_that_fail;
 mod skip_check;
 mod sqlite_file;
+mod standing;
+mod terminal;
 mod version_paths;
 mod way_back;
 mod wrong_config;

@@ -244,6 +244,32 @@ fn one_that_comes_back_inside_a_long_step_is_noticed(store: Store) {
     runit.wait("web", "run:");
 }
 
+/// An undo is not ended for one that comes back: it is stopped again beside it.
+fn one_that_comes_back_inside_an_undo_is_stopped_again(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    let runit = Runit::with(&deployment, &["web"]);
+    let web = runit.path("web");
+    let undo = format!("sv -w 20 start {web}; sleep 8; sv status {web} > seen-by-undo");
+    let step = json!({
+        "id": "orchestrator", "description": "starts what is down", "step_type": "Command",
+        "command": ["true"], "undo": ["sh", "-c", undo], "timeout": "60s", "can_rollback": true,
+    });
+    let mut plan = shipped::plan();
+    let steps = plan["steps"].as_array_mut().unwrap();
+    steps.insert(1, step);
+    steps.push(shipped::failing_validation());
+    shipped::overlay(&deployment, &plan);
+    let pipelines = deployment.sql("SELECT count(*) FROM pipelines");
+    deployment
+        .run(MIGRATE)
+        .expect(3)
+        .says(&["on the way back", "web runs"]);
+    let seen = deployment.read("seen-by-undo");
+    assert!(seen.starts_with("down:"), "{seen}");
+    assert_eq!(deployment.sql("SELECT count(*) FROM pipelines"), pipelines);
+    runit.wait("web", "run:");
+}
+
 fn an_emergency_stops_and_starts_them_too(store: Store) {
     let deployment = Deployment::v1().on(store);
     let runit = Runit::with(&deployment, &["web", "worker"]);
@@ -339,6 +365,7 @@ on_both!(
     they_run_again_after_a_run_that_failed,
     one_that_comes_back_while_rows_move_is_noticed,
     one_that_comes_back_inside_a_long_step_is_noticed,
+    one_that_comes_back_inside_an_undo_is_stopped_again,
     an_emergency_stops_and_starts_them_too,
     a_writer_that_no_service_manages_is_named_and_refused,
 );

@@ -25,6 +25,9 @@ impl Output {
         );
         row("deployment", &status.root);
         row("version", &version);
+        if !status.looks.is_empty() {
+            row("looks", &status.looks.join("; "));
+        }
         if let Some(lock) = &status.lock {
             let how = match lock.state {
                 HolderState::Alive => "held by",
@@ -119,7 +122,7 @@ impl Output {
                 word(&one["run"]),
                 word(&one["from"]),
                 word(&one["to"]),
-                word(&one["phase"]),
+                how_it_stands(one),
                 word(&one["started_at"]),
                 word(&one["user"]),
                 word(&one["host"]),
@@ -153,6 +156,9 @@ impl Output {
             if !run[name].is_null() {
                 row(&name.replace('_', " "), &word(&run[name]));
             }
+        }
+        if let Some(way) = way_back(run) {
+            row("way back", &way);
         }
         row("flags", &words(&run["flags"]));
         row("consents", &words(&run["consents"]));
@@ -190,7 +196,9 @@ impl Output {
                 (false, false) => style("warning").yellow(),
             };
             let mut line = format!("{mark} {}", word(&one["name"]));
-            if one["passed"] != true {
+            if let Some(error) = one["error"].as_str() {
+                line.push_str(&format!(": it can't be asked: {error}"));
+            } else if one["passed"] != true {
                 line.push_str(&format!(
                     ": expected {}, found {}",
                     one["expected"], one["found"]
@@ -351,6 +359,25 @@ pub(super) fn word(value: &Value) -> String {
         Value::Null => String::new(),
         other => other.to_string(),
     }
+}
+
+/// `completed`, or `rolled-back by restore, as asked`.
+fn how_it_stands(run: &Value) -> String {
+    let phase = word(&run["phase"]);
+    match way_back(run) {
+        Some(way) => format!("{phase} {way}"),
+        None => phase,
+    }
+}
+
+/// How a run was taken back, or is: `by reverse, after a failure`.
+fn way_back(run: &Value) -> Option<String> {
+    let way = &run["way_back"];
+    let why = match way["asked_for"].as_bool()? {
+        true => "as asked",
+        false => "after a failure",
+    };
+    Some(format!("by {}, {why}", word(&way["strategy"])))
 }
 
 fn words(value: &Value) -> String {

@@ -1,11 +1,12 @@
 //! Events for people, on stderr: a bar on a terminal, plain lines elsewhere.
 
+use std::fmt::Write;
 use std::io::IsTerminal as _;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use console::style;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use migrate_core::duration::human as time;
 use migrate_core::{Event, Reporter};
 
@@ -26,6 +27,8 @@ struct InFlight {
     told: Instant,
     rate: Rate,
     bar: Option<ProgressBar>,
+    /// What stands behind the bar.
+    line: Arc<Mutex<String>>,
     /// Shown on a terminal until something better is known.
     waiting: Option<ProgressBar>,
 }
@@ -61,10 +64,8 @@ impl HumanEvents {
         }
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, Option<InFlight>> {
-        self.step
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn locked(&self) -> MutexGuard<'_, Option<InFlight>> {
+        unpoisoned(&self.step)
     }
 
     /// What comes next may take a while: `what` turns on a terminal until it tells more.
@@ -77,6 +78,7 @@ impl HumanEvents {
             told: now,
             rate: Rate::default(),
             bar: None,
+            line: Arc::default(),
             waiting: turns.then(|| waiting(what)),
         });
     }
@@ -92,10 +94,14 @@ impl HumanEvents {
             if let Some(waiting) = step.waiting.take() {
                 waiting.finish_and_clear();
             }
-            let bar = step.bar.get_or_insert_with(|| bar(total));
-            bar.set_length(total.unwrap_or(done));
-            bar.set_position(done);
-            bar.set_message(line);
+            // One drawing shows both: the line is there before the bar moves.
+            *unpoisoned(&step.line) = line;
+            let line = &step.line;
+            let bar = step.bar.get_or_insert_with(|| bar(total, line.clone()));
+            bar.update(|state| {
+                state.set_len(total.unwrap_or(done));
+                state.set_pos(done);
+            });
         } else if step.told.elapsed() >= PLAIN_EVERY {
             step.told = Instant::now();
             super::err(&format!("      {line}"));
@@ -237,14 +243,21 @@ fn waiting(what: &'static str) -> ProgressBar {
     bar
 }
 
-fn bar(total: Option<u64>) -> ProgressBar {
+fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn bar(total: Option<u64>, line: Arc<Mutex<String>>) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(8));
     let template = if total.is_some() {
-        "      [{bar:30}] {msg}"
+        "      [{bar:30}] {line}"
     } else {
-        "      {spinner} {msg}"
+        "      {spinner} {line}"
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
+        let style = style.with_key("line", move |_: &ProgressState, out: &mut dyn Write| {
+            let _ = out.write_str(&unpoisoned(&line));
+        });
         bar.set_style(style.progress_chars("=> "));
     }
     bar

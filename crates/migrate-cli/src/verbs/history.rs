@@ -64,12 +64,28 @@ fn line(log: &RunLog) -> Value {
         Ok(state) => phase_name(&state),
         Err(error) => format!("unreadable: {error}"),
     };
+    let way_back = log
+        .records
+        .iter()
+        .rev()
+        .find_map(|(_, record)| match record {
+            Record::RollbackStarted {
+                strategy,
+                requested,
+                ..
+            } => Some(json!({
+                "strategy": strategy,
+                "asked_for": requested,
+            })),
+            _ => None,
+        });
     let ended = log.records.last().map(|(at, _)| at.to_rfc3339());
     json!({
         "run": header.run.as_str(),
         "from": header.plan.from_version,
         "to": header.plan.to_version,
         "phase": phase,
+        "way_back": way_back,
         "started_at": header.started_at.to_rfc3339(),
         "last_record_at": ended,
         "user": header.user,

@@ -1,6 +1,6 @@
 //! Where a deployment stands. Always answers, whatever is broken.
 
-use migrate_core::{RunLog, RunState, StepStatus, Version, VersionGraph};
+use migrate_core::{DeploymentVersion, RunLog, RunState, StepStatus, Version, VersionGraph};
 use migrate_rollback::lock::HolderState;
 use serde::Serialize;
 
@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::plans::Migrations;
 use crate::report::Output;
 use crate::verbs::next;
+use crate::wire::Wired;
 
 /// The document of `status --format json`.
 #[derive(Debug, Serialize)]
@@ -21,6 +22,8 @@ pub(crate) struct Status {
     pub(crate) root: String,
     /// The version that it is at, where a finished run tells.
     pub(crate) version: Option<Version>,
+    /// What config and schema look like, where no run is open and nobody is at work.
+    pub(crate) looks: Vec<String>,
     /// Who works on it now.
     pub(crate) lock: Option<Lock>,
     /// The newest run.
@@ -88,6 +91,7 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure>
         format: 1,
         root: deployment.shown_root.display().to_string(),
         version: None,
+        looks: Vec::new(),
         lock: crate::wire::lock_holder(&deployment).map(|(holder, state)| Lock {
             state,
             holder: holder.to_string(),
@@ -105,7 +109,7 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure>
     match crate::wire::runs(&deployment).await {
         Ok(runs) => {
             from_runs(global, &deployment, &runs, &mut status);
-            if status.next != Some("resume") && status.next != Some("rollback") {
+            if !somebody_works(&status) {
                 ask_database(global, &runs, &mut status).await;
             }
         }
@@ -184,12 +188,55 @@ fn completed(log: &RunLog) -> bool {
     RunState::replay(log).is_ok_and(|state| state.phase == migrate_core::Phase::Completed)
 }
 
-/// A run that only the database knows comes before anything new.
+/// Who is at work keeps the database to itself, and changes what is seen.
+fn somebody_works(status: &Status) -> bool {
+    let alive = |lock: &Lock| lock.state != HolderState::Dead;
+    status.lock.as_ref().is_some_and(alive)
+}
+
+/// What the database says. One that can't be reached says nothing: what the journal says stands.
 async fn ask_database(global: &Global, runs: &[RunLog], status: &mut Status) {
-    // A database that can't be reached says nothing; what the journal says stands.
-    let Ok(wired) = crate::wire::Wired::open(global).await else {
-        return;
+    let wired = match crate::wire::Wired::open(global).await {
+        Ok(wired) => wired,
+        Err(failure) => {
+            let hint = failure.hint.clone().map(|hint| format!(" ({hint})"));
+            let hint = hint.unwrap_or_default();
+            status.problems.push(format!("{}{hint}", failure.message));
+            return;
+        }
     };
+    if matches!(status.next, Some("resume" | "rollback")) {
+        return;
+    }
+    adoptable(global, &wired, runs, status).await;
+    if status.next != Some("resume") {
+        compare_looks(&wired, status).await;
+    }
+}
+
+/// With no run open, config and schema have to look like the version that the last run left.
+async fn compare_looks(wired: &Wired, status: &mut Status) {
+    let problem = match wired.version_by_shape().await {
+        Ok(DeploymentVersion::Major(major, why)) => {
+            status.looks.push(why.clone());
+            let other = status.version.as_ref().filter(|at| at.major() != major);
+            other.map(|at| format!("the last run left {at}, but {why}"))
+        }
+        Ok(DeploymentVersion::Mixed(reasons)) => {
+            status.looks.clone_from(&reasons);
+            Some(format!(
+                "its parts do not fit together: {}",
+                reasons.join("; ")
+            ))
+        }
+        Ok(_) => None,
+        Err(failure) => Some(failure.to_string()),
+    };
+    status.problems.extend(problem);
+}
+
+/// A run that only the database knows comes before anything new.
+async fn adoptable(global: &Global, wired: &Wired, runs: &[RunLog], status: &mut Status) {
     let known = match wired.runs_in_database().await {
         Ok(known) => known,
         Err(failure) => {

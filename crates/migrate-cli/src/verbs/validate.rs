@@ -1,6 +1,6 @@
 //! The checks of a plan, made now.
 
-use migrate_core::{Cancel, CheckPhase, CheckRunner, Hop, Version, check_value};
+use migrate_core::{Cancel, CheckPhase, CheckRunner, DeploymentVersion, Hop, Version, check_value};
 use serde_json::json;
 
 use crate::args::{Global, ValidateArgs};
@@ -53,12 +53,27 @@ pub(crate) async fn run(
                 "passed": passed,
                 "critical": check.critical,
                 "expected": check.expected_result,
-                "found": found.unwrap_or_else(|error| json!(error.to_string())),
+                "error": found.as_ref().err().map(ToString::to_string),
+                "found": found.ok(),
             }));
         }
     }
     output.checks(&rows);
+    if bad && let Some(at) = other_version(&wired, &to).await {
+        output.note(&format!(
+            "these are the checks of {to}, and the deployment is at {at}: an upgrade makes them at its end"
+        ));
+    }
     Ok(if bad { exit::DIFFERENT } else { exit::DONE })
+}
+
+/// The version that the deployment is at, where that is another than `to`.
+async fn other_version(wired: &Wired, to: &Version) -> Option<String> {
+    match wired.version().await.ok()? {
+        DeploymentVersion::Exact(at, _) => (at != *to).then(|| at.to_string()),
+        DeploymentVersion::Major(major, _) => (major != to.major()).then(|| format!("{major}.x")),
+        _ => None,
+    }
 }
 
 async fn last_target(deployment: &Deployment) -> Result<Version, Failure> {

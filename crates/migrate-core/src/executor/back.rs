@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::MigrationExecutor;
 use super::bounded::{Ended, bounded};
 use super::run::{Run, Stop};
@@ -55,6 +57,7 @@ impl MigrationExecutor {
         self.record(run, Record::UndoStarted { step: step.clone() })
             .await?;
         let receipt = run.step_state(index).receipt.clone();
+        let mut back = Vec::new();
         let ended = match (run.undo_of(index), receipt) {
             (Undoable::No, _) => Ended::Failed(
                 StepError::failed("it can't be undone, and there is no rollback point")
@@ -63,11 +66,21 @@ impl MigrationExecutor {
             (_, None) => Ended::Failed(StepError::failed("its receipt is missing")),
             (_, Some(receipt)) => {
                 let call = run.steps[index].undo(&cx, &receipt);
-                bounded(timeout, self.cancel.signalled(), &cx.cancel, call).await
+                let over = Notify::new();
+                let undone = async {
+                    let signal = self.cancel.signalled();
+                    let ended = bounded(timeout, signal, &cx.cancel, call).await;
+                    over.notify_one();
+                    ended
+                };
+                let (ended, others) = tokio::join!(undone, self.keep_down(run, &over));
+                back = others;
+                ended
             }
         };
         match ended {
-            Ended::Well(report) => {
+            Ended::Well(mut report) => {
+                report.left.extend(back);
                 self.reporter.event(&Event::StepUndone {
                     step: step.clone(),
                     message: report.message.clone(),

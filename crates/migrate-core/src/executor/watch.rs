@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::MigrationExecutor;
@@ -36,6 +37,27 @@ impl MigrationExecutor {
                 return error;
             }
             pause = PAUSE.max(began.elapsed().saturating_mul(SHARE));
+        }
+    }
+
+    /// Keeps services down while a step is taken back, until `over`: an undo is not ended for one
+    /// that comes back, it is stopped again. Gives who it was.
+    pub(super) async fn keep_down(&self, run: &Run, over: &Notify) -> Vec<String> {
+        let mut back = Vec::new();
+        if !self.must_be_down(run) {
+            return back;
+        }
+        loop {
+            tokio::select! {
+                () = over.notified() => return back,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+            if let Some(error) = self.services.came_back().await {
+                let error = self.stop_again(error).await;
+                let who = format!("{}: {}", error.message, error.causes.join("; "));
+                self.warn(format!("on the way back, {who}"));
+                back.push(who);
+            }
         }
     }
 

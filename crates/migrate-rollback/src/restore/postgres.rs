@@ -72,6 +72,7 @@ pub(crate) async fn restore(
     let stay = Stay::read(database, &contents)
         .await
         .map_err(|error| error.into_step_error("can't look at the database before its restore"))?;
+    directory::remove_leftovers(dir, "toc");
     let mut list = directory::temporary(dir, "toc")
         .map_err(|error| StepError::caused("can't write the list for pg_restore", &error))?;
     list.write_all(contents.without(&stay.left_out()).as_bytes())
