@@ -102,8 +102,14 @@ impl fmt::Display for StepError {
             write!(f, "{place}: ")?;
         }
         f.write_str(&self.message)?;
-        for cause in &self.causes {
+        // A cause of several lines, as a diff, stands below; the others in the line.
+        let (long, short): (Vec<_>, Vec<_>) =
+            self.causes.iter().partition(|cause| cause.contains('\n'));
+        for cause in short {
             write!(f, ": {cause}")?;
+        }
+        for cause in long {
+            write!(f, "\n    {}", cause.replace('\n', "\n      "))?;
         }
         if let Some(text) = self.place.as_ref().and_then(|p| p.text.as_deref()) {
             write!(f, "\n    | {text}")?;

@@ -120,7 +120,32 @@ fn a_way_back_that_does_not_come_back_is_shown(store: Store) {
     let before = deployment.snapshot();
     let run = deployment.run(&["rehearse", "--from", "1.5.0", "--to", "1.6.0"]);
     run.expect(8)
-        .says(&["left_behind", "the deployment is untouched"]);
+        .says(&["left_behind", "the deployment is untouched"])
+        .says(&["was made by the undo\n", "+ CREATE TABLE"]);
+    must_be_untouched(&deployment, &before);
+}
+
+/// What no undo looks at, because it is in no step's scope, is found by comparing the catalogs.
+fn what_a_command_leaves_is_shown_as_a_diff(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    let sql = "CREATE TABLE by_command (a integer NOT NULL)";
+    let client = match store {
+        Store::Sqlite => format!("sqlite3 \"${{DATABASE_URL#sqlite:}}\" '{sql}'"),
+        Store::Postgres => format!("psql -q -v ON_ERROR_STOP=1 \"$DATABASE_URL\" -c '{sql}'"),
+    };
+    let step = json!({
+        "id": "by-hand", "step_type": "Command", "command": client, "undo": "true",
+        "timeout": "30s", "can_rollback": true,
+    });
+    shipped::insert_step(&deployment, 0, step);
+    let before = deployment.snapshot();
+    let run = deployment.run(&[REHEARSE, &["--allow-commands"]].concat());
+    run.expect(8).says(&[
+        "NOT proven",
+        "by_command is new\n",
+        "+ CREATE TABLE",
+        "NOT NULL",
+    ]);
     must_be_untouched(&deployment, &before);
 }
 
@@ -172,6 +197,7 @@ on_both!(
     a_real_run_is_measured_against_it,
     a_killed_one_is_cleaned_up_by_the_next,
     a_way_back_that_does_not_come_back_is_shown,
+    what_a_command_leaves_is_shown_as_a_diff,
     steps_without_undo_come_out_as_such,
     production_wants_a_fresh_one_made_elsewhere,
 );

@@ -110,33 +110,33 @@ impl Catalog {
             self.objects.keys().chain(now.objects.keys()).collect();
         let mut out = Vec::new();
         for name in names {
-            let text = |catalog: &Self| catalog.objects.get(name).cloned().unwrap_or_default();
-            let (old, new) = (text(self), text(now));
-            let (there, here) = (
-                self.objects.contains_key(name),
-                now.objects.contains_key(name),
-            );
-            if (there, &old) == (here, &new) {
-                continue;
-            }
-            let how = match (there, here) {
-                (true, false) => "is missing",
-                (false, true) => "is new",
+            let (old, new) = (self.objects.get(name), now.objects.get(name));
+            let how = match (old, new) {
+                _ if old == new => continue,
+                (_, None) => "is missing",
+                (None, _) => "is new",
                 _ => "is another",
             };
-            let mut entry = format!("{name} {how}");
-            for change in similar::TextDiff::from_lines(&old, &new).iter_all_changes() {
-                let sign = match change.tag() {
-                    similar::ChangeTag::Delete => '-',
-                    similar::ChangeTag::Insert => '+',
-                    similar::ChangeTag::Equal => ' ',
-                };
-                entry.push_str(&format!("\n{sign} {}", change.value().trim_end()));
-            }
-            out.push(entry);
+            out.push(format!("{name} {how}{}", lines_of_diff(old, new)));
         }
         out
     }
+}
+
+/// The lines of an object with `-` as they were and with `+` as they are, each after a line's end.
+pub(crate) fn lines_of_diff(old: Option<&String>, new: Option<&String>) -> String {
+    let text = |definition: Option<&String>| definition.cloned().unwrap_or_default();
+    let (old, new) = (text(old), text(new));
+    let mut lines = String::new();
+    for change in similar::TextDiff::from_lines(&old, &new).iter_all_changes() {
+        let sign = match change.tag() {
+            similar::ChangeTag::Delete => '-',
+            similar::ChangeTag::Insert => '+',
+            similar::ChangeTag::Equal => ' ',
+        };
+        lines.push_str(&format!("\n{sign} {}", change.value().trim_end()));
+    }
+    lines
 }
 
 /// A column of a table.

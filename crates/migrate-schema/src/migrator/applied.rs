@@ -4,7 +4,7 @@ use migrate_core::StepError;
 use serde::{Deserialize, Serialize};
 
 use super::versions::TABLE;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, lines_of_diff};
 use crate::quote::TableName;
 use crate::script::table_after_on;
 
@@ -89,34 +89,41 @@ impl Applied {
         let mut gone = Vec::new();
         for changed in &self.changed {
             let found = end.objects().get(&changed.name);
-            if found != changed.before.as_ref() {
-                wrong.push(match (&changed.before, found) {
-                    (None, _) => format!("{} is still there", changed.name),
-                    (Some(_), None) => format!("{} is missing", changed.name),
-                    (Some(before), Some(found)) => {
-                        format!("{} is {found:?} and was {before:?}", changed.name)
-                    }
-                });
-            }
+            let before = changed.before.as_ref();
+            let how = match (before, found) {
+                _ if found == before => continue,
+                (None, _) => "is still there",
+                (_, None) => "is missing",
+                _ => "is not as it was",
+            };
+            let lines = lines_of_diff(before, found);
+            wrong.push(format!("{} {how}{lines}", changed.name));
         }
         for (name, before) in now.objects() {
             if self.changed(name).is_some() || is_versions(name) {
                 continue;
             }
-            match end.objects().get(name) {
-                Some(after) if after == before => {}
-                Some(_) => wrong.push(format!("{name} was changed by the undo")),
+            let after = end.objects().get(name);
+            let how = match after {
+                Some(after) if after == before => continue,
+                Some(_) => "changed",
                 None if self.hangs_on_created(name, before) => {
                     gone.push(format!("{name} went with its table"));
+                    continue;
                 }
-                None => wrong.push(format!("{name} was dropped by the undo")),
-            }
+                None => "dropped",
+            };
+            let lines = lines_of_diff(Some(before), after);
+            wrong.push(format!("{name} was {how} by the undo{lines}"));
         }
         let new = end
             .objects()
-            .keys()
-            .filter(|name| !now.objects().contains_key(*name) && self.changed(name).is_none());
-        wrong.extend(new.map(|name| format!("{name} was made by the undo")));
+            .iter()
+            .filter(|(name, _)| !now.objects().contains_key(*name) && self.changed(name).is_none());
+        wrong.extend(new.map(|(name, made)| {
+            let lines = lines_of_diff(None, Some(made));
+            format!("{name} was made by the undo{lines}")
+        }));
         (wrong, gone)
     }
 
