@@ -373,9 +373,10 @@ fn how_it_stands(run: &Value) -> String {
 /// How a run was taken back, or is: `by reverse, after a failure`.
 fn way_back(run: &Value) -> Option<String> {
     let way = &run["way_back"];
-    let why = match way["asked_for"].as_bool()? {
-        true => "as asked",
-        false => "after a failure",
+    let why = if way["asked_for"].as_bool()? {
+        "as asked"
+    } else {
+        "after a failure"
     };
     Some(format!("by {}, {why}", word(&way["strategy"])))
 }
