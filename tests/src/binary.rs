@@ -240,6 +240,29 @@ impl Running {
         assert!(status.success(), "kill -{name} of {}", self.shown);
     }
 
+    /// Waits until it has stopped itself, as the action `stop` of a failpoint orders; false
+    /// when it ended without.
+    ///
+    /// # Panics
+    /// If it hangs.
+    #[track_caller]
+    pub fn is_stopped(&mut self) -> bool {
+        let stat = format!("/proc/{}/stat", self.pid());
+        while self.is_running() {
+            let state = std::fs::read_to_string(&stat).unwrap_or_default();
+            // After the name, which is in parentheses and can hold anything.
+            if state
+                .rsplit(") ")
+                .next()
+                .is_some_and(|rest| rest.starts_with('T'))
+            {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        false
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

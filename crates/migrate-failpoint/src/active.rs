@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::Pid;
 
 struct Order {
@@ -20,6 +20,7 @@ struct Order {
 enum Action {
     Kill,
     Hang,
+    Stop,
     Error(Errno),
 }
 
@@ -68,6 +69,7 @@ fn order(text: &str) -> Order {
     let action = match *action {
         "kill" => Action::Kill,
         "hang" => Action::Hang,
+        "stop" => Action::Stop,
         "fail" => Action::Error(Errno::EIO),
         "enospc" => Action::Error(Errno::ENOSPC),
         "rofs" => Action::Error(Errno::EROFS),
@@ -91,6 +93,8 @@ fn act(name: &str, action: Action) -> io::Result<()> {
             forever()
         }
         Action::Hang => forever(),
+        // To this thread, which so goes no further before it is stopped with all others.
+        Action::Stop => Ok(raise(Signal::SIGSTOP)?),
         Action::Error(errno) => {
             let cause = io::Error::from_raw_os_error(errno as i32);
             Err(io::Error::new(

@@ -8,7 +8,8 @@
 //!
 //! - `kill`: SIGKILL of this process, at once;
 //! - `fail`: an I/O error; `enospc`: "no space left on device"; `rofs`: "read-only file system";
-//! - `hang`: nothing goes on at this place until somebody kills the process.
+//! - `hang`: nothing goes on at this place until somebody kills the process;
+//! - `stop`: the process stops at this place, as by SIGSTOP, until it gets a SIGCONT.
 //!
 //! `ETLRS_FAILPOINT_TRACE=FILE` appends the name of every place that is reached, a line each:
 //! from such a trace a sweep is generated.

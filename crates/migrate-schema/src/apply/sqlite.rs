@@ -67,9 +67,11 @@ async fn transaction(
     for item in items.iter().filter(|item| run.was_begun(item)) {
         history::clear_statements(&mut tx, &item.entry.key).await?;
     }
+    migrate_failpoint::hit!("apply.commit").map_err(sqlx::Error::Io)?;
     tx.commit()
         .await
-        .map_err(|error| Failed::of(error.into(), "the migrations can't be committed"))
+        .map_err(|error| Failed::of(error.into(), "the migrations can't be committed"))?;
+    Ok(migrate_failpoint::hit!("apply.committed").map_err(sqlx::Error::Io)?)
 }
 
 /// A way down and up again in one transaction that is rolled back.
@@ -135,7 +137,8 @@ async fn execute(tx: &mut SqliteConnection, script: &Script) -> Result<(), (usiz
     let mut done = 0;
     let mut results = sqlx::raw_sql(AssertSqlSafe(text)).execute_many(tx);
     while let Some(result) = results.next().await {
-        result.map_err(|error| {
+        let ran = migrate_failpoint::hit!("apply.ran").map_err(sqlx::Error::Io);
+        result.and(ran).map_err(|error| {
             (
                 done.min(script.statements().len() - 1),
                 DbError::from(error),
@@ -216,13 +219,20 @@ async fn units(
         });
         match &unit.how {
             How::Covered => covered(lite, connection, item, unit, &mut row, run).await?,
-            How::Session => statement(connection, item, unit.statements.start).await?,
+            How::Session => {
+                migrate_failpoint::hit!("session.set").map_err(sqlx::Error::Io)?;
+                statement(connection, item, unit.statements.start).await?;
+            }
             // Each of them does the same when it runs again: nothing is in doubt.
             How::Alone(_) => {
+                migrate_failpoint::hit!("alone.begin").map_err(sqlx::Error::Io)?;
                 write(lite, connection, &row).await?;
+                migrate_failpoint::hit!("alone.begun").map_err(sqlx::Error::Io)?;
                 statement(connection, item, unit.statements.start).await?;
+                migrate_failpoint::hit!("alone.effect").map_err(sqlx::Error::Io)?;
                 row.done = true;
                 write(lite, connection, &row).await?;
+                migrate_failpoint::hit!("alone.done").map_err(sqlx::Error::Io)?;
             }
         }
     }
@@ -254,14 +264,17 @@ async fn covered_once(
     unit: &Unit,
     row: &Started,
 ) -> Result<(), Failed> {
+    migrate_failpoint::hit!("unit.begin").map_err(sqlx::Error::Io)?;
     let mut tx = lite.begin_on(connection).await?;
     for number in unit.statements.clone() {
         statement(&mut tx, item, number).await?;
+        migrate_failpoint::hit!("unit.ran").map_err(sqlx::Error::Io)?;
     }
     history::set_statement(&mut tx, row).await?;
     tx.commit()
         .await
-        .map_err(|error| Failed::of(error.into(), "the statement can't be committed"))
+        .map_err(|error| Failed::of(error.into(), "the statement can't be committed"))?;
+    Ok(migrate_failpoint::hit!("unit.committed").map_err(sqlx::Error::Io)?)
 }
 
 async fn statement(
@@ -303,7 +316,9 @@ async fn finish(
     entry.millis = millis_since(began);
     history::append(&mut tx, &[entry]).await?;
     history::clear_statements(&mut tx, &item.entry.key).await?;
-    Ok(tx.commit().await?)
+    migrate_failpoint::hit!("history.commit").map_err(sqlx::Error::Io)?;
+    tx.commit().await?;
+    Ok(migrate_failpoint::hit!("history.committed").map_err(sqlx::Error::Io)?)
 }
 
 /// A connection whose settings are given back as they were.

@@ -60,6 +60,7 @@ pub(crate) async fn ensure(db: &Database) -> Result<(), DbError> {
                     .execute(&mut *tx)
                     .await?;
             }
+            migrate_failpoint::hit!("history.make").map_err(sqlx::Error::Io)?;
             Ok(tx.commit().await?)
         }
         #[cfg(feature = "sqlite")]
@@ -70,6 +71,7 @@ pub(crate) async fn ensure(db: &Database) -> Result<(), DbError> {
                     .execute(&mut *tx)
                     .await?;
             }
+            migrate_failpoint::hit!("history.make").map_err(sqlx::Error::Io)?;
             Ok(tx.commit().await?)
         }
     }

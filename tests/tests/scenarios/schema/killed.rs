@@ -1,78 +1,13 @@
-//! SIGKILL at every boundary of a mixed set; the next run ends in the same place.
+//! SIGKILL at any moment, and of a statement whose session lives on; the next run ends in the
+//! same place. (At every boundary: `struck`.)
 
 use std::time::Duration;
 
 use migrate_tests::deployment::Store;
-use migrate_tests::postgres::Server;
 
+use super::mixed::set;
 use super::world::{World, until};
 use crate::on_both;
-
-/// Transactional, statement by statement, and CONCURRENTLY, with rows that tell whether
-/// anything ran twice.
-const POSTGRES: &[(&str, &str)] = &[
-    (
-        "1_t.sql",
-        "create table t (a int);\ninsert into t select generate_series(1, 2000);\ncreate type m as enum ('x');",
-    ),
-    (
-        "2_steps.sql",
-        "-- no-transaction\n\
-         set lock_timeout = '1s';\n\
-         create table u (n int);\n\
-         insert into u values (1);\n\
-         create index concurrently t_a on t (a);\n\
-         insert into u values (2);\n\
-         alter type m add value 'y';\n\
-         insert into u values (3);",
-    ),
-    (
-        "3_use.sql",
-        "create table w (v m default 'y');\ninsert into w default values;",
-    ),
-    (
-        "4_more.sql",
-        "-- no-transaction\n\
-         drop index concurrently t_a;\n\
-         create unique index concurrently t_b on t (a);\n\
-         reindex index concurrently t_b;\n\
-         insert into u values (4);",
-    ),
-    ("5_end.sql", "create view v as select count(*) from u;"),
-];
-
-const SQLITE: &[(&str, &str)] = &[
-    (
-        "1_t.sql",
-        "create table t (a integer);\ninsert into t values (1);",
-    ),
-    (
-        "2_steps.sql",
-        "-- no-transaction\n\
-         pragma foreign_keys = off;\n\
-         create table u (n integer);\n\
-         insert into u values (1);\n\
-         create index t_a on t (a);\n\
-         insert into u values (2);\n\
-         vacuum;\n\
-         insert into u values (3);",
-    ),
-    ("3_end.sql", "create view v as select count(*) from u;"),
-];
-
-fn set(store: Store) -> &'static [(&'static str, &'static str)] {
-    match store {
-        Store::Postgres => POSTGRES,
-        Store::Sqlite => SQLITE,
-    }
-}
-
-fn applied_at_once(store: Store) -> (String, usize) {
-    let world = World::on(store).files(set(store));
-    let run = world.run(&["apply", "--format", "json"]);
-    let events = run.expect(0).json_lines().len();
-    (world.snapshot(), events)
-}
 
 fn nothing_runs_any_more(world: &World<'_>) {
     until("the killed run's sessions are gone", || {
@@ -81,28 +16,12 @@ fn nothing_runs_any_more(world: &World<'_>) {
     });
 }
 
-fn a_kill_at_every_event_ends_in_the_same_place(store: Store) {
-    let (expected, events) = applied_at_once(store);
-    assert!(events > 8, "{events} events");
-    for kill_at in 0..events {
-        let world = World::on(store).files(set(store));
-        let mut run = world.tool(&["apply", "--format", "json"]).start();
-        for _ in 0..=kill_at {
-            run.next_line();
-        }
-        run.kill();
-        // A session of the killed run may still be at work: that must not matter.
-        world.run(&["apply"]).expect(0);
-        assert_eq!(world.snapshot(), expected, "killed at event {kill_at}");
-    }
-}
-
 fn a_kill_at_any_moment_ends_in_the_same_place(store: Store) {
-    let (expected, _) = applied_at_once(store);
     let world = World::on(store).files(set(store));
     let began = std::time::Instant::now();
     world.run(&["apply"]).expect(0);
     let whole = began.elapsed();
+    let expected = world.snapshot();
     let steps: u32 = 30;
     for step in 0..steps {
         let world = World::on(store).files(set(store));
@@ -198,26 +117,4 @@ fn a_session_that_outlives_its_client_is_waited_for() {
     assert_eq!(world.sql("select count(*) from u"), "1");
 }
 
-#[test]
-fn a_restart_of_the_server_in_the_middle_ends_in_the_same_place() {
-    let (expected, _) = applied_at_once(Store::Postgres);
-    let server = Server::start();
-    for kill_at in [2, 5, 8, 11] {
-        let world = World::on_server(&server).files(POSTGRES);
-        let mut run = world.tool(&["apply", "--format", "json"]).start();
-        for _ in 0..=kill_at {
-            run.next_line();
-        }
-        server.crash();
-        let ended = run.finish();
-        assert_ne!(ended.code(), Some(0), "{ended}");
-        server.start_again();
-        world.run(&["apply"]).expect(0);
-        assert_eq!(world.snapshot(), expected, "restarted at event {kill_at}");
-    }
-}
-
-on_both!(
-    a_kill_at_every_event_ends_in_the_same_place,
-    a_kill_at_any_moment_ends_in_the_same_place,
-);
+on_both!(a_kill_at_any_moment_ends_in_the_same_place);

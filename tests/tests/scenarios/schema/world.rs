@@ -1,9 +1,9 @@
 //! A directory of migrations and an empty database.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use migrate_tests::binary::{Run, Tool};
+use migrate_tests::binary::{self, Run, Tool};
 use migrate_tests::deployment::Store;
 use migrate_tests::postgres::{Server, TestDatabase};
 use migrate_tests::sqlite;
@@ -85,12 +85,17 @@ impl<'server> World<'server> {
 
     /// `schema VERB … --source DIR --database-url URL`.
     pub(crate) fn tool(&self, arguments: &[&str]) -> Tool {
+        self.tool_of(binary::path(), arguments)
+    }
+
+    /// The same with another build of the tool.
+    pub(crate) fn tool_of(&self, binary: &Path, arguments: &[&str]) -> Tool {
         let (source, url) = (self.source(), self.url());
         let mut all = vec!["schema"];
         all.extend(arguments);
         let source = source.to_str().unwrap();
         all.extend(["--source", source, "--database-url", &url]);
-        Tool::new(&all)
+        Tool::of(binary, &all)
     }
 
     /// `schema VERB … --database-url URL`, without the directory.

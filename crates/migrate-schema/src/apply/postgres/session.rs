@@ -89,8 +89,9 @@ pub(super) async fn run(tx: &mut PgConnection, script: &Script) -> Result<(), (u
     let mut done = 0;
     let mut results = sqlx::raw_sql(AssertSqlSafe(text)).execute_many(tx);
     while let Some(result) = results.next().await {
-        match result {
-            Ok(_) => done += 1,
+        let ran = migrate_failpoint::hit!("apply.ran").map_err(sqlx::Error::Io);
+        match result.and(ran) {
+            Ok(()) => done += 1,
             Err(error) => {
                 let mut error = DbError::from(error);
                 let located = error.position.and_then(|position| script.located(position));

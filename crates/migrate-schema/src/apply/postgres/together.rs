@@ -45,9 +45,11 @@ pub(in super::super) async fn together(
         history::clear_statements(&mut tx, &item.entry.key).await?;
     }
     drop(watch);
+    migrate_failpoint::hit!("apply.commit").map_err(sqlx::Error::Io)?;
     tx.commit()
         .await
-        .map_err(|error| Failed::of(error.into(), "the migrations can't be committed"))
+        .map_err(|error| Failed::of(error.into(), "the migrations can't be committed"))?;
+    Ok(migrate_failpoint::hit!("apply.committed").map_err(sqlx::Error::Io)?)
 }
 
 /// A failed statement of a script.

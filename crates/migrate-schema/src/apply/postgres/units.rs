@@ -91,8 +91,9 @@ async fn finish(
     let mut tx = pg.begin().await?;
     history::append(&mut tx, &[entry]).await?;
     history::clear_statements(&mut tx, &item.entry.key).await?;
+    migrate_failpoint::hit!("history.commit").map_err(sqlx::Error::Io)?;
     tx.commit().await?;
-    Ok(())
+    Ok(migrate_failpoint::hit!("history.committed").map_err(sqlx::Error::Io)?)
 }
 
 /// One unit, and what it takes to run it.
@@ -127,6 +128,7 @@ impl Work<'_> {
         row: &Started,
     ) -> Result<(), Failed> {
         let options = self.run.options;
+        migrate_failpoint::hit!("unit.begin").map_err(sqlx::Error::Io)?;
         let mut tx = self.pg.begin_within(connection).await?;
         session::limit(&mut tx, options).await?;
         let watch = Watch::start(
@@ -140,16 +142,19 @@ impl Work<'_> {
                 .execute(&mut *tx)
                 .await
                 .map_err(|error| explain(&watch, &self.item.script, number, error.into(), 0))?;
+            migrate_failpoint::hit!("unit.ran").map_err(sqlx::Error::Io)?;
         }
         history::set_statement(&mut tx, row).await?;
         drop(watch);
         tx.commit()
             .await
-            .map_err(|error| Failed::of(error.into(), "the statement can't be committed"))
+            .map_err(|error| Failed::of(error.into(), "the statement can't be committed"))?;
+        Ok(migrate_failpoint::hit!("unit.committed").map_err(sqlx::Error::Io)?)
     }
 
     /// For the session: runs in every session anew, so that it needs no row.
     async fn set(&self, connection: &mut PgConnection) -> Result<(), Failed> {
+        migrate_failpoint::hit!("session.set").map_err(sqlx::Error::Io)?;
         let number = self.unit.statements.start;
         sqlx::raw_sql(AssertSqlSafe(self.item.script.statement(number)))
             .execute(connection)
@@ -182,13 +187,17 @@ impl Work<'_> {
                 Effect::Untold => return Err(self.undecided(number)),
             }
         }
+        migrate_failpoint::hit!("alone.begin").map_err(sqlx::Error::Io)?;
         // The fence is looked at where the row is written, right before the statement.
         self.write(row).await?;
+        migrate_failpoint::hit!("alone.begun").map_err(sqlx::Error::Io)?;
         concurrently::run(self.pg, connection, self.session, alone, sql, self.run)
             .await
             .map_err(|error| self.at(number, error))?;
+        migrate_failpoint::hit!("alone.effect").map_err(sqlx::Error::Io)?;
         row.done = true;
-        Ok(self.write(row).await?)
+        self.write(row).await?;
+        Ok(migrate_failpoint::hit!("alone.done").map_err(sqlx::Error::Io)?)
     }
 
     async fn write(&self, row: &Started) -> Result<(), crate::db::DbError> {
