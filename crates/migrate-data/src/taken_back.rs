@@ -1,6 +1,8 @@
 //! One range taken back: images put back where the row is still what we wrote, new rows deleted
 //! where they are still what the transform gives.
 
+use migrate_schema::db::DbError;
+
 use crate::access::{TextRow, Tx};
 use crate::keyset::KeyRange;
 use crate::layout::{Images, Layout};
@@ -68,6 +70,7 @@ pub(crate) async fn restore_range(
     let mut done = Sum::default();
     restore(&mut tx, writer, entry, &mut done).await?;
     triggers::enable(&mut tx, sleeping).await?;
+    migrate_failpoint::hit!("data.undo").map_err(DbError::from)?;
     tx.commit().await?;
     sum.add(done);
     Ok(())
@@ -118,6 +121,7 @@ pub(crate) async fn delete_range(
         tx.execute(&statement).await?;
     }
     triggers::enable(&mut tx, sleeping).await?;
+    migrate_failpoint::hit!("data.undo").map_err(DbError::from)?;
     tx.commit().await?;
     sum.add(done);
     Ok(())
