@@ -47,7 +47,7 @@ pub fn journal_file(data: &[u8]) {
     if let Ok(read) = read {
         assert!(
             read.is_empty() && bytes.is_empty() || &read == logs,
-            "damage was read as something else: {read:#?}"
+            "damage was read as something else: {read:#?} instead of {logs:#?}"
         );
     }
 }

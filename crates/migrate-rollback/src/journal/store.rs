@@ -203,6 +203,19 @@ pub(super) async fn check_format(
             path.display()
         )));
     }
+    // An entry whose run was damaged would be missing from the end of a log, unnoticed.
+    let stray: Option<i64> = sqlx::query_scalar(
+        "SELECT seq FROM entries WHERE run NOT IN (SELECT run FROM runs) LIMIT 1",
+    )
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(fail)?;
+    if stray.is_some() {
+        return Err(JournalError::Unreadable(format!(
+            "{} is damaged: an entry belongs to no run",
+            path.display()
+        )));
+    }
     Ok(true)
 }
 
