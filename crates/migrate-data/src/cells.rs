@@ -8,9 +8,9 @@ use sqlx::AssertSqlSafe;
 use sqlx::{Row as _, TypeInfo as _, ValueRef as _};
 
 use crate::access::Tx;
-use crate::copy_format::{Wire, decode};
 use crate::statement::{STAGE, Statements};
 use crate::transform::Cell;
+use crate::wire::Wire;
 
 /// A column of the source with its type's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,18 +73,6 @@ pub(crate) async fn read(db: &Database, query: &str) -> Result<Passing, DbError>
     }
 }
 
-impl Passing {
-    /// The rows opened.
-    pub(crate) fn cells(self, wires: &[Wire]) -> Result<Vec<Vec<Cell>>, DbError> {
-        match self {
-            Self::Cells(rows) => Ok(rows),
-            Self::Copy(bytes) => {
-                decode(&bytes, wires).map_err(|why| DbError::new(DbErrorKind::Other, why))
-            }
-        }
-    }
-}
-
 #[cfg(feature = "sqlite")]
 fn sqlite_cells(row: &sqlx::sqlite::SqliteRow) -> Result<Vec<Cell>, DbError> {
     let cell = |at: usize| -> Result<Cell, sqlx::Error> {
@@ -127,19 +115,37 @@ async fn stage_postgres(
     sql: Statements<'_>,
     bytes: &[u8],
 ) -> Result<(), DbError> {
-    /// What is sent at once.
-    const PART: usize = 1 << 20;
-
     sqlx::raw_sql(AssertSqlSafe(sql.create_copied()))
         .execute(&mut *tx)
         .await?;
     let copy = format!("COPY {} FROM STDIN (FORMAT binary)", sql.copied());
-    let mut sink = tx.copy_in_raw(&copy).await?;
+    send(tx, &copy, bytes).await?;
+    Ok(())
+}
+
+/// Sends a whole COPY; returns how many rows were written.
+#[cfg(feature = "postgres")]
+async fn send(tx: &mut sqlx::PgConnection, copy: &str, bytes: &[u8]) -> Result<u64, DbError> {
+    /// What is sent at once.
+    const PART: usize = 64 << 10;
+
+    let mut sink = tx.copy_in_raw(copy).await?;
     for part in bytes.chunks(PART) {
         sink.send(part).await?;
     }
-    sink.finish().await?;
-    Ok(())
+    Ok(sink.finish().await?)
+}
+
+/// Copies rows into where the statement says; returns how many were written.
+pub(crate) async fn copy_in(tx: &mut Tx, copy: &str, rows: &Passing) -> Result<u64, DbError> {
+    match (tx, rows) {
+        #[cfg(feature = "postgres")]
+        (Tx::Postgres(tx), Passing::Copy(bytes)) => send(tx, copy, bytes).await,
+        _ => Err(DbError::new(
+            DbErrorKind::Other,
+            "rows came in a form that the target does not take",
+        )),
+    }
 }
 
 #[cfg(feature = "sqlite")]

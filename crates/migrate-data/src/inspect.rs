@@ -87,6 +87,7 @@ impl Inspector<'_> {
             whole_key,
             sampled: self.is_sampled().await?,
             triggers: self.has_triggers().await?,
+            plain: self.is_plain().await?,
             row_bytes: 1,
             sums: false,
             target_rows: None,
@@ -220,6 +221,19 @@ impl Inspector<'_> {
                 literal(self.target.table())
             ),
         };
+        Ok(!access::rows(self.db, &query).await?.is_empty())
+    }
+
+    /// Whether rows copied into the target become what inserted ones would.
+    async fn is_plain(&self) -> Result<bool, DbError> {
+        if self.db.backend() == Backend::Sqlite {
+            return Ok(false);
+        }
+        let query = format!(
+            "SELECT 1 FROM pg_class WHERE oid = to_regclass({}) AND relkind IN ('r', 'p') \
+             AND NOT relhasrules AND NOT relrowsecurity",
+            literal(&self.target.sql())
+        );
         Ok(!access::rows(self.db, &query).await?.is_empty())
     }
 

@@ -117,6 +117,13 @@ impl KeyColumns {
             .join(", ")
     }
 
+    /// `src."a", src."b"`.
+    pub(crate) fn list_of(&self, alias: &str) -> String {
+        let column = |name: &String| format!("{alias}.{}", ident(name));
+        let all: Vec<String> = self.names.iter().map(column).collect();
+        all.join(", ")
+    }
+
     /// What a query selects so that [`Self::read`] gets a key back: two columns for each.
     pub(crate) fn selection(&self) -> String {
         let column = |name: &String| {

@@ -5,8 +5,8 @@ use migrate_schema::quote::{TableName, ident};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::copy_format::Wire;
 use crate::keyset::KeyColumns;
+use crate::wire::Wire;
 
 /// A column of the target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +62,9 @@ pub(crate) struct Layout {
     pub(crate) same_key: bool,
     /// The target has triggers of the user's.
     pub(crate) triggers: bool,
+    /// The target is a table of PostgreSQL without rules or row security, whose rows can be copied in.
+    #[serde(default)]
+    pub(crate) plain: bool,
     /// Whether sums of row hashes are kept in the ledger.
     pub(crate) sums: bool,
     /// Rows of the target before the copy, where they were counted.
@@ -104,6 +107,18 @@ impl Layout {
             };
             (name.clone(), wire)
         };
+        self.outputs.iter().map(wire).collect()
+    }
+
+    /// How they cross straight into the target, column by column in its own form; none where a
+    /// column has no such form, or something else would become of the rows than of inserted ones.
+    pub(crate) fn straight(&self, own: fn(&str) -> Option<Wire>) -> Option<Vec<(String, Wire)>> {
+        // The sums of what was written are those of the keys' range afterwards.
+        let known = !self.sums || self.same_key;
+        if !self.plain || !self.target_was_empty || self.images != Images::Existing || !known {
+            return None;
+        }
+        let wire = |name: &String| Some((name.clone(), own(self.type_of(name))?));
         self.outputs.iter().map(wire).collect()
     }
 

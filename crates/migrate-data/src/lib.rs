@@ -11,8 +11,8 @@
 //! Reading order: [`transform`] (what turns a row into a row), [`script`](self) headers (below),
 //! `keyset` and `planner` (which rows make a range), `ledger` and `claim` (who does which),
 //! `controller` (how large batches are), `statement` (all SQL), `range` (one batch), `cells`,
-//! `copy_format` and `work` (rows that pass through this process), `worker`, `verify`, `copy`
-//! (all of it), `undo` and `taken_back`, `reverse` and `carry` (rows of others come back with it), then [`kind`] and [`migrator`] (the two ways in).
+//! `wire`, `copy_format`, `work`, `stream` and `through` (rows that pass through this process), `worker`,
+//! `verify`, `copy` (all of it), `undo` and `taken_back`, `reverse` and `carry` (rows of others come back with it), then [`kind`] and [`migrator`] (the two ways in).
 //!
 //! A transformation script is one SELECT over the relation `batch`, which holds the rows of one
 //! batch with the source's columns. What it gives goes into the target by column name. A comment
@@ -29,6 +29,7 @@
 
 mod access;
 mod at_once;
+mod calendar;
 mod carry;
 mod cells;
 mod claim;
@@ -59,11 +60,15 @@ mod spec;
 mod standalone;
 mod statement;
 mod step;
+#[cfg(feature = "postgres")]
+mod stream;
 mod taken_back;
+mod through;
 pub mod transform;
 mod triggers;
 mod undo;
 mod verify;
+mod wire;
 mod work;
 mod worker;
 

@@ -1,7 +1,8 @@
 //! The guide's own transform: a pipeline of 1.5 as 2.0 keeps it.
 
-use std::collections::HashMap;
+use std::fmt;
 
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::moment;
@@ -16,32 +17,105 @@ use crate::transform::{Cell, OnConflict, RowTransform, SourceRow};
 /// # Errors
 /// The text is not JSON.
 pub fn transform_config(old_config: &str) -> Result<String, serde_json::Error> {
-    let document: &RawValue = serde_json::from_str(old_config)?;
-    let old: HashMap<String, &RawValue> = if document.get().starts_with('{') {
-        serde_json::from_str(document.get())?
+    let old: Old<'_> = if old_config.trim_start().starts_with('{') {
+        serde_json::from_str(old_config)?
     } else {
-        HashMap::new()
+        serde_json::from_str::<&RawValue>(old_config)?;
+        Old::default()
     };
-    let value = |key: &str, default: &str| match old.get(key) {
-        Some(raw) => compact(raw.get()),
-        None => default.to_owned(),
-    };
-    Ok(format!(
-        concat!(
-            r#"{{"database":{{"pool_size":10,"timeout":30,"url":{url}}},"#,
-            r#""observability":{{"enable_metrics":true,"enable_tracing":true,"log_level":{level},"metrics_port":9090}},"#,
-            r#""pipeline":{{"batch_size":{size},"max_parallel_tasks":{tasks},"retry_attempts":3,"timeout":300}}}}"#,
+    let [url, level, size, tasks] = old.0;
+    let mut new = String::with_capacity(old_config.len() + 256);
+    for (text, value, default) in [
+        (
+            r#"{"database":{"pool_size":10,"timeout":30,"url":"#,
+            url,
+            r#""""#,
         ),
-        url = value("database_url", r#""""#),
-        level = value("log_level", r#""info""#),
-        size = value("batch_size", "1000"),
-        tasks = value("parallel_tasks", "4"),
-    ))
+        (
+            r#"},"observability":{"enable_metrics":true,"enable_tracing":true,"log_level":"#,
+            level,
+            r#""info""#,
+        ),
+        (
+            r#","metrics_port":9090},"pipeline":{"batch_size":"#,
+            size,
+            "1000",
+        ),
+        (r#","max_parallel_tasks":"#, tasks, "4"),
+    ] {
+        new.push_str(text);
+        match value {
+            Some(raw) => compact(raw.get(), &mut new),
+            None => new.push_str(default),
+        }
+    }
+    new.push_str(r#","retry_attempts":3,"timeout":300}}"#);
+    Ok(new)
+}
+
+/// The keys that have a place in the new config.
+const KNOWN: [&str; 4] = ["database_url", "log_level", "batch_size", "parallel_tasks"];
+
+/// Their values in an old one, as they are written.
+#[derive(Default)]
+struct Old<'a>([Option<&'a RawValue>; KNOWN.len()]);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Old<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Values)
+    }
+}
+
+struct Values;
+
+impl<'de> Visitor<'de> for Values {
+    type Value = Old<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Old<'de>, A::Error> {
+        let mut old = Old::default();
+        while let Some(known) = map.next_key_seed(Place)? {
+            match known {
+                Some(at) => old.0[at] = Some(map.next_value()?),
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(old)
+    }
+}
+
+/// Where a key's value goes; escapes in it are read first.
+struct Place;
+
+impl<'de> DeserializeSeed<'de> for Place {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<usize>, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Place {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Option<usize>, E> {
+        Ok(KNOWN.iter().position(|known| *known == key))
+    }
 }
 
 /// Valid JSON without the white space outside its strings.
-fn compact(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
+fn compact(json: &str, out: &mut String) {
+    // Only lists and objects have room for any.
+    if !json.starts_with(['[', '{']) {
+        return out.push_str(json);
+    }
     let (mut in_string, mut escaped) = (false, false);
     for c in json.chars() {
         if in_string {
@@ -58,7 +132,6 @@ fn compact(json: &str) -> String {
         }
         out.push(c);
     }
-    out
 }
 
 /// `rust:transform_config`: the same rows as `transform_pipelines.sql` gives.

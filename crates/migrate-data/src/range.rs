@@ -5,8 +5,9 @@ use std::sync::Arc;
 use migrate_schema::db::{Backend, Database, DbError, DbErrorKind};
 
 use crate::access::Tx;
-use crate::cells::{self, Passing, SourceColumn};
+use crate::cells::{self, SourceColumn};
 use crate::claim::Advance;
+use crate::failure;
 use crate::keyset::KeyRange;
 use crate::layout::{Images, Layout};
 use crate::ledger::{Counts, RangeState, RowSum};
@@ -16,7 +17,7 @@ use crate::script::SqlScript;
 use crate::settings::{fixed, fixed_count, lazily};
 use crate::statement::{Produced, STAGE, Statements};
 use crate::transform::{OnConflict, Repeatable, RowTransform};
-use crate::work::Work;
+use crate::work::{Made, Way};
 
 /// What turns the rows of the source into rows of the target.
 #[derive(Clone)]
@@ -131,7 +132,11 @@ impl RangeWriter {
     pub(crate) async fn cut(&self, rest: &KeyRange, rows: u64) -> Result<Option<Cut>, DbError> {
         let sql = self.source_sql();
         let query = if self.through_here() {
-            sql.boundary_by_bytes(rest, (rows, BYTES_HERE), &self.source_columns)
+            sql.boundary_by_bytes(
+                rest,
+                (rows, crate::through::BYTES_HERE),
+                &self.source_columns,
+            )
         } else {
             sql.boundary(rest, rows)
         };
@@ -148,11 +153,25 @@ impl RangeWriter {
 
     /// Writes a batch together with its range's row in the ledger; tries again where a lock was in the way.
     pub(crate) async fn write(&self, job: Job<'_>) -> Result<Counts, RangeError> {
-        let staged = self.transformed(&job.cut.range).await?;
+        let made = self.transformed(&job.cut.range, Way::Straight).await?;
+        self.write_made(job, made).await
+    }
+
+    /// Writes rows that were made of a batch already, if they pass through here.
+    pub(crate) async fn write_made(
+        &self,
+        job: Job<'_>,
+        mut made: Option<Made>,
+    ) -> Result<Counts, RangeError> {
         let mut fresh = self.layout.target_was_empty;
         let mut tries = 1;
         loop {
-            match self.attempt(job, staged.as_ref(), fresh).await {
+            match self.attempt(job, made.as_ref(), fresh).await {
+                // The database casts in the stage what it does not take as it is, and what it
+                // says of a row is then the same for every way.
+                Err(error) if went_straight(made.as_ref()) && failure::is_about_rows(&error) => {
+                    made = self.transformed(&job.cut.range, Way::Staged).await?;
+                }
                 // A key is there although the target was empty: somebody wrote, or the script
                 // gives a key twice. The careful way decides.
                 Err(RangeError::Db(error)) if fresh && error.kind == DbErrorKind::Constraint => {
@@ -167,7 +186,7 @@ impl RangeWriter {
     async fn attempt(
         &self,
         job: Job<'_>,
-        staged: Option<&Passing>,
+        staged: Option<&Made>,
         fresh: bool,
     ) -> Result<Counts, RangeError> {
         let _turn = match self.db.backend() {
@@ -193,7 +212,7 @@ impl RangeWriter {
         &self,
         tx: &mut Tx,
         job: Job<'_>,
-        staged: Option<&Passing>,
+        staged: Option<&Made>,
         fresh: bool,
     ) -> Result<Done, RangeError> {
         if let Keep::Commit(_) = job.keep {
@@ -255,10 +274,13 @@ impl RangeWriter {
         &self,
         tx: &mut Tx,
         job: Job<'_>,
-        staged: Option<&Passing>,
+        staged: Option<&Made>,
         fresh: bool,
     ) -> Result<Done, RangeError> {
         let policy = self.program.on_conflict();
+        if let Some(made) = staged.filter(|made| made.way == Way::Straight) {
+            return self.copy_in(tx, job, made).await;
+        }
         let plain = fresh || policy == OnConflict::Fail;
         let (read, number) = (job.cut.rows, job.number);
         if plain && self.layout.images == Images::Existing {
@@ -333,7 +355,7 @@ impl RangeWriter {
         &'a self,
         tx: &mut Tx,
         range: &'a KeyRange,
-        staged: Option<&Passing>,
+        staged: Option<&Made>,
         script_too: StageScript,
     ) -> Result<Produced<'a>, RangeError> {
         if staged.is_some() {
@@ -357,16 +379,37 @@ impl RangeWriter {
     pub(crate) async fn staged<'a>(
         &self,
         tx: &mut Tx,
-        rows: Option<&Passing>,
+        rows: Option<&Made>,
     ) -> Result<Produced<'a>, RangeError> {
         let Some(rows) = rows else {
             return Err(RangeError::Panic(format!("nothing was put into {STAGE}")));
         };
-        cells::stage(tx, self.sql(), rows).await?;
+        cells::stage(tx, self.sql(), &rows.rows).await?;
         Ok(match self.db.backend() {
             Backend::Postgres => Produced::Copied,
             Backend::Sqlite => Produced::Stage,
         })
+    }
+
+    /// Copies rows straight into the target, which was empty.
+    async fn copy_in(&self, tx: &mut Tx, job: Job<'_>, made: &Made) -> Result<Done, RangeError> {
+        let inserted = cells::copy_in(tx, &self.sql().copy_in(), &made.rows).await?;
+        let counts = balanced(Counts {
+            read: job.cut.rows,
+            inserted,
+            ..Counts::default()
+        })?;
+        if !self.layout.sums {
+            return Ok((counts, None));
+        }
+        // Rows of others in the range would be in the sums: their number tells.
+        let rows = tx.rows(&self.sql().sum_of_target(&job.cut.range)).await?;
+        let [there, low, high] = figures(&rows)?;
+        balanced(Counts {
+            read: number_of(&there)?,
+            ..counts
+        })?;
+        Ok((counts, Some(RowSum(low, high))))
     }
 
     async fn insert(&self, tx: &mut Tx, read: u64, from: Produced<'_>) -> Result<Done, RangeError> {
@@ -464,43 +507,11 @@ impl RangeWriter {
             "{inserted} rows were written, but {noted} of them could be found again"
         )))
     }
-
-    /// The produced rows of a range, where they pass through this process.
-    pub(crate) async fn transformed(
-        &self,
-        range: &KeyRange,
-    ) -> Result<Option<Passing>, RangeError> {
-        if !self.through_here() {
-            return Ok(None);
-        }
-        let work = Work {
-            program: self.program.clone(),
-            columns: Arc::clone(&self.source_columns),
-            layout: Arc::clone(&self.layout),
-            target: self.db.backend(),
-            outputs: self.layout.wires(self.db.backend()),
-        };
-        let query = match &self.program {
-            Program::Sql(script) => {
-                let from = Produced::Script {
-                    select: &script.select,
-                    range,
-                };
-                self.source_sql().crossing(from, &work.outputs)
-            }
-            Program::Rust(_) => self.source_sql().source_rows(&self.source_columns, range),
-        };
-        let read = cells::read(self.source(), &query).await?;
-        // Opening, transforming and packing take a core: not one that drives connections.
-        match tokio::task::spawn_blocking(move || work.done(read)).await {
-            Ok(rows) => rows.map(Some),
-            Err(error) => Err(RangeError::Panic(error.to_string())),
-        }
-    }
 }
 
-/// How many bytes of rows pass through this process at once for each worker.
-const BYTES_HERE: u64 = 1 << 20;
+fn went_straight(made: Option<&Made>) -> bool {
+    made.is_some_and(|made| made.way == Way::Straight)
+}
 
 /// Whether a script's rows are computed into the stage before they are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use migrate_schema::db::Backend;
 use migrate_schema::own;
 use migrate_schema::quote::ident;
 
-use crate::copy_format::Wire;
 use crate::keyset::KeyRange;
 use crate::layout::{Layout, plainly_equal};
 use crate::transform::OnConflict;
+use crate::wire::Wire;
 
 /// Columns to update, and extra assignments.
 pub(crate) type Updates = (Vec<String>, Vec<(String, String)>);
@@ -290,6 +290,16 @@ impl Statements<'_> {
             self.target(),
             list(&self.layout.outputs),
             self.produced(from)
+        )
+    }
+
+    /// Copies rows of this process straight into the target. Identity columns take them as
+    /// `OVERRIDING SYSTEM VALUE` does.
+    pub(crate) fn copy_in(&self) -> String {
+        format!(
+            "COPY {} ({}) FROM STDIN (FORMAT binary)",
+            self.target(),
+            list(&self.layout.outputs)
         )
     }
 

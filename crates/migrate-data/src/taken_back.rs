@@ -11,6 +11,7 @@ use crate::range::{Program, RangeError, RangeWriter};
 use crate::settings::{fixed, fixed_rows};
 use crate::statement::Produced;
 use crate::triggers;
+use crate::work::Way;
 
 /// How many rows are computed again at once.
 const PART: u64 = 50_000;
@@ -176,7 +177,7 @@ async fn delete_in_parts(
 ) -> Result<(), RangeError> {
     let mut rest = range.clone();
     while let Some(part) = writer.cut(&rest, PART).await? {
-        let rows = writer.transformed(&part.range).await?;
+        let rows = writer.transformed(&part.range, Way::Staged).await?;
         let from = writer.staged(tx, rows.as_ref()).await?;
         let delete = writer.sql().delete_new(entry.number, from);
         let deleted = tx.execute(&delete).await?;
@@ -200,7 +201,7 @@ async fn delete_doubled_in_parts(
 ) -> Result<(), RangeError> {
     let (mut rest, mut all) = (range.clone(), None);
     while let Some(part) = writer.cut(&rest, PART).await? {
-        let rows = writer.transformed(&part.range).await?;
+        let rows = writer.transformed(&part.range, Way::Staged).await?;
         all = Some(writer.staged(tx, rows.as_ref()).await?);
         rest.after = part.range.upto;
     }

@@ -17,6 +17,7 @@ use crate::passing::tries_again;
 use crate::range::{Program, RangeError, RangeWriter};
 use crate::settings::fixed_rows;
 use crate::statement::Produced;
+use crate::work::Way;
 
 /// How many rows are staged at once to be compared.
 const PART: u64 = 50_000;
@@ -239,7 +240,7 @@ impl RangeWriter {
         let mut difference = Difference::default();
         let (mut rest, mut made) = (entry.range.clone(), 0);
         while let Some(part) = self.cut(&rest, PART).await? {
-            let rows = self.transformed(&part.range).await?;
+            let rows = self.transformed(&part.range, Way::Staged).await?;
             let mut tx = Tx::look(&self.db).await?;
             let found = async {
                 let from = self.staged(&mut tx, rows.as_ref()).await?;

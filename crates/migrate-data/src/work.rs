@@ -2,58 +2,138 @@
 
 use std::sync::Arc;
 
-use migrate_schema::db::Backend;
+use migrate_schema::db::{Backend, DbError, DbErrorKind};
 
 use crate::cells::{Passing, SourceColumn};
-use crate::copy_format::{Wire, encode};
+use crate::copy_format::{Opened, Packer};
 use crate::keyset::{Key, KeyPart};
 use crate::layout::Layout;
 use crate::range::{Program, RangeError};
-use crate::transform::{Cell, RowTransform, SourceRow};
+use crate::transform::{Cell, SourceRow};
+use crate::wire::Wire;
+
+/// How rows of this process come into the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Straight, which is for targets of PostgreSQL that were empty.
+    Straight,
+    /// By a table of the session's own.
+    Staged,
+}
+
+/// Rows as the target takes them.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) rows: Passing,
+    pub(crate) way: Way,
+}
 
 /// The work on one batch.
+#[derive(Clone)]
 pub(crate) struct Work {
     pub(crate) program: Program,
     pub(crate) columns: Arc<Vec<SourceColumn>>,
     pub(crate) layout: Arc<Layout>,
     pub(crate) target: Backend,
-    /// How the produced columns cross into the target.
-    pub(crate) outputs: Vec<(String, Wire)>,
+    /// How the produced columns cross straight into the target, if that is to be tried.
+    pub(crate) straight: Option<Vec<(String, Wire)>>,
+    /// How they cross otherwise.
+    pub(crate) staged: Vec<(String, Wire)>,
 }
 
 impl Work {
-    /// From what was read to what can be staged.
-    pub(crate) fn done(&self, read: Passing) -> Result<Passing, RangeError> {
-        let rows = match (&self.program, read) {
+    /// The wanted way.
+    fn way(&self) -> (Way, &[(String, Wire)]) {
+        match &self.straight {
+            Some(columns) => (Way::Straight, columns),
+            None => (Way::Staged, &self.staged),
+        }
+    }
+
+    /// How the columns of what is read cross.
+    pub(crate) fn outputs(&self) -> &[(String, Wire)] {
+        self.way().1
+    }
+
+    /// From what was read to what the target takes.
+    pub(crate) fn done(&self, read: Passing) -> Result<Made, RangeError> {
+        let (way, columns) = self.way();
+        let rows = match (self.target, read) {
             // PostgreSQL to PostgreSQL: nothing needs to be opened.
-            (Program::Sql(_), read @ Passing::Copy(_)) if self.target == Backend::Postgres => {
-                return Ok(read);
+            (Backend::Postgres, read @ Passing::Copy(_))
+                if matches!(self.program, Program::Sql(_)) =>
+            {
+                read
             }
-            (Program::Sql(_), read) => {
-                let wires: Vec<Wire> = self.outputs.iter().map(|(_, wire)| *wire).collect();
-                read.cells(&wires)?
-            }
-            (Program::Rust(transform), read) => {
-                let wires: Vec<Wire> = self
-                    .columns
-                    .iter()
-                    .map(|c| Wire::of(&c.type_name))
-                    .collect();
-                let rows = read.cells(&wires)?;
-                transform_rows(&**transform, &self.columns, &self.layout, &rows)?
+            (Backend::Postgres, read) => return self.packed(&read),
+            (Backend::Sqlite, read) => {
+                let mut rows = Vec::new();
+                self.each(&read, columns, |made| {
+                    rows.push(made.to_vec());
+                    Ok(())
+                })?;
+                Passing::Cells(rows)
             }
         };
-        match self.target {
-            Backend::Sqlite => Ok(Passing::Cells(rows)),
-            Backend::Postgres => {
-                encode(&rows, &self.outputs)
-                    .map(Passing::Copy)
-                    .map_err(|misfit| RangeError::Row {
-                        key: self.key_of_output(&rows[misfit.row]),
-                        reason: misfit.reason,
-                    })
+        Ok(Made { rows, way })
+    }
+
+    /// Packed the wanted way, or staged where a value has no form that goes straight.
+    fn packed(&self, read: &Passing) -> Result<Made, RangeError> {
+        let pack = |columns: &[(String, Wire)]| {
+            let mut packer = Packer::new(columns, read.bytes());
+            self.each(read, columns, |made| {
+                packer.row(made).map_err(|reason| RangeError::Row {
+                    key: self.key_of_output(made),
+                    reason,
+                })
+            })?;
+            Ok(Passing::Copy(packer.packed()))
+        };
+        let (way, columns) = self.way();
+        match pack(columns) {
+            Err(RangeError::Row { .. }) if way == Way::Straight => Ok(Made {
+                rows: pack(&self.staged)?,
+                way: Way::Staged,
+            }),
+            rows => Ok(Made { rows: rows?, way }),
+        }
+    }
+
+    /// Gives every produced row to `take`, one after the other.
+    fn each(
+        &self,
+        read: &Passing,
+        outputs: &[(String, Wire)],
+        mut take: impl FnMut(&[Cell]) -> Result<(), RangeError>,
+    ) -> Result<(), RangeError> {
+        match &self.program {
+            Program::Sql(_) => {
+                let wires: Vec<Wire> = outputs.iter().map(|(_, wire)| *wire).collect();
+                read.each(&wires, take)
+            }
+            Program::Rust(transform) => {
+                let names: Vec<String> = self.columns.iter().map(|c| c.name.clone()).collect();
+                let opened = |c: &SourceColumn| Wire::opened(&c.type_name);
+                let wires: Vec<Wire> = self.columns.iter().map(opened).collect();
+                read.each(&wires, |cells| {
+                    let row = SourceRow::new(&names, cells);
+                    let made = transform.transform(&row).and_then(|made| self.whole(made));
+                    let made = made.map_err(|reason| RangeError::Row {
+                        key: key_of(&row, &self.layout.key),
+                        reason,
+                    })?;
+                    take(&made)
+                })
             }
         }
+    }
+
+    fn whole(&self, made: Vec<Cell>) -> Result<Vec<Cell>, String> {
+        let enough = made.len() == self.layout.outputs.len();
+        enough.then_some(made).ok_or_else(|| {
+            "the transform gives another number of values than of columns".to_owned()
+        })
     }
 
     /// The key of a produced row: the source's, if the row has it.
@@ -68,28 +148,33 @@ impl Work {
     }
 }
 
-fn transform_rows(
-    transform: &dyn RowTransform,
-    columns: &[SourceColumn],
-    layout: &Layout,
-    rows: &[Vec<Cell>],
-) -> Result<Vec<Vec<Cell>>, RangeError> {
-    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-    let expected = layout.outputs.len();
-    let one = |cells: &Vec<Cell>| {
-        let row = SourceRow::new(&names, cells);
-        let made = transform.transform(&row).and_then(|made| {
-            let enough = made.len() == expected;
-            enough.then_some(made).ok_or_else(|| {
-                "the transform gives another number of values than of columns".to_owned()
-            })
-        });
-        made.map_err(|reason| RangeError::Row {
-            key: key_of(&row, &layout.key),
-            reason,
-        })
-    };
-    rows.iter().map(one).collect()
+impl Passing {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Cells(rows) => rows.len() * 64,
+            Self::Copy(bytes) => bytes.len() * 2,
+        }
+    }
+
+    /// Gives every row to `take`, opened, one after the other.
+    fn each(
+        &self,
+        wires: &[Wire],
+        mut take: impl FnMut(&[Cell]) -> Result<(), RangeError>,
+    ) -> Result<(), RangeError> {
+        let broken = |why| RangeError::Db(DbError::new(DbErrorKind::Other, why));
+        match self {
+            Self::Cells(rows) => rows.iter().try_for_each(|row| take(row)),
+            Self::Copy(bytes) => {
+                let mut opened = Opened::new(bytes, wires).map_err(broken)?;
+                let mut row = Vec::with_capacity(wires.len());
+                while opened.next(&mut row).map_err(broken)? {
+                    take(&row)?;
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 fn key_of(row: &SourceRow<'_>, key: &[String]) -> String {

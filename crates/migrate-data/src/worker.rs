@@ -47,7 +47,7 @@ pub(crate) enum Role {
 }
 
 impl Crew<'_> {
-    fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire) || self.cx.cancel.cause().is_some()
     }
 }
@@ -62,7 +62,7 @@ impl Worker<'_> {
     /// Moves ranges until none is left, here or elsewhere.
     pub(crate) async fn copy(&self) -> Result<(), Failed> {
         let mut controller = controller::controller(self.crew.batch, self.writer.layout.row_bytes);
-        let mut pause = PAUSES.0;
+        let (mut reader, mut pause) = (None, PAUSES.0);
         while !self.crew.stopped() {
             let claimed = claim::claim(
                 &self.writer.db,
@@ -77,7 +77,11 @@ impl Worker<'_> {
             {
                 Some(entry) => {
                     pause = PAUSES.0;
-                    self.range(entry, &mut controller).await?;
+                    if self.writer.through_here() {
+                        self.through(entry, &mut controller, &mut reader).await?;
+                    } else {
+                        self.range(entry, &mut controller).await?;
+                    }
                 }
                 None if self
                     .left(RangeState::Todo)
@@ -139,8 +143,7 @@ impl Worker<'_> {
                     Err(error) => Err(self.failed(entry.number, rest, error)),
                 };
             };
-            // Fewer rows may also mean that they were wide.
-            let ends = batch.rows < most && !self.writer.through_here();
+            let ends = batch.rows < most;
             match self.batch(entry.number, &batch, ends, controller).await {
                 Ok(()) if ends => return Ok(()),
                 Ok(()) => rest.after.clone_from(&batch.range.upto),
@@ -157,7 +160,7 @@ impl Worker<'_> {
     }
 
     /// Whoever goes on need not wait for the lease to end.
-    async fn give_back(&self) {
+    pub(crate) async fn give_back(&self) {
         let released = claim::release(&self.writer.db, self.writer.sql(), &self.writer.owner);
         drop(self.turned(released).await);
     }
@@ -190,7 +193,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    fn failed(&self, number: i64, range: KeyRange, error: RangeError) -> Failed {
+    pub(crate) fn failed(&self, number: i64, range: KeyRange, error: RangeError) -> Failed {
         self.crew.stop.store(true, Ordering::Release);
         Failed {
             number,

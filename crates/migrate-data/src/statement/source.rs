@@ -5,8 +5,8 @@ use migrate_schema::quote::ident;
 
 use super::{Produced, Statements, list};
 use crate::cells::SourceColumn;
-use crate::copy_format::Wire;
 use crate::keyset::{Key, KeyRange};
+use crate::wire::Wire;
 
 impl Statements<'_> {
     /// The last key of the first rows of a range, with their number.
@@ -106,7 +106,7 @@ impl Statements<'_> {
     /// The query whose result a transform in this process gets.
     pub(crate) fn source_rows(&self, columns: &[SourceColumn], range: &KeyRange) -> String {
         let selected = columns.iter().map(|column| {
-            let wire = Wire::of(&column.type_name);
+            let wire = Wire::opened(&column.type_name);
             crate::cells::selected(self.backend, "src", &column.name, wire)
         });
         format!(

@@ -13,5 +13,6 @@ mod places;
 mod proof;
 mod resume;
 mod rows_of_others;
+mod straight;
 mod world;
 mod written_twice;
