@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::args::Global;
 use crate::environment::EnvSettings;
 use crate::failure::Failure;
+use crate::files_only;
 
 /// The config file's place below the root.
 pub(crate) const CONFIG_FILE: &str = "config/config.toml";
@@ -67,6 +68,8 @@ pub(crate) enum UrlSource {
     Environment,
     /// The config file.
     ConfigFile,
+    /// There is none: a deployment of files alone keeps one for its runs.
+    FilesOnly,
 }
 
 impl std::fmt::Display for UrlSource {
@@ -76,6 +79,7 @@ impl std::fmt::Display for UrlSource {
             Self::Chosen => "--env",
             Self::Environment => "$DATABASE_URL",
             Self::ConfigFile => CONFIG_FILE,
+            Self::FilesOnly => "the deployment has files alone",
         })
     }
 }
@@ -130,6 +134,12 @@ impl Deployment {
             && !text.is_empty()
         {
             let source = UrlSource::Environment;
+            return Ok((self.parsed(&text, source)?, source));
+        }
+        let own = files_only::database(&self.root);
+        if !self.root.join(CONFIG_FILE).exists() && own.exists() {
+            let source = UrlSource::FilesOnly;
+            let text = format!("sqlite:{}", own.display());
             return Ok((self.parsed(&text, source)?, source));
         }
         let source = UrlSource::ConfigFile;
@@ -205,7 +215,7 @@ impl Deployment {
 
     /// What a person should know when the config file names another database than the one used.
     pub(crate) fn other_database(&self, used: &DatabaseUrl, source: UrlSource) -> Option<String> {
-        if source == UrlSource::ConfigFile {
+        if matches!(source, UrlSource::ConfigFile | UrlSource::FilesOnly) {
             return None;
         }
         let own = self.url_of_config().ok()?;

@@ -15,6 +15,7 @@ mod deployment;
 mod environment;
 pub mod exit;
 mod failure;
+mod files_only;
 mod help;
 mod plan_file;
 mod plans;

@@ -136,3 +136,40 @@ fn the_major_upgrade_raises_the_manifest_where_there_is_one() {
     deployment.rollback("restore").expect(0);
     before.must_equal(&deployment.snapshot(), "after a major upgrade and back");
 }
+
+/// A client's crate is no deployment of the service: no config, no database, files alone.
+#[test]
+fn a_crate_without_a_database_is_raised_and_comes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let manifest = directory.path().join("Cargo.toml");
+    std::fs::write(&manifest, MANIFEST).unwrap();
+    let read = || std::fs::read_to_string(&manifest).unwrap();
+    let run = |arguments: &[&str]| {
+        let root = directory.path().to_str().unwrap();
+        let mut all = vec!["-C", root];
+        all.extend(arguments);
+        Tool::new(&all).run()
+    };
+    run(&[&UP[..], &["--dry-run"]].concat())
+        .expect(0)
+        .says(&["-etlrs", "+etlrs"]);
+    let entries = std::fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(entries, 1, "a dry run wrote something");
+
+    let dataful = ["--from", "1.5.0", "--to", "2.0.0"];
+    run(&dataful)
+        .expect(1)
+        .says(&["config/config.toml", "--database-url"]);
+    assert_eq!(read(), MANIFEST);
+
+    run(&UP).expect(0).says(&["files alone", "go back"]);
+    assert!(read().contains("\"1.2.0\""), "{}", read());
+    let status = run(&["status", "--format", "json"]).expect(0).json();
+    assert_eq!(status["version"], "1.2.0", "{status}");
+    assert_eq!(status["problems"], serde_json::json!([]), "{status}");
+    run(&["--rollback", "--to", "1.1.0"]).expect(0);
+    assert_eq!(read(), MANIFEST);
+    run(&UP).expect(0);
+    run(&["emergency-rollback", "--version", "1.1.0", "--yes"]).expect(0);
+    assert_eq!(read(), MANIFEST);
+}

@@ -25,6 +25,7 @@ use migrate_core::{Estimate, Hop, Reporter, RunLog, Step, Version};
 use serde_json::{Value, json};
 
 use crate::args::{Format, Global};
+use crate::deployment::UrlSource;
 use crate::failure::Failure;
 use crate::plans::LoadedPlan;
 use crate::wire::Wired;
@@ -129,6 +130,10 @@ impl Output {
 
     /// Which database, and whether the config file names another.
     pub(crate) fn database(&self, wired: &Wired) {
+        if wired.url_source == UrlSource::FilesOnly {
+            self.note(&style("no database, files alone").bold().to_string());
+            return;
+        }
         let backend = wired.db.backend();
         self.note(&format!(
             "{} {backend} {}",

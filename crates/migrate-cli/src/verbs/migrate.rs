@@ -12,6 +12,7 @@ use crate::args::{Global, RunArgs};
 use crate::environment;
 use crate::exit;
 use crate::failure::Failure;
+use crate::files_only;
 use crate::plans::{LoadedPlan, Migrations};
 use crate::report::Output;
 use crate::verbs::chain::{self, Link};
@@ -46,7 +47,7 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
     for loaded in &mut plans {
         environment::add_checks(global, &mut loaded.plan)?;
     }
-    let wired = Wired::open(global).await?;
+    let (wired, _aside) = files_only::open(global, &deployment, &plans, args.dry_run).await?;
     output.database(&wired);
     let links = chain::build(&wired, &migrations, plans)?;
     output.chain(&whole, hops);
