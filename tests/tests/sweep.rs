@@ -188,6 +188,27 @@ fn an_undo_that_fails_has_a_way_out() {
     }
 }
 
+/// The journal fails when its head of the last hop's run is durable: that run is open, and said so.
+#[test]
+fn a_run_of_a_chain_that_is_open_only_on_disk_is_told() {
+    let mut world = World::default();
+    let case = Case {
+        plan: Plan::ThreeHops,
+        store: Store::Sqlite,
+        ask: Ask::Migrate,
+    };
+    let clean = world.clean(case);
+    let name = "journal.open.after";
+    let last = clean.places.iter().rfind(|place| place.name == name);
+    let round = Round {
+        case,
+        fault: Fault::At(last.unwrap().clone(), "fail"),
+        later: Vec::new(),
+    };
+    let outcome = round.play(clean).unwrap_or_else(|why| panic!("{why}"));
+    assert!(outcome.commands > 0, "nothing was left to do");
+}
+
 /// The binary that people get holds neither a place to die at nor the way to order it.
 #[test]
 fn the_shipped_binary_has_no_place_to_die_at() {

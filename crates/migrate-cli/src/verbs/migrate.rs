@@ -262,10 +262,15 @@ pub(crate) async fn with_next(
     error: MigrationError,
     loaded: Option<&LoadedPlan>,
 ) -> Failure {
+    let of_journal = matches!(error, MigrationError::Journal(_));
     let mut failure = Failure::of(error, loaded.map(|loaded| &loaded.located));
     let Ok(runs) = journal.runs().await else {
         return failure;
     };
+    // The journal may fail once its head of the run is durable: then the run is open.
+    if of_journal && matches!(resume::open_run(&runs), Ok(Some(_))) {
+        failure.code = exit::OPEN_RUN;
+    }
     let open_ends = [exit::STUCK, exit::OPEN_RUN, 129, 130, 142, 143];
     if open_ends.contains(&failure.code)
         && let Ok(Some((log, state))) = resume::open_run(&runs)
