@@ -240,6 +240,10 @@ pub struct DataMigration {
     /// rollback carries back what was written after the upgrade.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reverse_script: Option<String>,
+    /// What becomes of rows that can't be moved: `"fail"` (the default), `"quarantine 100"`,
+    /// `"quarantine 0.1%"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bad_rows: Option<String>,
 }
 
 /// A query with the result that it must give.

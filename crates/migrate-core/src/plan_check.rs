@@ -38,6 +38,7 @@ pub const DATA_FIELDS: &[&str] = &[
     "verify",
     "source_url",
     "reverse_script",
+    "bad_rows",
 ];
 /// The fields of a validation check.
 pub const CHECK_FIELDS: &[&str] = &["name", "query", "expected_result", "critical", "phase"];
@@ -282,7 +283,7 @@ fn step(map: &Map<String, Value>, at: &str, found: &mut Vec<Finding>) {
             );
         }
     }
-    for name in ["verify", "source_url", "reverse_script"] {
+    for name in ["verify", "source_url", "reverse_script", "bad_rows"] {
         field::<String>(data, &at, name, Need::Optional, found);
     }
 }

@@ -17,6 +17,7 @@ use migrate_schema::quote::{TableName, ident, literal};
 use serde::{Deserialize, Serialize};
 
 use crate::access::{self, Tx};
+use crate::bad_rows::BadRows;
 use crate::copy::TableCopy;
 use crate::layout::{Layout, own_names};
 use crate::range::Program;
@@ -290,6 +291,7 @@ impl Carry<'_> {
             })),
             script: ("rows in their old form".to_owned(), select),
             verify: Verify::Full,
+            bad_rows: BadRows::Fail,
             ..self.copy.clone()
         }
     }

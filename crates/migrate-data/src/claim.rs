@@ -72,6 +72,7 @@ impl Statements<'_> {
             format!("inserted = inserted + {}", counts.inserted),
             format!("updated = updated + {}", counts.updated),
             format!("unchanged = unchanged + {}", counts.unchanged),
+            format!("quarantined = quarantined + {}", counts.quarantined),
             format!("state = '{}'", to.state.name()),
         ];
         if let Some(position) = to.position {

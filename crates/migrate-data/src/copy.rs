@@ -11,6 +11,7 @@ use migrate_schema::own;
 use migrate_schema::quote::TableName;
 
 use crate::access::{self, Tx};
+use crate::bad_rows::BadRows;
 use crate::controller;
 use crate::failure;
 use crate::inspect::{Inspection, Inspector};
@@ -19,6 +20,7 @@ use crate::ledger::{self, Counts, Entry, RangeState};
 use crate::planner::Planner;
 use crate::progress::Meter;
 use crate::range::{Program, RangeWriter};
+use crate::rejects;
 use crate::spec::{self, Spec};
 use crate::statement::Statements;
 use crate::verify::{Difference, Verify};
@@ -41,6 +43,7 @@ pub(crate) struct TableCopy {
     pub(crate) batch: BatchSize,
     pub(crate) workers: usize,
     pub(crate) verify: Verify,
+    pub(crate) bad_rows: BadRows,
 }
 
 impl TableCopy {
@@ -112,9 +115,11 @@ impl TableCopy {
     pub(crate) async fn prepare(&self, run: &str, step: &str) -> Result<Layout, StepError> {
         let mut layout = self.inspect_strictly().await?.layout;
         (layout.ledger, layout.before) = own_names(run, step);
+        (layout.run, layout.step) = (run.to_owned(), step.to_owned());
         let made = async {
             layout.rows = self.source_rows().await?;
             layout.row_bytes = self.row_bytes(layout.rows).await?;
+            layout.reject_budget = self.bad_rows.budget(layout.rows);
             layout.target_was_empty = self.target_is_empty().await?;
             layout.sums = self.verify != Verify::Off && self.db.backend() == Backend::Postgres;
             if self.verify != Verify::Off {
@@ -138,6 +143,9 @@ impl TableCopy {
         let mut tx = Tx::begin(&self.db).await?;
         for sql in self.statements(layout).create() {
             tx.execute(&sql).await?;
+        }
+        if layout.reject_budget.is_some() {
+            tx.execute(&rejects::create(self.db.backend())).await?;
         }
         if let Some(cx) = begun {
             let names = (cx.run.as_str(), cx.step.as_str());
@@ -249,7 +257,8 @@ impl TableCopy {
             error.into_step_error(format!("can't look at the ledger of {}", self.source))
         };
         let sums = self.totals(&writer.layout).await.map_err(look)?;
-        let total = writer.verify_total(&sums).await;
+        let aside = writer.rejected_keys(None).await.map_err(look)?;
+        let total = writer.verify_total(&sums, aside).await;
         difference.add(total.map_err(|error| {
             failure::plainly(error, format!("can't count the rows of {}", self.target))
         })?);
@@ -333,6 +342,7 @@ impl TableCopy {
         let payload = serde_json::json!({
             "read": counts.read, "inserted": counts.inserted,
             "updated": counts.updated, "unchanged": counts.unchanged,
+            "quarantined": counts.quarantined,
         });
         let mut tx = Tx::begin(&self.db).await?;
         let (run, step) = (cx.run.as_str(), cx.step.as_str());
@@ -361,6 +371,7 @@ impl TableCopy {
         }
         let names = (cx.run.as_str(), cx.step.as_str());
         spec::forget(&self.db, &mut tx, names).await?;
+        rejects::forget_unseen(&self.db, &mut tx, names).await?;
         if marked {
             tx.clear_marker(cx.run.as_str(), cx.step.as_str()).await?;
         }

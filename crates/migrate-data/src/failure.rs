@@ -6,6 +6,7 @@ use migrate_schema::db::{DbError, DbErrorKind};
 use crate::keyset::KeyRange;
 use crate::planner::{Cut, halves};
 use crate::range::{Job, Keep, Program, RangeError, RangeWriter};
+use crate::statement::Produced;
 
 /// The error of the step for a range that failed.
 pub(crate) async fn explain(
@@ -14,6 +15,9 @@ pub(crate) async fn explain(
     range: KeyRange,
     error: RangeError,
 ) -> StepError {
+    if matches!(error, RangeError::Budget { .. }) {
+        return over_budget(writer, error);
+    }
     if !is_about_rows(&error) {
         return plain(writer, error);
     }
@@ -46,7 +50,8 @@ pub(crate) async fn narrowed(
                 || range.named(&writer.layout.key),
                 |key| key.named(&writer.layout.key),
             );
-            return Ok(bad_row(writer, &key, &reason_of(writer, &error)));
+            let reason = told(writer, &range, &error).await;
+            return Ok(bad_row(writer, &key, &reason));
         };
         let mut failed = None;
         for half in [lower, upper] {
@@ -84,20 +89,28 @@ pub(crate) async fn narrowed(
 pub(crate) fn is_about_rows(error: &RangeError) -> bool {
     match error {
         RangeError::Row { .. } | RangeError::Counts(_) => true,
-        RangeError::Panic(_) | RangeError::Lost => false,
-        RangeError::Db(error) => match error.kind {
-            DbErrorKind::Constraint => true,
-            // Classes 22 and 23 and what functions raise; SQLite tells no more than "error" or a type that does not fit.
-            DbErrorKind::Other => error.code.as_deref().is_some_and(|code| {
-                code.starts_with("22")
-                    || code.starts_with("21")
-                    || code.starts_with("P0001")
-                    || code.starts_with("SQLITE_ERROR")
-                    || code.starts_with("SQLITE_MISMATCH")
-                    || code.starts_with("SQLITE_TOOBIG")
-            }),
-            _ => false,
-        },
+        RangeError::Panic(_)
+        | RangeError::Lost
+        | RangeError::Stopped
+        | RangeError::Budget { .. } => false,
+        RangeError::Db(error) => is_about_a_row(error),
+    }
+}
+
+fn is_about_a_row(error: &DbError) -> bool {
+    match error.kind {
+        DbErrorKind::Constraint => true,
+        // Classes 22 and 23 and what functions raise; SQLite tells no more than "error" or a type that does not fit.
+        DbErrorKind::Other => error.code.as_deref().is_some_and(|code| {
+            code.starts_with("22")
+                || code.starts_with("21")
+                || code.starts_with("44000")
+                || code.starts_with("P0001")
+                || code.starts_with("SQLITE_ERROR")
+                || code.starts_with("SQLITE_MISMATCH")
+                || code.starts_with("SQLITE_TOOBIG")
+        }),
+        _ => false,
     }
 }
 
@@ -114,13 +127,30 @@ fn plain(writer: &RangeWriter, error: RangeError) -> StepError {
 /// The error of a step, without looking for a row.
 pub(crate) fn plainly(error: RangeError, what: String) -> StepError {
     match error {
+        RangeError::Db(error) if is_about_a_row(&error) => {
+            StepError::failed(what).cause(redacted(&error, ""))
+        }
         RangeError::Db(error) => error.into_step_error(what),
         RangeError::Counts(why) | RangeError::Panic(why) => StepError::failed(what).cause(why),
         RangeError::Row { key, reason } => {
             StepError::failed(what).cause(format!("{key}: {reason}"))
         }
         RangeError::Lost => StepError::failed(what).cause("another worker took the range over"),
+        RangeError::Stopped => StepError::failed(what).cause("it was stopped"),
+        RangeError::Budget { most, key, reason } => StepError::failed(what)
+            .cause(format!(
+                "more rows can't be moved than bad_rows allows, which is {most}"
+            ))
+            .cause(format!("the last one was {key}: {reason}")),
     }
+}
+
+fn over_budget(writer: &RangeWriter, error: RangeError) -> StepError {
+    plain(writer, error).hint(format!(
+        "`etlrs-migrate data rejects --run {}` shows the rows before it; put them right or take them out of the \
+         source, change the script, or allow more; then run again",
+        writer.layout.run
+    ))
 }
 
 fn bad_row(writer: &RangeWriter, key: &str, reason: &str) -> StepError {
@@ -142,6 +172,50 @@ fn bad_rows(writer: &RangeWriter, range: &KeyRange, reason: &str) -> StepError {
     .hint("look for rows that give the same key in the target")
 }
 
+/// Why the only row of a range can't be moved: the database's reason, and the column where it
+/// can be had.
+pub(crate) async fn told(writer: &RangeWriter, range: &KeyRange, error: &RangeError) -> String {
+    let reason = reason_of(writer, error);
+    // Words of the script's own say enough.
+    if !matches!(error, RangeError::Db(error) if error.code.as_ref().is_some_and(|code| reason.contains(code.as_str())))
+    {
+        return reason;
+    }
+    match refused_column(writer, range, error).await {
+        Some(column) => format!("column {column}: {reason}"),
+        None => reason,
+    }
+}
+
+/// PostgreSQL does not say which column's value it can't read: each is asked for alone.
+async fn refused_column(
+    writer: &RangeWriter,
+    range: &KeyRange,
+    error: &RangeError,
+) -> Option<String> {
+    let (RangeError::Db(error), Program::Sql(script), false) =
+        (error, &writer.program, writer.through_here())
+    else {
+        return None;
+    };
+    let of_a_value = |error: &DbError| error.code.as_deref().is_some_and(|c| c.starts_with("22"));
+    if !of_a_value(error) {
+        return None;
+    }
+    let from = Produced::Script {
+        select: &script.select,
+        range,
+    };
+    for column in &writer.layout.outputs {
+        let query = writer.sql().one_column(from, column);
+        match crate::access::rows(&writer.db, &query).await {
+            Err(error) if of_a_value(&error) => return Some(column.clone()),
+            _ => {}
+        }
+    }
+    None
+}
+
 fn reason_of(writer: &RangeWriter, error: &RangeError) -> String {
     let script = match &writer.program {
         Program::Sql(script) => script.select.as_str(),
@@ -150,8 +224,9 @@ fn reason_of(writer: &RangeWriter, error: &RangeError) -> String {
     match error {
         RangeError::Db(error) => redacted(error, script),
         RangeError::Counts(why) | RangeError::Panic(why) => why.clone(),
-        RangeError::Row { reason, .. } => reason.clone(),
+        RangeError::Row { reason, .. } | RangeError::Budget { reason, .. } => reason.clone(),
         RangeError::Lost => "another worker took the range over".to_owned(),
+        RangeError::Stopped => "it was stopped".to_owned(),
     }
 }
 
@@ -179,9 +254,28 @@ pub(crate) fn redacted(error: &DbError, script: &str) -> String {
         {
             words.to_owned()
         }
-        Some((front, _)) => format!("{front}{code}"),
-        None => format!("{message}{code}"),
+        Some((front, _)) => format!("{}{code}", without_values(front, error)),
+        None => format!("{}{code}", without_values(message, error)),
     }
+}
+
+/// What stands in quotes in the message of a data exception is a value of the row, or may be;
+/// what a constraint's message quotes is a name.
+fn without_values(message: &str, error: &DbError) -> String {
+    if !error.code.as_deref().is_some_and(|c| c.starts_with("22")) {
+        return message.to_owned();
+    }
+    let mut shown = String::new();
+    for (at, part) in message.split('"').enumerate() {
+        match at % 2 {
+            0 => shown.push_str(part),
+            _ => shown.push_str("\"...\""),
+        }
+    }
+    // `invalid byte sequence for encoding "UTF8": 0xc3 0x28`
+    let end = shown.find(": 0x").unwrap_or(shown.len());
+    shown.truncate(end);
+    shown
 }
 
 #[cfg(test)]
@@ -205,6 +299,21 @@ mod tests {
                 r#"invalid input syntax for type boolean: "config is NULL""#,
                 "22P02",
                 "config is NULL",
+            ),
+            (
+                r#"value "99999999999" is out of range for type integer"#,
+                "22003",
+                r#"value "..." is out of range for type integer (22003)"#,
+            ),
+            (
+                r#"invalid byte sequence for encoding "UTF8": 0xc3 0x28"#,
+                "22021",
+                r#"invalid byte sequence for encoding "..." (22021)"#,
+            ),
+            (
+                r#"time zone "Secret/Place" not recognized"#,
+                "22023",
+                r#"time zone "..." not recognized (22023)"#,
             ),
             (
                 "bad JSON path: 'config is NULL'",

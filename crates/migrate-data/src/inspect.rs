@@ -101,6 +101,9 @@ impl Inspector<'_> {
             columns: target.iter().map(target_column).collect(),
             rows: 0,
             target_was_empty: false,
+            run: String::new(),
+            step: String::new(),
+            reject_budget: None,
             images: match self.program.repeatable() {
                 Repeatable::Yes => Images::Existing,
                 Repeatable::No => Images::All,

@@ -33,6 +33,8 @@ pub struct CopyStatus {
     pub rows: u64,
     /// Rows that are moved.
     pub moved: u64,
+    /// Rows that can't be moved and are kept aside.
+    pub quarantined: u64,
     /// Ranges that nobody works on and that are not done.
     pub ranges_left: u64,
     /// Ranges that a worker holds.
@@ -85,7 +87,8 @@ async fn status(db: &Database, begun: &Begun) -> Result<CopyStatus, DbError> {
         target: layout.target.clone(),
         state: if begun.finished { "done" } else { "running" },
         rows: layout.rows,
-        moved: sum.read,
+        moved: sum.moved(),
+        quarantined: sum.quarantined,
         ranges_left: state(RangeState::Todo).saturating_sub(in_flight),
         ranges_in_flight: in_flight,
         ranges_done: state(RangeState::Done) + state(RangeState::Checked),

@@ -74,12 +74,14 @@ impl Key {
 }
 
 /// The keys above `after` (none: from the first) up to `upto`, which is included (none: to the last).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyRange {
     /// The bound below, excluded.
     pub after: Option<Key>,
     /// The bound above, included.
     pub upto: Option<Key>,
+    /// Keys between them that are not meant: those of rows in quarantine.
+    pub except: Vec<Key>,
 }
 
 impl KeyRange {
@@ -171,14 +173,18 @@ impl KeyColumns {
             .collect::<Result<_, String>>()?))
     }
 
-    /// `"a" > 5`, `("a", "b") <= (5, 'x')`.
-    pub(crate) fn compare(&self, operator: &str, key: &Key) -> String {
+    fn values(&self, key: &Key) -> String {
         let value = |part: &KeyPart| match (self.backend, part) {
             // A quoted number takes the column's own type, so that the index serves whatever its width.
             (Backend::Postgres, KeyPart::Integer(number)) => format!("'{number}'"),
             _ => part.sql(),
         };
-        let values = key.0.iter().map(value).collect::<Vec<_>>().join(", ");
+        key.0.iter().map(value).collect::<Vec<_>>().join(", ")
+    }
+
+    /// `"a" > 5`, `("a", "b") <= (5, 'x')`.
+    pub(crate) fn compare(&self, operator: &str, key: &Key) -> String {
+        let values = self.values(key);
         if self.names.len() == 1 {
             format!("{} {operator} {values}", self.list())
         } else {
@@ -190,11 +196,34 @@ impl KeyColumns {
     pub(crate) fn within(&self, range: &KeyRange) -> String {
         let above = range.after.as_ref().map(|key| self.compare(">", key));
         let upto = range.upto.as_ref().map(|key| self.compare("<=", key));
-        match (above, upto) {
-            (None, None) => "true".to_owned(),
-            (Some(one), None) | (None, Some(one)) => one,
-            (Some(above), Some(upto)) => format!("{above} AND {upto}"),
+        let except = self.is_none_of(&range.except);
+        let all: Vec<String> = [above, upto, except].into_iter().flatten().collect();
+        if all.is_empty() {
+            return "true".to_owned();
         }
+        all.join(" AND ")
+    }
+
+    /// `"a" NOT IN (5, 7)`, `("a", "b") NOT IN (VALUES (5, 'x'))`.
+    fn is_none_of(&self, keys: &[Key]) -> Option<String> {
+        if keys.is_empty() {
+            return None;
+        }
+        let list = self.list();
+        if self.names.len() == 1 {
+            let values: Vec<String> = keys.iter().map(|key| self.values(key)).collect();
+            return Some(format!("{list} NOT IN ({})", values.join(", ")));
+        }
+        let rows: Vec<String> = keys
+            .iter()
+            .map(|key| format!("({})", self.values(key)))
+            .collect();
+        let values = match self.backend {
+            // In a list, values take the types of the columns.
+            Backend::Postgres => "",
+            Backend::Sqlite => "VALUES ",
+        };
+        Some(format!("({list}) NOT IN ({values}{})", rows.join(", ")))
     }
 }
 
@@ -230,8 +259,14 @@ mod tests {
         let range = KeyRange {
             after: Some(key(&[KeyPart::Integer(-7)])),
             upto: Some(key(&[KeyPart::Integer(9)])),
+            except: Vec::new(),
         };
         assert_eq!(one.within(&range), r#""id" > '-7' AND "id" <= '9'"#);
+        let but = KeyRange {
+            except: vec![key(&[KeyPart::Integer(1)]), key(&[KeyPart::Integer(2)])],
+            ..KeyRange::default()
+        };
+        assert_eq!(one.within(&but), r#""id" NOT IN ('1', '2')"#);
         let two = KeyColumns {
             backend: Backend::Sqlite,
             names: vec!["a".into(), "b".into()],
@@ -239,15 +274,13 @@ mod tests {
         let upto = key(&[KeyPart::Text("o'x".into()), KeyPart::Integer(1)]);
         assert_eq!(
             two.within(&KeyRange {
-                after: None,
-                upto: Some(upto)
+                upto: Some(upto.clone()),
+                except: vec![upto],
+                ..KeyRange::default()
             }),
-            r#"("a", "b") <= ('o''x', 1)"#
+            r#"("a", "b") <= ('o''x', 1) AND ("a", "b") NOT IN (VALUES ('o''x', 1))"#
         );
-        let all = KeyRange {
-            after: None,
-            upto: None,
-        };
+        let all = KeyRange::default();
         assert_eq!(two.within(&all), "true");
         assert_eq!(range.named(&one.names), "above id=-7 up to id=9");
     }

@@ -10,6 +10,7 @@ use migrate_schema::db::{Backend, Database, DatabaseUrl};
 use migrate_schema::quote::TableName;
 use migrate_schema::script::find;
 
+use crate::bad_rows::BadRows;
 use crate::carry::back_step;
 use crate::copy::TableCopy;
 use crate::range::Program;
@@ -259,6 +260,11 @@ impl Parts<'_> {
             None
         });
         let verify = verify.unwrap_or_default();
+        let bad_rows = data.bad_rows.as_deref().map(str::parse::<BadRows>);
+        let bad_rows = bad_rows.transpose().unwrap_or_else(|why| {
+            findings.push(Finding::error("data.bad-rows", why).at("/bad_rows"));
+            None
+        });
         let at_source = self.elsewhere.unwrap_or(db.backend());
         let program = match self.program(at_source, &data.transformation_script) {
             Ok(program) => Some(program),
@@ -279,6 +285,7 @@ impl Parts<'_> {
                     batch: data.batch_size,
                     workers: data.parallel_workers,
                     verify,
+                    bad_rows: bad_rows.unwrap_or_default(),
                 };
                 Ok((copy, script))
             }

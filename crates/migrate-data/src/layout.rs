@@ -72,6 +72,14 @@ pub(crate) struct Layout {
     /// Nothing was in the target: images are needed only where a key turns up nevertheless.
     pub(crate) target_was_empty: bool,
     pub(crate) images: Images,
+    /// Whose copy it is.
+    #[serde(default)]
+    pub(crate) run: String,
+    #[serde(default)]
+    pub(crate) step: String,
+    /// How many rows may be kept aside; none where a row that can't be moved fails the copy.
+    #[serde(default)]
+    pub(crate) reject_budget: Option<u64>,
 }
 
 impl Layout {

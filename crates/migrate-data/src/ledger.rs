@@ -18,6 +18,34 @@ pub struct Counts {
     pub updated: u64,
     /// There before, and right.
     pub unchanged: u64,
+    /// They could not be moved, and are kept aside.
+    pub quarantined: u64,
+}
+
+impl Counts {
+    /// What became of all rows that were read.
+    pub(crate) fn accounted(&self) -> u64 {
+        self.inserted + self.updated + self.unchanged + self.quarantined
+    }
+
+    /// Rows that were moved, or found right.
+    pub fn moved(&self) -> u64 {
+        self.read - self.quarantined
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} rows read, {} inserted, {} updated, {} unchanged",
+            self.read, self.inserted, self.updated, self.unchanged
+        )?;
+        if self.quarantined > 0 {
+            write!(f, ", {} in quarantine", self.quarantined)?;
+        }
+        Ok(())
+    }
 }
 
 impl std::ops::AddAssign for Counts {
@@ -26,6 +54,7 @@ impl std::ops::AddAssign for Counts {
         self.inserted += other.inserted;
         self.updated += other.updated;
         self.unchanged += other.unchanged;
+        self.quarantined += other.quarantined;
     }
 }
 
@@ -82,6 +111,7 @@ impl Entry {
         Some(KeyRange {
             after: self.range.after.clone(),
             upto: Some(upto),
+            except: self.range.except.clone(),
         })
     }
 
@@ -90,12 +120,13 @@ impl Entry {
         KeyRange {
             after: self.position.clone().or_else(|| self.range.after.clone()),
             upto: self.range.upto.clone(),
+            except: Vec::new(),
         }
     }
 }
 
 /// The columns of the ledger in the order in which [`entry`] reads them.
-pub(crate) const COLUMNS: &str = "range, after_key, upto_key, position, state, rows_read, inserted, updated, unchanged, sum0, sum1";
+pub(crate) const COLUMNS: &str = "range, after_key, upto_key, position, state, rows_read, inserted, updated, unchanged, sum0, sum1, quarantined";
 
 /// Whether a table of ours is there.
 pub(crate) async fn exists(db: &Database, table: &str) -> Result<bool, DbError> {
@@ -132,6 +163,7 @@ fn entry(row: &[Option<String>]) -> Result<Entry, String> {
         range: KeyRange {
             after: key(1)?,
             upto: key(2)?,
+            except: Vec::new(),
         },
         position: key(3)?,
         state: RangeState::of(text(4).unwrap_or_default())?,
@@ -140,6 +172,7 @@ fn entry(row: &[Option<String>]) -> Result<Entry, String> {
             inserted: number(6)?,
             updated: number(7)?,
             unchanged: number(8)?,
+            quarantined: number(11)?,
         },
         sum: sum.map(|(a, b)| RowSum(a.to_owned(), b.to_owned())),
     })

@@ -12,7 +12,9 @@
 //! `keyset` and `planner` (which rows make a range), `ledger` and `claim` (who does which),
 //! `controller` (how large batches are), `statement` (all SQL), `range` (one batch), `cells`,
 //! `wire`, `copy_format`, `work`, `stream` and `through` (rows that pass through this process), `worker`,
-//! `verify`, `copy` (all of it), `undo` and `taken_back`, `reverse` and `carry` (rows of others come back with it), then [`kind`] and [`migrator`] (the two ways in).
+//! `quarantine` and `rejects` (rows that can't be moved), `verify`, `copy` (all of it), `undo` and
+//! `taken_back`, `reverse` and `carry` (rows of others come back with it), then [`kind`] and
+//! [`migrator`] (the two ways in).
 //!
 //! A transformation script is one SELECT over the relation `batch`, which holds the rows of one
 //! batch with the source's columns. What it gives goes into the target by column name. A comment
@@ -22,13 +24,14 @@
 //!
 //! Invariants:
 //! - No batch skips rows by counting them: it begins above the last key of the one before.
-//! - Of every batch, rows read = inserted + updated + unchanged, or it is not committed.
+//! - Of every batch, rows read = inserted + updated + unchanged + kept aside, or it is not committed.
 //! - A batch, its images and its range's row in the ledger commit together or not at all.
 //! - A row's content never reaches an error; its key does.
 //! - Nothing is left to be done outside a transaction that checks the run's fence.
 
 mod access;
 mod at_once;
+mod bad_rows;
 mod calendar;
 mod carry;
 mod cells;
@@ -51,8 +54,10 @@ mod passing;
 pub mod pipelines;
 mod planner;
 mod progress;
+mod quarantine;
 mod range;
 mod referring;
+mod rejects;
 mod reverse;
 mod script;
 mod settings;
@@ -72,11 +77,13 @@ mod wire;
 mod work;
 mod worker;
 
+pub use bad_rows::BadRows;
 pub use join::{CopyStatus, copies};
 pub use kind::{DataMigrationKind, NamedUrls};
 pub use ledger::Counts;
 pub use migrator::{DataMigrator, DataMigratorBuilder};
 pub use pipelines::{TransformConfig, transform_config};
+pub use rejects::{Reject, drop_rejects, rejects};
 pub use standalone::Comparison;
 pub use transform::{Cell, OnConflict, Repeatable, RowTransform, SourceRow, TransformRegistry};
 pub use verify::Verify;

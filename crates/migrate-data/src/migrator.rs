@@ -12,9 +12,11 @@ use migrate_core::{
 use migrate_schema::db::{Backend, Database};
 use migrate_schema::own;
 
+use crate::bad_rows::BadRows;
 use crate::copy::TableCopy;
 use crate::kind::Parts;
 use crate::ledger::Counts;
+use crate::rejects;
 use crate::transform::TransformRegistry;
 use crate::verify::Verify;
 
@@ -39,6 +41,7 @@ pub struct DataMigrator {
     batch_size: BatchSize,
     max_parallel: usize,
     verify: Verify,
+    bad_rows: BadRows,
     scripts: Option<Arc<dyn Scripts>>,
     transforms: TransformRegistry,
     cancel: Cancel,
@@ -62,6 +65,7 @@ impl DataMigrator {
             batch_size: BatchSize::Rows(batch_size),
             max_parallel,
             verify: Verify::default(),
+            bad_rows: BadRows::default(),
             scripts: None,
             transforms: TransformRegistry::shipped(),
             cancel: Cancel::new(),
@@ -94,7 +98,7 @@ impl DataMigrator {
     ) -> Result<Counts, StepError> {
         let copy = self.copy(source, target, script)?;
         let cx = self.context();
-        let was_ours = own::exists(&self.db)
+        let was_ours = rejects::others_are_there(&self.db)
             .await
             .map_err(|error| error.into_step_error("can't look at the database"))?;
         let layout = copy.prepare(cx.run.as_str(), cx.step.as_str()).await?;
@@ -166,6 +170,7 @@ impl DataMigrator {
             verify: Some(self.verify.to_string()),
             source_url: None,
             reverse_script: None,
+            bad_rows: Some(self.bad_rows.to_string()),
         };
         let parts = Parts {
             scripts: &*scripts,
@@ -250,6 +255,12 @@ impl DataMigratorBuilder {
     /// How much is compared after the copy; everything without it.
     pub fn verify(mut self, extent: Verify) -> Self {
         self.made.verify = extent;
+        self
+    }
+
+    /// What becomes of rows that can't be moved: the copy fails, or so many are kept aside.
+    pub fn bad_rows(mut self, policy: BadRows) -> Self {
+        self.made.bad_rows = policy;
         self
     }
 

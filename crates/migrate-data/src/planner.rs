@@ -166,7 +166,12 @@ fn between(bounds: Vec<Key>) -> Vec<(i64, KeyRange)> {
     let mut ranges = Vec::with_capacity(bounds.len() + 1);
     for (upto, number) in bounds.into_iter().map(Some).chain([None]).zip(1..) {
         let next = upto.clone();
-        ranges.push((number, KeyRange { after, upto }));
+        let range = KeyRange {
+            after,
+            upto,
+            except: Vec::new(),
+        };
+        ranges.push((number, range));
         after = next;
     }
     ranges
@@ -188,6 +193,7 @@ pub(crate) async fn halves(
     let upper = KeyRange {
         after: cut.range.upto.clone(),
         upto: range.upto.clone(),
+        except: range.except.clone(),
     };
     Ok(Some((cut.range, upper)))
 }
@@ -220,6 +226,7 @@ pub(crate) async fn cut(
         range: KeyRange {
             after: range.after.clone(),
             upto: Some(key),
+            except: range.except.clone(),
         },
         rows: rows.as_deref().and_then(|n| n.parse().ok()).unwrap_or(0),
     }))

@@ -57,6 +57,14 @@ pub(crate) enum RangeError {
     Panic(String),
     /// Another worker has the range.
     Lost,
+    /// Another worker of this process failed, or it shall end.
+    Stopped,
+    /// More rows can't be moved than may be kept aside; this is the last of them.
+    Budget {
+        most: u64,
+        key: String,
+        reason: String,
+    },
 }
 
 impl From<DbError> for RangeError {
@@ -219,6 +227,10 @@ impl RangeWriter {
             self.hold(tx, job.number).await?;
         }
         let (counts, sum) = self.rows(tx, job, staged, fresh).await?;
+        if job.keep == Keep::Rollback && self.db.backend() == Backend::Postgres {
+            // What would be refused by a commit is refused here.
+            tx.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+        }
         if let Keep::Commit(state) = job.keep {
             let to = Advance {
                 number: job.number,
@@ -242,7 +254,11 @@ impl RangeWriter {
         Ok(())
     }
 
+    /// Enters what became of a batch; nothing of it is lost, or it is not committed.
     pub(crate) async fn enter(&self, tx: &mut Tx, to: &Advance<'_>) -> Result<(), RangeError> {
+        if to.counts.accounted() != to.counts.read {
+            return Err(unbalanced(&to.counts));
+        }
         match tx.execute(&self.sql().advance(to)).await? {
             1 => Ok(()),
             _ => Err(RangeError::Lost),
@@ -454,6 +470,7 @@ impl RangeWriter {
             inserted: number_of(&written)?.saturating_sub(updated),
             updated,
             unchanged: number_of(&there)?.saturating_sub(updated),
+            quarantined: 0,
         })?;
         Ok((counts, sum))
     }
@@ -478,6 +495,7 @@ impl RangeWriter {
             inserted,
             updated,
             unchanged: images.saturating_sub(updated),
+            quarantined: 0,
         })?;
         // PostgreSQL refuses a key that is given twice; SQLite would take the last of them.
         if self.db.backend() == Backend::Sqlite && tx.count(&sql.count_written(from)).await? != read
@@ -534,12 +552,15 @@ fn number_of(text: &str) -> Result<u64, RangeError> {
 }
 
 fn balanced(counts: Counts) -> Result<Counts, RangeError> {
-    let out = counts.inserted + counts.updated + counts.unchanged;
-    if out == counts.read {
+    if counts.accounted() == counts.read {
         return Ok(counts);
     }
-    Err(RangeError::Counts(format!(
-        "{} rows were read, but {out} written or found right",
-        counts.read
-    )))
+    Err(unbalanced(&counts))
+}
+
+fn unbalanced(counts: &Counts) -> RangeError {
+    RangeError::Counts(match (counts.read, counts.accounted()) {
+        (1, out) => format!("the transform gives {out} rows for it, and should give one"),
+        (read, out) => format!("{read} rows were read, but {out} written or found right"),
+    })
 }

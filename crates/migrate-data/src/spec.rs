@@ -7,6 +7,7 @@ use migrate_schema::quote::literal;
 use serde::{Deserialize, Serialize};
 
 use crate::access::{self, Tx};
+use crate::bad_rows::BadRows;
 use crate::copy::TableCopy;
 use crate::layout::Layout;
 use crate::ledger;
@@ -207,6 +208,8 @@ impl Spec {
             batch: self.batch,
             workers: self.workers,
             verify: self.verify.parse().map_err(no)?,
+            // What was allowed stands in the layout.
+            bad_rows: BadRows::Fail,
         })
     }
 }

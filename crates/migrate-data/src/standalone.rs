@@ -10,13 +10,14 @@ use crate::access;
 use crate::controller;
 use crate::copy::TableCopy;
 use crate::failure;
-use crate::keyset::KeyRange;
+use crate::keyset::{Key, KeyRange};
 use crate::layout::{Images, Layout};
 use crate::ledger::{Counts, Entry, RangeState};
 use crate::migrator::DataMigrator;
 use crate::planner::Planner;
 use crate::progress::Meter;
 use crate::range::{RangeError, RangeWriter};
+use crate::rejects;
 use crate::statement::Statements;
 use crate::verify::{Difference, Verify};
 
@@ -25,6 +26,8 @@ use crate::verify::{Difference, Verify};
 pub struct Comparison {
     /// Rows of the source that were looked at.
     pub rows: u64,
+    /// Rows of the source that an earlier copy left in quarantine, and that were not looked at.
+    pub quarantined: u64,
     /// How many rows are missing, differ or are too many.
     pub differing: u64,
     /// The first of them, a line each, with their keys.
@@ -73,7 +76,10 @@ impl TableCopy {
         layout.row_bytes = self.row_bytes(layout.rows).await.map_err(look)?;
         // All of the target should come from the source.
         (layout.target_was_empty, layout.target_rows) = (true, Some(0));
-        let entries = self.ranges(&layout).await.map_err(look)?;
+        let aside = rejects::keys_between(&self.db, &layout.source, &layout.target)
+            .await
+            .map_err(look)?;
+        let entries = self.ranges(&layout, &aside).await.map_err(look)?;
         let writer = self.writer(&layout).await?;
         let meter = Meter::new(cx, 0, layout.rows);
         let next = AtomicUsize::new(0);
@@ -97,19 +103,21 @@ impl TableCopy {
             inserted: rows,
             ..Counts::default()
         };
-        let total = writer.verify_total(&totals).await;
+        let quarantined = aside.len() as u64;
+        let total = writer.verify_total(&totals, aside).await;
         difference.add(total.map_err(|error| {
             failure::plainly(error, format!("can't count the rows of {}", self.target))
         })?);
         cx.check_cancelled()?;
         Ok(Comparison {
             rows,
+            quarantined,
             differing: difference.rows,
             found: difference.found,
         })
     }
 
-    async fn ranges(&self, layout: &Layout) -> Result<Vec<Entry>, DbError> {
+    async fn ranges(&self, layout: &Layout, aside: &[Key]) -> Result<Vec<Entry>, DbError> {
         let planner = Planner {
             db: self.at_source(),
             sql: Statements {
@@ -121,7 +129,10 @@ impl TableCopy {
         };
         let entry = |(number, range)| Entry {
             number,
-            range,
+            range: KeyRange {
+                except: aside.to_vec(),
+                ..range
+            },
             position: None,
             state: RangeState::Done,
             counts: Counts::default(),

@@ -99,7 +99,8 @@ impl Statements<'_> {
             "CREATE TABLE IF NOT EXISTS {} (range bigint PRIMARY KEY, after_key text, upto_key text, position text, \
              state text NOT NULL DEFAULT 'todo', rows_read bigint NOT NULL DEFAULT 0, inserted bigint NOT NULL DEFAULT 0, \
              updated bigint NOT NULL DEFAULT 0, unchanged bigint NOT NULL DEFAULT 0, \
-             batches bigint NOT NULL DEFAULT 0, sum0 {sum}, sum1 {sum}, owner text, lease {moment}){room}",
+             batches bigint NOT NULL DEFAULT 0, sum0 {sum}, sum1 {sum}, owner text, lease {moment}, \
+             quarantined bigint NOT NULL DEFAULT 0){room}",
             self.ledger()
         );
         let before = self.before();
@@ -404,6 +405,26 @@ impl Statements<'_> {
                     .join(" || ',' || ")
             }
         }
+    }
+
+    /// One produced column alone, as the target would hold it.
+    pub(crate) fn one_column(&self, from: Produced<'_>, column: &str) -> String {
+        let value = self.as_stored("made", column);
+        format!("SELECT {value} FROM ({}) AS made", self.produced(from))
+    }
+
+    /// One row if a key is produced more than once.
+    pub(crate) fn produced_twice(&self, from: Produced<'_>) -> String {
+        let keys = self
+            .layout
+            .conflict
+            .iter()
+            .map(|name| self.as_stored("made", name));
+        let keys = keys.collect::<Vec<_>>().join(", ");
+        format!(
+            "SELECT 1 FROM ({}) AS made GROUP BY {keys} HAVING count(*) > 1 LIMIT 1",
+            self.produced(from)
+        )
     }
 
     /// How many rows of the target have a key that a range produces.

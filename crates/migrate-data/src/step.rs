@@ -99,6 +99,7 @@ impl DataStep {
         let range = KeyRange {
             after: Some(bound(":after")),
             upto: Some(bound(":upto")),
+            except: Vec::new(),
         };
         let from = match &self.copy.program {
             Program::Sql(script) if self.source_url.is_none() => Produced::Script {
@@ -164,6 +165,11 @@ impl Step for DataStep {
                 .map_err(|error| self.failed(error))?;
             preview.rows = Some(rows);
             preview.notes.extend(self.not_carried(&inspection.layout));
+            if let Some(most) = copy.bad_rows.budget(rows) {
+                preview.notes.push(format!(
+                    "rows that can't be moved are kept aside, at most {most} of {rows}"
+                ));
+            }
             preview.notes.push(
                 self.already_there(&inspection.layout)
                     .await
@@ -237,6 +243,7 @@ impl Step for DataStep {
         let counts = Box::pin(copy.run(cx, &layout)).await?;
         let mut outcome = outcome(&counts);
         outcome.notes.extend(self.not_carried(&layout));
+        outcome.notes.extend(aside(&counts, &layout));
         Ok(outcome)
     }
 
@@ -362,12 +369,23 @@ impl DataStep {
     }
 }
 
+/// Where the rows are that were kept aside.
+fn aside(counts: &Counts, layout: &Layout) -> Option<String> {
+    (counts.quarantined > 0).then(|| {
+        format!(
+            "{} rows of {} could not be moved: etlrs-migrate data rejects --run {}",
+            counts.quarantined, layout.source, layout.run
+        )
+    })
+}
+
 /// What is told of counts.
 pub(crate) fn outcome(counts: &Counts) -> Outcome {
-    let mut outcome = Outcome::line(format!(
-        "{} rows read, {} inserted, {} updated, {} unchanged",
-        counts.read, counts.inserted, counts.updated, counts.unchanged
-    ));
+    let mut outcome = Outcome::line(counts.to_string());
+    if counts.quarantined > 0 {
+        let aside = counts.quarantined.into();
+        outcome.figures.insert("rows_quarantined".to_owned(), aside);
+    }
     for (name, value) in [
         ("rows_read", counts.read),
         ("rows_inserted", counts.inserted),

@@ -126,6 +126,7 @@ where
         let range = KeyRange {
             after,
             upto: Some(upto),
+            except: Vec::new(),
         };
         Ok(Some((Cut { range, rows }, Passing::Copy(read))))
     }

@@ -97,6 +97,7 @@ pub(crate) async fn delete_range(
     order: Order,
     sum: &mut Sum,
 ) -> Result<(), RangeError> {
+    let entry = &writer.but_rejects(entry).await?;
     let Some(range) = entry.done() else {
         return Ok(());
     };
@@ -121,6 +122,9 @@ pub(crate) async fn delete_range(
     for statement in sql.forget_range(entry.number) {
         tx.execute(&statement).await?;
     }
+    if entry.counts.quarantined > 0 {
+        tx.execute(&sql.rejects_taken_back(entry.number)).await?;
+    }
     triggers::enable(&mut tx, sleeping).await?;
     migrate_failpoint::hit!("data.undo").map_err(DbError::from)?;
     tx.commit().await?;
@@ -136,7 +140,7 @@ async fn delete_computed(
 ) -> Result<(), RangeError> {
     let count = writer.source_sql().count_source(range);
     let there = crate::access::count(writer.source(), &count).await?;
-    done.missing = i128::from(entry.counts.read) - i128::from(there);
+    done.missing = i128::from(entry.counts.moved()) - i128::from(there);
     let (Program::Sql(script), false) = (&writer.program, writer.through_here()) else {
         delete_in_parts(tx, writer, (entry, range), done).await?;
         if is_doubled(entry, done) {

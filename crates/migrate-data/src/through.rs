@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::cells::{self, Passing};
 use crate::controller::{Controller, Sample};
+use crate::failure::is_about_rows;
 use crate::keyset::KeyRange;
 use crate::ledger::{Entry, RangeState};
 use crate::planner::Cut;
@@ -137,9 +138,13 @@ impl RangeWriter {
     ) -> Result<(), RangeError> {
         let work = self.work(Way::Straight);
         while let Some(cut) = self.cut(&rest, rows.load(Ordering::Relaxed)).await? {
-            let read = self.read(&cut.range, &work).await?;
+            let made = match self.read(&cut.range, &work).await {
+                Ok(read) => working(&work, read),
+                // Where the source is elsewhere, its script fails on a row while it is read.
+                Err(error) if is_about_rows(&error) => tokio::spawn(async { Err(error) }),
+                Err(error) => return Err(error),
+            };
             rest.after.clone_from(&cut.range.upto);
-            let made = working(&work, read);
             if out.send(Ok(Ahead { cut, made })).await.is_err() {
                 return Ok(());
             }
@@ -212,6 +217,7 @@ impl Worker<'_> {
                     rows.store(controller.size(), Ordering::Relaxed);
                 }
                 Err(RangeError::Lost) => return Ok(()),
+                Err(RangeError::Stopped) => break,
                 Err(error) => {
                     let failed = self.failed(number, range, error);
                     self.give_back().await;
@@ -229,13 +235,16 @@ impl Worker<'_> {
         cut: &Cut,
         made: JoinHandle<Result<Made, RangeError>>,
     ) -> Result<Sample, RangeError> {
-        let made = done(made).await?;
         let job = Job {
             number,
             cut,
             keep: Keep::Commit(RangeState::Todo),
         };
-        let counts = self.writer.write_made(job, Some(made)).await?;
+        let wrote = match done(made).await {
+            Ok(made) => self.writer.write_made(job, Some(made)).await,
+            Err(error) => Err(error),
+        };
+        let counts = self.or_sifted(job, wrote).await?;
         self.crew.meter.add(counts.read);
         Ok(Sample {
             rows: counts.read,
@@ -246,8 +255,5 @@ impl Worker<'_> {
 }
 
 fn everything() -> KeyRange {
-    KeyRange {
-        after: None,
-        upto: None,
-    }
+    KeyRange::default()
 }

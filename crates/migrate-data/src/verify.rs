@@ -10,7 +10,7 @@ use migrate_schema::db::{Backend, DbErrorKind};
 
 use crate::access::{TextRow, Tx};
 use crate::compare::Compared;
-use crate::keyset::KeyRange;
+use crate::keyset::{Key, KeyRange};
 use crate::layout::Images;
 use crate::ledger::{Counts, Entry, RowSum};
 use crate::passing::tries_again;
@@ -128,6 +128,7 @@ impl RangeWriter {
     }
 
     async fn look_at(&self, entry: &Entry) -> Result<Difference, RangeError> {
+        let entry = &self.but_rejects(entry).await?;
         if self.layout.images == Images::All {
             return self.verify_noted(entry).await;
         }
@@ -168,7 +169,11 @@ impl RangeWriter {
         from: Produced<'_>,
     ) -> Result<bool, RangeError> {
         let made = tx.rows(&self.sql().sum_of_produced(from)).await?;
-        let there = tx.rows(&self.sql().sum_of_target(&entry.range)).await?;
+        let whole = KeyRange {
+            except: Vec::new(),
+            ..entry.range.clone()
+        };
+        let there = tx.rows(&self.sql().sum_of_target(&whole)).await?;
         let written = entry.sum.as_ref().filter(|_| self.layout.steady());
         let as_written = written.is_none_or(|RowSum(low, high)| {
             made.first().is_some_and(|row| {
@@ -221,7 +226,7 @@ impl RangeWriter {
     }
 
     fn compare_number(&self, entry: &Entry, made: u64) -> Difference {
-        let moved = entry.counts.read;
+        let moved = entry.counts.moved();
         let found = (made != moved).then(|| {
             format!(
                 "the rows {} of {} give {made} rows, but {moved} were moved",
@@ -262,7 +267,7 @@ impl RangeWriter {
         let rows = fixed_rows(&mut tx, &self.sql().compare_noted(entry.number)).await;
         drop(tx.rollback().await);
         let [noted, missing, different] = numbers(&rows?)?;
-        let moved = entry.counts.read;
+        let moved = entry.counts.moved();
         let rows = noted.abs_diff(moved) + missing + different;
         let found = (rows > 0).then(|| {
             format!(
@@ -276,8 +281,13 @@ impl RangeWriter {
         })
     }
 
-    /// Compares the number of all rows of the target with what it should be.
-    pub(crate) async fn verify_total(&self, totals: &Counts) -> Result<Difference, RangeError> {
+    /// Compares the number of all rows of the target with what it should be. Rows of the source
+    /// that are kept aside give none.
+    pub(crate) async fn verify_total(
+        &self,
+        totals: &Counts,
+        aside: Vec<Key>,
+    ) -> Result<Difference, RangeError> {
         let Some(before) = self.layout.target_rows else {
             return Ok(Difference::default());
         };
@@ -292,8 +302,8 @@ impl RangeWriter {
         )];
         if let (Program::Sql(script), None, 0) = (&self.program, &self.elsewhere, before) {
             let all = KeyRange {
-                after: None,
-                upto: None,
+                except: aside,
+                ..KeyRange::default()
             };
             let from = Produced::Script {
                 select: &script.select,

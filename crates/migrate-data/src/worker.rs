@@ -116,10 +116,7 @@ impl Worker<'_> {
         self.crew.stop.store(true, Ordering::Release);
         Failed {
             number: 0,
-            range: KeyRange {
-                after: None,
-                upto: None,
-            },
+            range: KeyRange::default(),
             error: RangeError::Db(error),
         }
     }
@@ -148,6 +145,7 @@ impl Worker<'_> {
                 Ok(()) if ends => return Ok(()),
                 Ok(()) => rest.after.clone_from(&batch.range.upto),
                 Err(RangeError::Lost) => return Ok(()),
+                Err(RangeError::Stopped) => break,
                 Err(error) => {
                     let failed = self.failed(entry.number, batch.range, error);
                     self.give_back().await;
@@ -183,7 +181,8 @@ impl Worker<'_> {
             cut: batch,
             keep: Keep::Commit(state),
         };
-        let counts = self.writer.write(job).await?;
+        let wrote = self.writer.write(job).await;
+        let counts = self.or_sifted(job, wrote).await?;
         controller.saw(Sample {
             rows: counts.read,
             affected: counts.inserted + counts.updated,
@@ -191,6 +190,21 @@ impl Worker<'_> {
         });
         self.crew.meter.add(counts.read);
         Ok(())
+    }
+
+    /// What became of a batch; where rows are bad and may be kept aside, row by row.
+    pub(crate) async fn or_sifted(
+        &self,
+        job: Job<'_>,
+        wrote: Result<Counts, RangeError>,
+    ) -> Result<Counts, RangeError> {
+        let stopped = || self.crew.stopped();
+        match wrote {
+            Err(error) if self.writer.keeps_aside(&error) => {
+                self.writer.sift(job, error, &stopped).await
+            }
+            other => other,
+        }
     }
 
     pub(crate) fn failed(&self, number: i64, range: KeyRange, error: RangeError) -> Failed {

@@ -11,6 +11,12 @@ pub const SCHEMA: &str = "etlrs_migrate";
 /// What the names of our tables begin with on SQLite.
 pub const SQLITE_PREFIX: &str = "_etlrs_";
 
+/// The table of rows that a copy could not move, which stays until the user drops them.
+pub const REJECTS: &str = "rejects";
+
+/// The state of those among them that the user dropped.
+pub const UNSEEN: &str = "dropped";
+
 /// One of our tables as SQL, quoted and qualified.
 pub fn name(backend: Backend, table: &str) -> String {
     match backend {
@@ -123,14 +129,20 @@ pub async fn tables(db: &Database) -> Result<Vec<String>, DbError> {
     }
 }
 
-/// Drops all our objects but a history of the schema that holds something, in one transaction that checks the fence; the handle has no fence
+/// Drops all our objects but a history of the schema that holds something, and rows in quarantine, in one transaction that checks the fence; the handle has no fence
 /// afterwards. An object of the user's that depends on ours is an error, not a loss.
 pub async fn drop_all(db: &Database) -> Result<(), DbError> {
     let all = tables(db).await?;
-    let kept = !crate::history::read(db).await?.is_settled();
+    let mut kept = Vec::new();
+    if !crate::history::read(db).await?.is_settled() {
+        kept.extend([HISTORY, STATEMENTS]);
+    }
+    if all.iter().any(|table| table == REJECTS) && holds_rejects(db).await? {
+        kept.push(REJECTS);
+    }
     let drops: Vec<String> = all
         .iter()
-        .filter(|table| !kept || ![HISTORY, STATEMENTS].contains(&table.as_str()))
+        .filter(|table| !kept.contains(&table.as_str()))
         .map(|table| format!("drop table {}", name(db.backend(), table)))
         .collect();
     match db {
@@ -145,7 +157,7 @@ pub async fn drop_all(db: &Database) -> Result<(), DbError> {
                 }
                 tx.commit().await?;
             }
-            if !kept {
+            if kept.is_empty() {
                 sqlx::raw_sql("drop schema if exists etlrs_migrate")
                     .execute(pg.pool())
                     .await?;
@@ -166,6 +178,30 @@ pub async fn drop_all(db: &Database) -> Result<(), DbError> {
     }
     db.set_fence(None);
     Ok(())
+}
+
+async fn holds_rejects(db: &Database) -> Result<bool, DbError> {
+    let query = format!(
+        "select count(*) > 0 from {} where state <> '{UNSEEN}'",
+        name(db.backend(), REJECTS)
+    );
+    Ok(match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => {
+            sqlx::query_scalar(sqlx::AssertSqlSafe(query))
+                .persistent(false)
+                .fetch_one(pg.pool())
+                .await?
+        }
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => {
+            let mut connection = lite.acquire().await?;
+            sqlx::query_scalar(sqlx::AssertSqlSafe(query))
+                .persistent(false)
+                .fetch_one(&mut *connection)
+                .await?
+        }
+    })
 }
 
 /// Raises the epoch for a run and returns what its transactions must check

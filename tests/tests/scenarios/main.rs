@@ -6,6 +6,7 @@ mod shipped;
 
 mod backups;
 mod backups_by_hand;
+mod bad_rows;
 mod carried_back;
 mod changes;
 mod children;

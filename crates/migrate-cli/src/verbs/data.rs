@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use migrate_core::{BatchSize, Cancel, CancelCause, RunId, StepError};
-use migrate_data::{Counts, DataMigrator, DataMigratorBuilder, Verify};
+use migrate_data::{BadRows, Counts, DataMigrator, DataMigratorBuilder, Verify};
 use migrate_schema::db::{ConnectOptions, CreateMode, Database, DatabaseUrl};
 
 use super::schema::source::Target;
@@ -19,7 +19,7 @@ use crate::verbs::migrate;
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataVerb {
     /// Copy rows in batches, several at once; whole or not at all.
-    Migrate(CopyArgs),
+    Migrate(MigrateArgs),
     /// Compare the target with what the transform gives for the source.
     Verify(CopyArgs),
     /// The copies of this database: ranges done, in flight and left.
@@ -32,6 +32,25 @@ pub(crate) enum DataVerb {
     Resume(TakeUpArgs),
     /// Take a copy back whose process is gone.
     Undo(TakeUpArgs),
+    /// The rows in quarantine, each with the reason; JSON has the rows too.
+    Rejects {
+        /// Only those of a run.
+        #[arg(long, value_name = "ID")]
+        run: Option<String>,
+        /// Drop them; the rows of the source stay as they are.
+        #[arg(long)]
+        drop: bool,
+    },
+}
+
+/// From where to where, and what becomes of rows that can't be moved.
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    #[command(flatten)]
+    copy: CopyArgs,
+    /// What becomes of rows that can't be moved: fail, "quarantine 100" or "quarantine 0.1%".
+    #[arg(long, value_name = "POLICY", default_value = "fail")]
+    bad_rows: BadRows,
 }
 
 /// From where to where, and how.
@@ -99,6 +118,8 @@ pub(crate) async fn run(global: &Global, verb: &DataVerb, output: &Output) -> Re
         DataVerb::Status { run } => status(global, run.as_deref(), output).await,
         DataVerb::Resume(args) => resume(global, args, output).await,
         DataVerb::Undo(args) => undo(global, args, output).await,
+        DataVerb::Rejects { run, drop: false } => rejects(global, run.as_deref(), output).await,
+        DataVerb::Rejects { run, drop: true } => drop_rejects(global, run.as_deref(), output).await,
     }
 }
 
@@ -161,12 +182,17 @@ fn transform(written: Option<&str>) -> Result<String, Failure> {
     }
 }
 
-async fn copy(global: &Global, args: &CopyArgs, output: &Output) -> Result<u8, Failure> {
+async fn copy(global: &Global, args: &MigrateArgs, output: &Output) -> Result<u8, Failure> {
+    let MigrateArgs {
+        copy: args,
+        bad_rows,
+    } = args;
     let script = transform(args.transform.as_deref())?;
     let how = &args.how;
     let ready = ready(global, how.source_url.as_deref(), how.workers, output).await?;
     environment::confirm(global, output, &format!("writing {}", args.target))?;
     let run = RunId::new(chrono::Utc::now(), migrate::salt());
+    let name = run.to_string();
     output.note(&format!(
         "run {run}; another process can help: etlrs-migrate work --run {run}"
     ));
@@ -174,24 +200,28 @@ async fn copy(global: &Global, args: &CopyArgs, output: &Output) -> Result<u8, F
         .builder
         .batch(how.batch_size)
         .verify(how.verify)
+        .bad_rows(*bad_rows)
         .run(run)
         .build();
     let moved = migrator.migrate(&args.source, &args.target, &script).await;
     output.done_with_progress();
     match moved {
         Ok(counts) => {
-            output.say(&told(&counts));
+            tell(output, &counts, &name);
             Ok(exit::DONE)
         }
         Err(error) => Err(taken_back(error, &ready.cancel)),
     }
 }
 
-fn told(counts: &Counts) -> String {
-    format!(
-        "{} rows read, {} inserted, {} updated, {} unchanged",
-        counts.read, counts.inserted, counts.updated, counts.unchanged
-    )
+fn tell(output: &Output, counts: &Counts, run: &str) {
+    output.say(&counts.to_string());
+    if counts.quarantined > 0 {
+        output.note(&format!(
+            "{} rows could not be moved: etlrs-migrate data rejects --run {run}",
+            counts.quarantined
+        ));
+    }
 }
 
 /// What is said, and with which code, of a copy that failed.
@@ -234,7 +264,29 @@ async fn status(global: &Global, run: Option<&str>, output: &Output) -> Result<u
     let found = migrate_data::copies(&target.db, run)
         .await
         .map_err(|error| error.into_step_error("can't look at the copies of this database"))?;
-    output.copies(&found);
+    let aside = migrate_data::rejects(&target.db, run)
+        .await
+        .map_err(|error| error.into_step_error("can't look at the rows in quarantine"))?;
+    output.copies(&found, &aside);
+    Ok(exit::DONE)
+}
+
+async fn rejects(global: &Global, run: Option<&str>, output: &Output) -> Result<u8, Failure> {
+    let target = Target::open(global, CreateMode::MustExist).await?;
+    let found = migrate_data::rejects(&target.db, run)
+        .await
+        .map_err(|error| error.into_step_error("can't look at the rows in quarantine"))?;
+    output.rejects(&found);
+    Ok(exit::DONE)
+}
+
+async fn drop_rejects(global: &Global, run: Option<&str>, output: &Output) -> Result<u8, Failure> {
+    let target = Target::open(global, CreateMode::MustExist).await?;
+    environment::confirm(global, output, "dropping rows in quarantine")?;
+    let dropped = migrate_data::drop_rejects(&target.db, run)
+        .await
+        .map_err(|error| error.into_step_error("can't drop the rows in quarantine"))?;
+    output.say(&format!("{dropped} rows in quarantine dropped"));
     Ok(exit::DONE)
 }
 
@@ -244,9 +296,8 @@ async fn resume(global: &Global, args: &TakeUpArgs, output: &Output) -> Result<u
     environment::confirm(global, output, "going on with a copy")?;
     let moved = ready.builder.build().resume(&args.run).await;
     output.done_with_progress();
-    output.say(&told(
-        &moved.map_err(|error| stopped(error, &ready.cancel))?,
-    ));
+    let moved = moved.map_err(|error| stopped(error, &ready.cancel))?;
+    tell(output, &moved, &args.run);
     Ok(exit::DONE)
 }
 
@@ -268,7 +319,8 @@ pub(crate) async fn work(global: &Global, args: &WorkArgs, output: &Output) -> R
     let moved = moved.map_err(|error| stopped(error, &ready.cancel))?;
     output.say(&format!(
         "nothing is left to do for run {}; {} rows are moved, by whomever",
-        args.run, moved.read
+        args.run,
+        moved.moved()
     ));
     Ok(exit::DONE)
 }

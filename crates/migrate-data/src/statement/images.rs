@@ -263,7 +263,7 @@ impl Statements<'_> {
             ),
             format!(
                 "UPDATE {} SET state = 'todo', position = NULL, rows_read = 0, inserted = 0, updated = 0, unchanged = 0, \
-                 batches = 0, sum0 = NULL, sum1 = NULL, owner = NULL, lease = NULL WHERE range = {number}",
+                 quarantined = 0, batches = 0, sum0 = NULL, sum1 = NULL, owner = NULL, lease = NULL WHERE range = {number}",
                 self.ledger()
             ),
         ]

@@ -45,7 +45,7 @@ impl Statements<'_> {
         let keys = self.layout.keys(self.backend);
         let range = KeyRange {
             after: after.cloned(),
-            upto: None,
+            ..KeyRange::default()
         };
         format!(
             "SELECT {} FROM (SELECT {list} FROM {} WHERE {} ORDER BY {list} LIMIT 1 OFFSET {}) AS next",
