@@ -47,6 +47,7 @@ mod secrets;
 mod services;
 mod services_that_fail;
 mod skip_check;
+mod source_url;
 mod sqlite_file;
 mod standing;
 mod terminal;
