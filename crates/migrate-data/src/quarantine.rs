@@ -64,30 +64,31 @@ impl RangeWriter {
             };
             let count = self.source_sql().count_source(&range);
             let rows = access::count(self.source(), &count).await?;
-            let error = match failed.take() {
-                Some(error) => error,
-                None => match self.part(job.number, &before, &range, rows, state).await {
-                    Ok(counts) => {
-                        sum += counts;
-                        before.upto.clone_from(&range.upto);
-                        continue;
-                    }
-                    Err(error) if is_about_rows(&error) => error,
-                    Err(error) => return Err(error),
-                },
+            let tried = match failed.take() {
+                Some(error) => Err(error),
+                None => self.part(job.number, &before, &range, rows, state).await,
             };
-            match halves(self.source(), self.source_sql(), &range, rows).await? {
-                Some((lower, upper)) => left.extend([upper, lower]),
-                None => {
-                    let bad = self.bad(job.number, &range, &error, state).await?;
-                    let Some(bad) = bad else {
-                        return Err(error);
-                    };
-                    sum += self.put_aside(&bad).await?;
+            let error = match tried {
+                Ok(counts) => {
+                    sum += counts;
                     before.upto.clone_from(&range.upto);
-                    before.except.push(bad.key);
+                    continue;
                 }
+                Err(error) if is_about_rows(&error) => error,
+                Err(error) => return Err(error),
+            };
+            if let Some((lower, upper)) =
+                halves(self.source(), self.source_sql(), &range, rows).await?
+            {
+                left.extend([upper, lower]);
+                continue;
             }
+            let Some(bad) = self.bad(job.number, &range, &error, state).await? else {
+                return Err(error);
+            };
+            sum += self.put_aside(&bad).await?;
+            before.upto.clone_from(&range.upto);
+            before.except.push(bad.key);
         }
         Ok(sum)
     }
@@ -123,25 +124,22 @@ impl RangeWriter {
         if self.layout.target_was_empty || self.program.on_conflict() == OnConflict::Fail {
             return Ok(());
         }
-        let twice = match (&self.program, self.through_here()) {
-            (Program::Sql(script), false) => {
-                let from = Produced::Script {
-                    select: &script.select,
-                    range: together,
-                };
-                access::rows(&self.db, &self.sql().produced_twice(from)).await?
+        let twice = if let (Program::Sql(script), false) = (&self.program, self.through_here()) {
+            let from = Produced::Script {
+                select: &script.select,
+                range: together,
+            };
+            access::rows(&self.db, &self.sql().produced_twice(from)).await?
+        } else {
+            let rows = self.transformed(together, Way::Staged).await?;
+            let mut tx = Tx::look(&self.db).await?;
+            let found = async {
+                let from = self.staged(&mut tx, rows.as_ref()).await?;
+                Ok::<_, RangeError>(tx.rows(&self.sql().produced_twice(from)).await?)
             }
-            _ => {
-                let rows = self.transformed(together, Way::Staged).await?;
-                let mut tx = Tx::look(&self.db).await?;
-                let found = async {
-                    let from = self.staged(&mut tx, rows.as_ref()).await?;
-                    Ok::<_, RangeError>(tx.rows(&self.sql().produced_twice(from)).await?)
-                }
-                .await;
-                drop(tx.rollback().await);
-                found?
-            }
+            .await;
+            drop(tx.rollback().await);
+            found?
         };
         if twice.is_empty() {
             return Ok(());
