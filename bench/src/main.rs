@@ -46,6 +46,12 @@ const CASES: &[Case] = &[
         run: postgres::against_the_guide,
     },
     Case {
+        name: "indexes",
+        rows: 1_000_000,
+        rounds: 3,
+        run: postgres::with_indexes,
+    },
+    Case {
         name: "growth",
         rows: 4_000_000,
         rounds: 1,

@@ -95,6 +95,35 @@ pub(crate) fn into_half(rows: u64, rounds: u64) {
     runtime.block_on(db.close());
 }
 
+/// Into an empty table with three secondary indexes, against one whose indexes are kept meanwhile.
+pub(crate) fn with_indexes(rows: u64, rounds: u64) {
+    let runtime = runtime();
+    let test = source(rows);
+    let db = open(&runtime, &test.admin_url().parse().expect("a URL"));
+    let empty = |comment: &str| {
+        test.admin_psql(&format!(
+            "{TARGET}; CREATE INDEX by_name ON pipelines (name); CREATE INDEX by_time ON pipelines (created_at, name); \
+             CREATE INDEX by_hash ON pipelines (md5(name || config)); {comment}"
+        ));
+    };
+    // An index with a comment is never put aside.
+    let kept = "COMMENT ON INDEX by_name IS 'kept'; COMMENT ON INDEX by_time IS 'kept'; COMMENT ON INDEX by_hash IS 'kept'";
+    let copy = || {
+        pipelines(&runtime, engine(&db, 2, Verify::Off), rows);
+    };
+    let done = Rounds::new(rows)
+        .with("indexes kept", || empty(kept), copy)
+        .with("built after", || empty(""), copy)
+        .run(rounds);
+    done.compare(
+        "three secondary indexes, 2 workers",
+        "indexes kept",
+        "built after",
+        1.0,
+    );
+    runtime.block_on(db.close());
+}
+
 /// Against OFFSET, an upsert a row, four tasks.
 pub(crate) fn against_the_guide(rows: u64, rounds: u64) {
     let runtime = runtime();

@@ -186,6 +186,9 @@ impl TableCopy {
         }
         crew.meter.tell();
         cx.check_cancelled()?;
+        self.build_indexes(layout)
+            .await
+            .map_err(|error| error.into_step_error(what()))?;
         self.index_images(layout)
             .await
             .map_err(|error| error.into_step_error(what()))?;
@@ -213,6 +216,7 @@ impl TableCopy {
             };
             let ranges = planner.plan().await?;
             let mut tx = Tx::begin(&self.db).await?;
+            self.put_indexes_aside(&mut tx, layout).await?;
             for part in ranges.chunks(500) {
                 tx.execute(&sql.enter(part)).await?;
             }
@@ -364,6 +368,7 @@ impl TableCopy {
         if !own::exists(&self.db).await? {
             return Ok(());
         }
+        self.build_indexes(layout).await?;
         let marked = ledger::exists(&self.db, "markers").await?;
         let mut tx = Tx::begin(&self.db).await?;
         for sql in self.statements(layout).drop() {

@@ -83,6 +83,11 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// The table of the indexes that are put aside, without schema or prefix.
+    pub(crate) fn put_aside(&self) -> String {
+        self.ledger.replacen("ledger_", "indexes_", 1)
+    }
+
     pub(crate) fn source_sql(&self) -> String {
         table_sql(&self.source)
     }

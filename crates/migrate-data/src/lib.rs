@@ -12,7 +12,7 @@
 //! `keyset` and `planner` (which rows make a range), `ledger` and `claim` (who does which),
 //! `controller` (how large batches are), `statement` (all SQL), `range` (one batch), `cells`,
 //! `wire`, `copy_format`, `work`, `stream` and `through` (rows that pass through this process), `worker`,
-//! `quarantine` and `rejects` (rows that can't be moved), `verify`, `copy` (all of it), `undo` and
+//! `quarantine` and `rejects` (rows that can't be moved), `verify`, `copy` (all of it), `secondary` (indexes aside meanwhile), `undo` and
 //! `taken_back`, `reverse` and `carry` (rows of others come back with it), then [`kind`] and
 //! [`migrator`] (the two ways in).
 //!
@@ -60,6 +60,7 @@ mod referring;
 mod rejects;
 mod reverse;
 mod script;
+mod secondary;
 mod settings;
 mod spec;
 mod standalone;

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::world::{Watch, World, both, context, figures, run};
 
 /// Asks for the end at the first news of progress beyond some rows.
-struct StopAt(u64, migrate_core::Cancel);
+pub(crate) struct StopAt(pub(crate) u64, pub(crate) migrate_core::Cancel);
 
 impl Reporter for StopAt {
     fn event(&self, event: &Event) {
