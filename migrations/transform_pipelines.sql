@@ -60,10 +60,12 @@ SELECT
     created_at AT TIME ZONE 'UTC' AS created_at,
     created_at AT TIME ZONE 'UTC' AS updated_at
 FROM batch
+-- Read once: OFFSET 0 keeps the planner from doing it again for every value.
+CROSS JOIN LATERAL (SELECT config::json AS doc OFFSET 0) AS parsed
 CROSS JOIN LATERAL (
     SELECT
-        (config::json -> 'database_url')::text AS url,
-        (config::json -> 'log_level')::text AS log_level,
-        (config::json -> 'batch_size')::text AS batch_size,
-        (config::json -> 'parallel_tasks')::text AS parallel_tasks
+        (parsed.doc -> 'database_url')::text AS url,
+        (parsed.doc -> 'log_level')::text AS log_level,
+        (parsed.doc -> 'batch_size')::text AS batch_size,
+        (parsed.doc -> 'parallel_tasks')::text AS parallel_tasks
 ) AS old

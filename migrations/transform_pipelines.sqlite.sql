@@ -63,4 +63,6 @@ FROM (
                     1 + length(substr(created_at, instr(created_at, '.') + 1)) - length(ltrim(substr(created_at, instr(created_at, '.') + 1), '0123456789'))), '0'), '.')
         END AS moment
     FROM batch
+    -- Keeps SQLite from merging the two queries, which would work out both columns at each of their uses.
+    LIMIT -1 OFFSET 0
 )
