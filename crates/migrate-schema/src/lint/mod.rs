@@ -8,6 +8,7 @@
 //!
 //! *Invariant*: all but `live` and `gravest` is pure: statements and what is known go in, findings come out.
 
+mod batch;
 mod deed;
 mod gravest;
 mod ignore;

@@ -1,11 +1,12 @@
 //! A whole set of migrations, looked at in order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use super::batch::{self, Filled, Runs};
 use super::deed::{Action, Deed, key};
 use super::known::Known;
-use super::lock::{LockMode, TableLock, locks};
+use super::lock::{self, LockMode, TableLock};
 use super::report::{LintFinding, Report, StatementLocks};
 use super::rule::{Level, Levels};
 use super::rules::{self, Downs};
@@ -47,128 +48,101 @@ pub fn lint(
     levels: &Levels,
     placeholders: &Placeholders,
 ) -> Report {
+    let runs = match chosen {
+        Chosen::Pending(_) => Runs::Together,
+        Chosen::All | Chosen::Files(_) => Runs::Apart,
+    };
+    let files: Vec<Filled<'_>> = set
+        .migrations
+        .iter()
+        // The live database tells what came of those that ran.
+        .filter(|one| runs == Runs::Apart || chosen.has(one))
+        .map(|one| {
+            let filled = placeholders.fill(set.layout, one, &one.up);
+            let section = filled.unwrap_or_else(|_| one.up.clone());
+            let ranges = split(set.backend, section.sql());
+            Filled {
+                migration: one,
+                section,
+                ranges,
+            }
+        })
+        .collect();
+    let (batch, places) = batch::read(set.backend, &files, runs);
     let mut walk = Walk {
         set,
-        chosen,
         known,
         levels,
-        placeholders,
+        batch: &batch,
         squawk: Squawk::new(levels, known.major),
         downs_used: set.migrations.iter().any(|one| one.down.is_some()),
         // A migration that ran long ago is looked at as if the tables were as it found them.
-        schema: match chosen {
-            Chosen::Pending(_) => known.schema.clone(),
-            Chosen::All | Chosen::Files(_) => Schema::default(),
+        schema: match runs {
+            Runs::Together => known.schema.clone(),
+            Runs::Apart => Schema::default(),
         },
         fresh: BTreeSet::new(),
+        taken: BTreeMap::new(),
+        gone: BTreeSet::new(),
         held: Vec::new(),
-        transaction: 0,
         report: Report::default(),
     };
-    for migration in &set.migrations {
-        walk.migration(migration);
+    for (file, place) in files.iter().zip(places) {
+        if runs == Runs::Apart {
+            walk.fresh.clear();
+            walk.gone.clear();
+            walk.taken.clear();
+        }
+        if chosen.has(file.migration) {
+            walk.look(file, place);
+        } else {
+            for read in &batch[place] {
+                walk.schema.see(&read.deed);
+            }
+        }
     }
     walk.report
 }
 
 struct Walk<'w> {
     set: &'w MigrationSet,
-    chosen: &'w Chosen,
     known: &'w Known,
     levels: &'w Levels,
-    placeholders: &'w Placeholders,
+    batch: &'w [Read<'w>],
     squawk: Squawk,
     downs_used: bool,
     schema: Schema,
     fresh: BTreeSet<String>,
+    taken: BTreeMap<String, Option<u32>>,
+    /// Tables that were there and are dropped or have another name.
+    gone: BTreeSet<String>,
     held: Vec<Held>,
-    transaction: u32,
     report: Report,
 }
 
 impl Walk<'_> {
-    fn migration(&mut self, migration: &Migration) {
-        let wanted = self.chosen.has(migration);
-        let together = matches!(self.chosen, Chosen::Pending(_));
-        if together && !wanted {
-            // The live database tells what came of it.
-            return;
-        }
-        let filled = self
-            .placeholders
-            .fill(self.set.layout, migration, &migration.up);
-        let section = filled.unwrap_or_else(|_| migration.up.clone());
-        let ranges = split(self.set.backend, section.sql());
-        let whole = migration.transactions == Transactions::One;
-        if !together || !whole {
-            self.transaction += 1;
-            self.held.clear();
-        }
-        if !together {
-            self.fresh.clear();
-        }
-        let all = self.read(&section, &ranges, whole);
-        if wanted {
-            self.look(migration, &section, &ranges, &all);
-        } else {
-            for read in &all {
-                self.schema.see(&read.deed);
-            }
-        }
-        if !whole {
-            self.transaction += 1;
-            self.held.clear();
-        }
-    }
-
-    fn read<'s>(
-        &self,
-        section: &'s Section,
-        ranges: &[Range<usize>],
-        whole: bool,
-    ) -> Vec<Read<'s>> {
-        let mut own_transaction = false;
-        ranges
-            .iter()
-            .map(|range| {
-                let text = &section.sql()[range.clone()];
-                let deed = Deed::of(self.set.backend, text);
-                match deed {
-                    Deed::Begin => own_transaction = true,
-                    Deed::End => own_transaction = false,
-                    _ => {}
-                }
-                Read {
-                    text,
-                    deed,
-                    transaction: (whole || own_transaction).then_some(self.transaction),
-                    own_transaction: own_transaction && !whole,
-                }
-            })
-            .collect()
-    }
-
-    fn look(
-        &mut self,
-        migration: &Migration,
-        section: &Section,
-        ranges: &[Range<usize>],
-        all: &[Read<'_>],
-    ) {
+    fn look(&mut self, file: &Filled<'_>, place: Range<usize>) {
+        let Filled {
+            migration,
+            section,
+            ranges,
+        } = file;
+        let all = &self.batch[place.clone()];
         self.report.migrations += 1;
         self.report.statements += all.len();
         let mut found: Vec<(usize, Found)> = Vec::new();
         let mut fresh_tables: Vec<bool> = Vec::with_capacity(all.len());
         let mut told_of_held = false;
         for at in 0..all.len() {
-            let mut said = self.statement(section, ranges, all, at);
+            self.enter(all[at].transaction);
+            let mut said = self.statement(file, &place, at);
             // Once is enough: the way out is the same for all that follow.
             said.retain(|one| {
                 one.rule != "lock-held" || !std::mem::replace(&mut told_of_held, true)
             });
             found.extend(said.into_iter().map(|one| (at, one)));
             fresh_tables.push(self.is_on_fresh(&all[at].deed));
-            self.go_on(&all[at].deed);
+            self.go_on(&all[at]);
         }
         let losing: Vec<usize> = found
             .iter()
@@ -182,33 +156,45 @@ impl Walk<'_> {
         self.refused(migration, section);
     }
 
-    fn statement(
-        &mut self,
-        section: &Section,
-        ranges: &[Range<usize>],
-        all: &[Read<'_>],
-        at: usize,
-    ) -> Vec<Found> {
-        let taken = match self.set.backend {
-            Backend::Postgres => locks(&all[at].deed, &self.schema),
+    /// What was true within the transaction before is so no longer.
+    fn enter(&mut self, transaction: Option<u32>) {
+        self.held
+            .retain(|held| Some(held.transaction) == transaction);
+        let fresh = &mut self.fresh;
+        self.taken.retain(|table, by| {
+            let stays = by.is_some() && *by == transaction;
+            if !stays {
+                fresh.remove(table);
+            }
+            stays
+        });
+    }
+
+    fn statement(&mut self, file: &Filled<'_>, place: &Range<usize>, at: usize) -> Vec<Found> {
+        let all = &self.batch[place.clone()];
+        let locks = match self.set.backend {
+            Backend::Postgres => lock::locks(&all[at].deed, &self.schema),
             Backend::Sqlite => Vec::new(),
         };
         let scene = Scene {
             known: self.known,
             schema: &self.schema,
             fresh: &self.fresh,
+            taken: &self.taken,
             held: &self.held,
+            batch: self.batch,
+            start: place.start,
             all,
             at,
-            locks: &taken,
+            locks: &locks,
         };
         let found = rules::look(&scene);
-        let mut on_others: Vec<TableLock> = taken
+        let mut on_others: Vec<TableLock> = locks
             .into_iter()
             .filter(|lock| !self.fresh.contains(&key(&lock.table)))
             .collect();
         on_others.sort_by_key(|lock| std::cmp::Reverse(lock.mode));
-        let place = section.place(ranges[at].start);
+        let place = file.section.place(file.ranges[at].start);
         if let Some(transaction) = all[at].transaction {
             for lock in &on_others {
                 if lock.mode >= LockMode::ShareRowExclusive {
@@ -231,22 +217,47 @@ impl Walk<'_> {
     }
 
     /// Goes on to the next statement.
-    fn go_on(&mut self, deed: &Deed) {
-        match deed {
+    fn go_on(&mut self, read: &Read<'_>) {
+        match &read.deed {
             Deed::CreateTable { table, .. } if !self.schema.has(table) => {
                 self.fresh.insert(key(table));
             }
-            Deed::AlterTable { table, actions } if self.fresh.contains(&key(table)) => {
+            Deed::DropTable(tables) => {
+                for table in tables {
+                    self.leaves(table);
+                }
+            }
+            Deed::AlterTable { table, actions } => {
                 for action in actions {
                     if let Action::RenameTo(name) = action {
-                        let renamed = TableName::new(table.schema(), name);
-                        self.fresh.insert(key(&renamed));
+                        self.rename(table, name, read.transaction);
                     }
                 }
             }
             _ => {}
         }
-        self.schema.see(deed);
+        self.schema.see(&read.deed);
+    }
+
+    fn leaves(&mut self, table: &TableName) {
+        if !self.fresh.remove(&key(table)) {
+            self.gone.insert(key(table));
+        }
+        self.taken.remove(&key(table));
+    }
+
+    fn rename(&mut self, table: &TableName, name: &str, transaction: Option<u32>) {
+        let renamed = key(&TableName::new(table.schema(), name));
+        if !self.fresh.contains(&key(table)) {
+            self.gone.insert(key(table));
+            return;
+        }
+        self.leaves(table);
+        // Others know a table of this name, and the rows may be theirs.
+        if self.gone.contains(&renamed) {
+            self.taken.insert(renamed.clone(), transaction);
+        }
+        self.fresh.insert(renamed);
     }
 
     fn is_on_fresh(&self, deed: &Deed) -> bool {

@@ -1,8 +1,9 @@
 //! One statement with all that a rule may ask about it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::deed::{Action, Deed, key};
+use super::batch::{self, Rebuild};
+use super::deed::{Deed, key};
 use super::known::{Known, TableSize};
 use super::lock::{LockMode, TableLock};
 use super::rule::Level;
@@ -37,7 +38,13 @@ pub(super) struct Scene<'s> {
     pub(super) schema: &'s Schema,
     /// Tables that nobody else can see or use yet: made by the same batch.
     pub(super) fresh: &'s BTreeSet<String>,
+    /// Those of them that took the name and the rows of a table that was there, with the
+    /// transaction that did it.
+    pub(super) taken: &'s BTreeMap<String, Option<u32>>,
     pub(super) held: &'s [Held],
+    /// All statements of the set, and where this migration's begin.
+    pub(super) batch: &'s [Read<'s>],
+    pub(super) start: usize,
     /// All statements of the migration.
     pub(super) all: &'s [Read<'s>],
     /// Which of them it is.
@@ -106,14 +113,6 @@ impl<'s> Scene<'s> {
         &self.all[self.at]
     }
 
-    pub(super) fn before(&self) -> &'s [Read<'s>] {
-        &self.all[..self.at]
-    }
-
-    pub(super) fn after(&self) -> &'s [Read<'s>] {
-        &self.all[self.at + 1..]
-    }
-
     pub(super) fn is_fresh(&self, table: &TableName) -> bool {
         self.fresh.contains(&key(table))
     }
@@ -129,37 +128,44 @@ impl<'s> Scene<'s> {
         }
     }
 
-    /// Whether a table was copied into another one before, which takes its name later.
-    pub(super) fn is_rebuilt(&self, table: &TableName) -> bool {
-        self.before().iter().any(|earlier| match &earlier.deed {
-            Deed::Insert {
-                table: copy,
-                from: Some(from),
-                ..
-            } if key(from) == key(table) => self.takes_name(copy, table),
-            _ => false,
-        })
+    /// How a table that this statement drops is built again, in this file or another one of the
+    /// same set.
+    pub(super) fn rebuild(&self, table: &TableName) -> Option<Rebuild<'s>> {
+        batch::rebuild(self.batch, self.start + self.at, table)
     }
 
-    /// Whether a copy takes a table's name, or is copied back into it.
-    fn takes_name(&self, copy: &TableName, table: &TableName) -> bool {
-        self.all.iter().any(|read| match &read.deed {
-            Deed::AlterTable {
-                table: renamed,
-                actions,
-            } => {
-                key(renamed) == key(copy)
-                    && actions.iter().any(|action| {
-                        matches!(action, Action::RenameTo(name)
-                            if name.eq_ignore_ascii_case(table.table()))
-                    })
-            }
-            Deed::Insert {
-                table: back,
-                from: Some(from),
-                ..
-            } => key(back) == key(table) && key(from) == key(copy),
-            _ => false,
-        })
+    /// Whether nobody can write between an earlier statement of the set and this one; a file is
+    /// taken for one piece of work.
+    pub(super) fn is_at_once_with(&self, earlier: usize) -> bool {
+        let with = self.batch[earlier].transaction;
+        earlier >= self.start || with.is_some() && with == self.statement().transaction
+    }
+
+    /// What comes before this statement in the same file or transaction.
+    pub(super) fn earlier(&self) -> impl Iterator<Item = &'s Read<'s>> + use<'s> {
+        let (start, mine) = (self.start, self.statement().transaction);
+        let before = self.batch[..start + self.at].iter().enumerate();
+        before
+            .filter(move |(number, read)| {
+                *number >= start || mine.is_some() && read.transaction == mine
+            })
+            .map(|(_, read)| read)
+    }
+
+    /// What comes after this statement in the same file or transaction.
+    pub(super) fn later(&self) -> impl Iterator<Item = &'s Read<'s>> + use<'s> {
+        let (at, end) = (self.start + self.at, self.start + self.all.len());
+        let mine = self.statement().transaction;
+        let after = self.batch.iter().enumerate().skip(at + 1);
+        after
+            .filter(move |(number, read)| {
+                *number < end || mine.is_some() && read.transaction == mine
+            })
+            .map(|(_, read)| read)
+    }
+
+    /// Whether a table is new and holds no rows that stood somewhere else before.
+    pub(super) fn holds_nothing(&self, table: &TableName) -> bool {
+        self.is_fresh(table) && !self.taken.contains_key(&key(table))
     }
 }

@@ -9,18 +9,18 @@ pub(super) fn look(scene: &Scene<'_>, found: &mut Vec<Found>) {
     match &scene.statement().deed {
         Deed::DropTable(tables) => {
             for table in tables {
-                if !scene.is_fresh(table) && !scene.is_rebuilt(table) {
-                    found.push(dropped(scene, table));
+                if !scene.holds_nothing(table) {
+                    found.extend(dropped(scene, table));
                 }
             }
         }
-        Deed::AlterTable { table, actions } if !scene.is_fresh(table) => {
+        Deed::AlterTable { table, actions } if !scene.holds_nothing(table) => {
             for action in actions {
                 found.extend(altered(scene, table, action));
             }
         }
         Deed::Truncate(tables) => {
-            for table in tables.iter().filter(|table| !scene.is_fresh(table)) {
+            for table in tables.iter().filter(|table| !scene.holds_nothing(table)) {
                 found.push(Found::new(
                     "truncate",
                     level_of_loss(scene, table),
@@ -35,7 +35,7 @@ pub(super) fn look(scene: &Scene<'_>, found: &mut Vec<Found>) {
         | Deed::Update {
             table,
             rows: Rows::All,
-        } if !scene.is_fresh(table) => found.push(whole_table(scene, table)),
+        } if !scene.holds_nothing(table) => found.push(whole_table(scene, table)),
         Deed::DropSchema { cascade: true } => found.push(Found::new(
             "drop-schema",
             Level::Error,
@@ -69,18 +69,26 @@ fn words(scene: &Scene<'_>, table: &TableName) -> String {
     scene.weight(table).words()
 }
 
-fn dropped(scene: &Scene<'_>, table: &TableName) -> Found {
+fn dropped(scene: &Scene<'_>, table: &TableName) -> Option<Found> {
+    if let Some(rebuild) = scene.rebuild(table) {
+        let message = format!(
+            "{table} is dropped after an earlier migration copied its rows to {}: what is written in between is lost",
+            rebuild.copy
+        );
+        let at_once = scene.is_at_once_with(rebuild.copied);
+        return (!at_once).then(|| Found::new("drop-table", Level::Note, message));
+    }
     let later = format!("{}_unused", table.table());
-    Found::new(
+    let found = Found::new(
         "drop-table",
         level_of_loss(scene, table),
         format!("{table} is dropped with its rows{}", words(scene, table)),
-    )
-    .instead(format!(
+    );
+    Some(found.instead(format!(
         "ALTER TABLE {table} RENAME TO {};\n-- and, when nothing has missed it for a while:\nDROP TABLE {};",
         plain(&later),
         table_named(table, &later)
-    ))
+    )))
 }
 
 fn altered(scene: &Scene<'_>, table: &TableName, action: &Action) -> Option<Found> {

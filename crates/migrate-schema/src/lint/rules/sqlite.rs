@@ -131,10 +131,10 @@ fn only_if_empty(scene: &Scene<'_>, table: &TableName, what: &str) -> Option<Fou
 /// `ALTER TABLE t RENAME TO old` before a new `t` is made: references of other tables follow
 /// the old one, which is dropped.
 fn renamed_first(scene: &Scene<'_>, table: &TableName) -> Option<Found> {
-    let made_again = scene.after().iter().any(|later| {
+    let made_again = scene.later().any(|later| {
         matches!(&later.deed, Deed::CreateTable { table: made, .. } if key(made) == key(table))
     });
-    let legacy = scene.before().iter().any(|earlier| {
+    let legacy = scene.earlier().any(|earlier| {
         matches!(&earlier.deed, Deed::Pragma { name, value }
             if name == "legacy_alter_table" && matches!(value.as_str(), "on" | "1" | "true" | "yes"))
     });
@@ -159,14 +159,18 @@ fn renamed_first(scene: &Scene<'_>, table: &TableName) -> Option<Found> {
 
 /// A table that is rebuilt loses what was on it.
 fn loses_attached(scene: &Scene<'_>, table: &TableName) -> Option<Found> {
-    if scene.is_fresh(table) || !scene.is_rebuilt(table) {
+    if scene.is_fresh(table) {
         return None;
     }
+    let since = scene.rebuild(table)?.copied.min(scene.start);
     let lost: Vec<String> = scene
         .schema
         .attached(table)
         .into_iter()
-        .filter(|(_, name)| !scene.all.iter().any(|read| makes_or_drops(read, name)))
+        .filter(|(_, name)| {
+            let rest = &scene.batch[since..];
+            !rest.iter().any(|read| makes_or_drops(read, name))
+        })
         .map(|(what, name)| format!("{what} {name}"))
         .collect();
     (!lost.is_empty()).then(|| {
