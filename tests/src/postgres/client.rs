@@ -40,6 +40,38 @@ impl Server {
         Ok(out)
     }
 
+    /// SQL as this server's build takes it: one without ICU gets collations of libc instead, one
+    /// without libxml gets texts.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    #[track_caller]
+    pub fn fitted(&self, sql: &str) -> String {
+        let mut sql = sql.to_owned();
+        let icu = "SELECT EXISTS (SELECT FROM pg_collation WHERE collname = 'de-x-icu')";
+        if self.admin_psql("template1", icu) != "t" {
+            sql = sql.replace(
+                "provider = icu, locale = 'de'",
+                "provider = libc, locale = 'C'",
+            );
+        }
+        let xml = self.try_psql(ADMIN, "template1", "SELECT '<a/>'::xml");
+        if xml.is_err() {
+            sql = sql.replace("xm xml", "xm text");
+        }
+        sql
+    }
+
+    /// Its release, such as 15.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    #[track_caller]
+    pub fn major(&self) -> u32 {
+        let number = self.admin_psql("template1", "SHOW server_version_num");
+        number.parse::<u32>().expect("it is a number") / 10_000
+    }
+
     /// Everything in a database as sorted lines of a `pg_dump`; see
     /// [`TestDatabase::dump_sorted`](super::TestDatabase::dump_sorted).
     ///

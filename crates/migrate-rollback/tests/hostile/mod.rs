@@ -6,7 +6,7 @@ use migrate_tests::postgres::TestDatabase;
 pub(crate) fn make(database: &Database, server: Option<&TestDatabase<'_>>) {
     if let Some(server) = server {
         server.admin_psql(POSTGRES_ADMIN);
-        server.psql(POSTGRES);
+        server.psql(&server.server().fitted(POSTGRES));
     } else {
         let file = database.url().unwrap().sqlite_path().unwrap();
         migrate_tests::sqlite::run(&file, SQLITE);

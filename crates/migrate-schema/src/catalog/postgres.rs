@@ -75,7 +75,9 @@ async fn set(connection: &mut PgConnection, path: &str, jit: &str) -> Result<(),
 
 pub(super) async fn columns(pg: &Postgres, table: &TableName) -> Result<Vec<Column>, DbError> {
     let rows: Vec<(String, String, bool, Option<String>, bool, bool)> = sqlx::query_as(
-        "select a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, \
+        "select a.attname::text, format_type(a.atttypid, a.atttypmod), \
+                a.attnotnull and not exists (select from pg_constraint n where n.conrelid = a.attrelid \
+                    and n.contype = 'n' and n.conkey[1] = a.attnum and not n.convalidated), \
                 case when a.attgenerated = '' then pg_get_expr(d.adbin, d.adrelid) end, \
                 a.attgenerated <> '', a.attidentity = 'a' \
          from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum \
@@ -110,7 +112,9 @@ pub(super) async fn unique_keys(
          join pg_am m on m.oid = c.relam and m.amname = 'btree' \
          cross join lateral ( \
              select array_agg(a.attname::text order by p.at) as columns, \
-                    bool_and(a.attnotnull and o.collation = a.attcollation) as fits \
+                    bool_and(a.attnotnull and o.collation = a.attcollation and not exists ( \
+                        select from pg_constraint n where n.conrelid = a.attrelid and n.contype = 'n' \
+                        and n.conkey[1] = a.attnum and not n.convalidated)) as fits \
              from generate_series(0, i.indnkeyatts - 1) p(at) \
              join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[p.at] \
              cross join lateral (select i.indcollation[p.at] as collation) o \

@@ -14,6 +14,7 @@ mod rebuild;
 mod refusals;
 mod sessions;
 mod shipped;
+mod since_18;
 mod snapshot;
 mod undo;
 mod validation;

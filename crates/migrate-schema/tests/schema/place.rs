@@ -13,7 +13,7 @@ use migrate_core::{
 use migrate_schema::db::{ConnectOptions, CreateMode, Database, DatabaseUrl};
 use migrate_schema::fingerprint;
 use migrate_schema::kind::SchemaUpdateKind;
-use migrate_tests::postgres::TestDatabase;
+use migrate_tests::postgres::{TestDatabase, shared};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -88,6 +88,21 @@ impl Place {
             Home::Postgres(home) => home.psql(sql),
             Home::Sqlite(home) => migrate_tests::sqlite::run(&home.path().join("x.db"), sql),
         }
+    }
+
+    /// Makes everything that is hard to read from this release's catalog.
+    #[track_caller]
+    pub(crate) fn everything_hard(&self) {
+        self.sql(super::catalog::EVERYTHING);
+        self.sql(&shared().fitted(super::snapshot::HARD));
+        if self.major() >= 18 {
+            self.sql(super::since_18::SINCE_18);
+        }
+    }
+
+    /// The release of the server, such as 15.
+    pub(crate) fn major(&self) -> u32 {
+        shared().major()
     }
 
     /// Another handle, as another program has it.
