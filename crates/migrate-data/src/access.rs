@@ -24,6 +24,8 @@ impl Tx {
             Database::Postgres(db) => Self::Postgres(db.begin().await?),
             #[cfg(feature = "sqlite")]
             Database::Sqlite(db) => Self::Sqlite(db.begin().await?),
+            #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+            _ => return Err(db.unsupported()),
         })
     }
 
@@ -38,6 +40,8 @@ impl Tx {
                 let begin = sqlx::SqlSafeStr::into_sql_str("BEGIN");
                 Self::Sqlite(sqlx::Transaction::begin(db.acquire().await?, Some(begin)).await?)
             }
+            #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+            _ => return Err(db.unsupported()),
         })
     }
 
@@ -148,6 +152,8 @@ pub(crate) async fn rows(db: &Database, sql: &str) -> Result<Vec<TextRow>, DbErr
                 .await?;
             rows.iter().map(sqlite_row).collect()
         }
+        #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+        _ => Err(db.unsupported()),
     }
 }
 
@@ -192,6 +198,8 @@ pub(crate) async fn columns_of(db: &Database, query: &str) -> Result<Vec<String>
             tx.rollback().await?;
             names(&row)
         }
+        #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+        _ => return Err(db.unsupported()),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Rows of the source on their way through this process, and into the stage.
 
+#[cfg(feature = "postgres")]
 use futures_util::TryStreamExt as _;
 use migrate_schema::db::{Backend, Database, DbError, DbErrorKind};
 use migrate_schema::quote::ident;
@@ -8,7 +9,9 @@ use sqlx::AssertSqlSafe;
 use sqlx::{Row as _, TypeInfo as _, ValueRef as _};
 
 use crate::access::Tx;
-use crate::statement::{STAGE, Statements};
+#[cfg(feature = "sqlite")]
+use crate::statement::STAGE;
+use crate::statement::Statements;
 use crate::transform::Cell;
 use crate::wire::Wire;
 
@@ -70,6 +73,8 @@ pub(crate) async fn read(db: &Database, query: &str) -> Result<Passing, DbError>
             let cells = rows.iter().map(sqlite_cells);
             Ok(Passing::Cells(cells.collect::<Result<_, _>>()?))
         }
+        #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+        _ => Err(db.unsupported()),
     }
 }
 

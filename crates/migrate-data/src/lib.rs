@@ -28,6 +28,14 @@
 //! - A batch, its images and its range's row in the ledger commit together or not at all.
 //! - A row's content never reaches an error; its key does.
 //! - Nothing is left to be done outside a transaction that checks the run's fence.
+#![cfg_attr(
+    not(all(feature = "postgres", feature = "sqlite")),
+    allow(
+        unreachable_patterns,
+        irrefutable_let_patterns,
+        reason = "the database handle may be built with more databases than this crate"
+    )
+)]
 
 mod access;
 mod at_once;

@@ -168,6 +168,7 @@ impl Statements<'_> {
     }
 
     /// Creates it where the session does not have it yet.
+    #[cfg(feature = "postgres")]
     pub(crate) fn create_copied(&self) -> String {
         let columns = self
             .layout

@@ -11,6 +11,14 @@
 //! - A restore changes a database in one transaction or not at all, and never our objects.
 //! - No lock outlives its process; nothing has to be deleted by hand.
 //! - A password is never in an argument, an error, the journal or the history.
+#![cfg_attr(
+    not(all(feature = "postgres", feature = "sqlite")),
+    allow(
+        unreachable_patterns,
+        irrefutable_let_patterns,
+        reason = "the database handle may be built with more databases than this crate"
+    )
+)]
 
 pub mod backup;
 pub mod canonical;

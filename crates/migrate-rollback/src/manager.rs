@@ -227,6 +227,8 @@ impl RollbackPoints for RollbackManager {
             }
             #[cfg(feature = "sqlite")]
             Database::Sqlite(_) => {}
+            #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+            _ => return Err(unsupported(&self.database)),
         }
         Ok(findings)
     }
@@ -288,4 +290,12 @@ impl RollbackPoints for RollbackManager {
 
 fn now() -> chrono::DateTime<Utc> {
     Utc::now()
+}
+
+/// A database that this crate was built without, and the database handle with.
+#[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+fn unsupported(database: &Database) -> StepError {
+    database
+        .unsupported()
+        .into_step_error("can't make or restore a rollback point")
 }

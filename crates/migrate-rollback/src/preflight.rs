@@ -12,6 +12,7 @@ use std::path::Path;
 
 use migrate_core::{Finding, ScopeObject, StepError};
 use migrate_schema::db::Database;
+#[cfg(feature = "postgres")]
 use migrate_schema::quote::TableName;
 
 /// Looks at the database for a run that touches `scope`.
@@ -52,13 +53,17 @@ pub async fn of_the_operator(database: &Database) -> Result<Vec<Finding>, StepEr
             .map_err(|error| error.into_step_error("can't look at the role's rights")),
         #[cfg(feature = "sqlite")]
         Database::Sqlite(_) => Ok(Vec::new()),
+        #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+        _ => Ok(Vec::new()),
     }
 }
 
+#[cfg(feature = "postgres")]
 fn touches_schema(scope: &[ScopeObject]) -> bool {
     scope.contains(&ScopeObject::Catalog)
 }
 
+#[cfg(feature = "postgres")]
 fn tables(scope: &[ScopeObject]) -> Vec<String> {
     let table = |object: &ScopeObject| match object {
         // Quoted: a name can hold anything.

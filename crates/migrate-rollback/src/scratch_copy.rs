@@ -16,6 +16,7 @@ use crate::manager::{RollbackManager, TargetDatabase};
 use crate::point::Purpose;
 
 /// The file of a copy on SQLite, below its root.
+#[cfg(feature = "sqlite")]
 const FILE: &str = "rehearsal.db";
 
 /// A copy of a database, and what has to be removed with it.
@@ -64,6 +65,10 @@ impl ScratchCopy {
     ///
     /// # Errors
     /// The role may not create databases; the message says which right is missing.
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(unused_variables, reason = "a server has a place of its own")
+    )]
     pub async fn empty(root: &Path, server: &Database) -> Result<Self, StepError> {
         match server {
             #[cfg(feature = "sqlite")]
@@ -80,6 +85,10 @@ impl ScratchCopy {
                     on_server: Some((scratch, server.clone())),
                 })
             }
+            #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+            _ => Err(server
+                .unsupported()
+                .into_step_error("can't make a scratch database")),
         }
     }
 

@@ -23,6 +23,8 @@ pub(crate) async fn database_bytes(database: &Database) -> Result<u64, DbError> 
             .fetch_one(db.pool())
             .await?
         }
+        #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+        _ => return Err(database.unsupported()),
     };
     Ok(u64::try_from(bytes).unwrap_or(0))
 }

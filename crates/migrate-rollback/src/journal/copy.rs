@@ -76,6 +76,8 @@ pub(super) async fn catch_up(database: &Database, log: &RunLog) -> Result<(), Fa
         Database::Postgres(pg) => within!(pg.begin().await?),
         #[cfg(feature = "sqlite")]
         Database::Sqlite(lite) => within!(lite.begin().await?),
+        #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+        _ => return Err(database.unsupported().into()),
     }
     Ok(())
 }
@@ -139,6 +141,8 @@ async fn pairs(database: &Database, sql: String) -> Result<Vec<(String, String)>
                 .fetch_all(&mut *connection)
                 .await?)
         }
+        #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+        _ => Err(database.unsupported()),
     }
 }
 

@@ -143,6 +143,8 @@ impl RollbackManager {
                 let fingerprint = self.database.cancellable(cancel, look).await?;
                 Ok((copy, fingerprint))
             }
+            #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+            _ => Err(super::unsupported(&self.database)),
         }
     }
 
@@ -181,6 +183,8 @@ impl RollbackManager {
                         .map(Copy::File),
                 }
             }
+            #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+            _ => Err(super::unsupported(&self.database)),
         }
     }
 

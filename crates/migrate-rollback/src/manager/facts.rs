@@ -16,6 +16,8 @@ pub(super) async fn schema_version(database: &Database) -> Result<i64, DbError> 
         Database::Sqlite(_) => {
             "SELECT count(*) > 0 FROM sqlite_master WHERE type = 'table' AND name = 'schema_versions'"
         }
+        #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+        _ => return Err(database.unsupported()),
     };
     let found = database.query_json(exists).await?;
     if matches!(found, Value::Bool(false)) || found.as_i64() == Some(0) {

@@ -169,6 +169,8 @@ impl RollbackManager {
                 };
                 restore(database, fence, &programs, &target, source, &state).await
             }
+            #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+            _ => Err(super::unsupported(&self.database)),
         }
     }
 

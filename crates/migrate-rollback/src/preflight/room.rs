@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use migrate_core::{Finding, ScopeObject};
 use migrate_schema::db::{Database, DbError};
 
+#[cfg(feature = "postgres")]
 use super::tables;
 use crate::backup::{BACKUPS, space};
 
@@ -22,6 +23,13 @@ struct Measured {
     place: Result<PathBuf, Finding>,
 }
 
+#[cfg_attr(
+    not(feature = "postgres"),
+    expect(
+        unused_variables,
+        reason = "SQLite does not tell the size of one table"
+    )
+)]
 pub(super) async fn shortage(
     root: &Path,
     database: &Database,
@@ -32,6 +40,8 @@ pub(super) async fn shortage(
         Database::Postgres(_) => postgres(database, scope).await?,
         #[cfg(feature = "sqlite")]
         Database::Sqlite(_) => sqlite(database).await?,
+        #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+        _ => return Err(database.unsupported()),
     };
     let place = match &measured.place {
         Ok(place) => place,

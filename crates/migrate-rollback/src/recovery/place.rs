@@ -95,6 +95,8 @@ async fn broken(database: &Database) -> Option<String> {
         }
         #[cfg(feature = "postgres")]
         Database::Postgres(_) => None,
+        #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+        _ => None,
     }
 }
 
@@ -156,6 +158,10 @@ async fn create_on_server(url: &DatabaseUrl) -> Result<(), StepError> {
     Err(error)
 }
 
+#[cfg_attr(
+    not(feature = "postgres"),
+    expect(unused_variables, reason = "a file has no other name")
+)]
 async fn create_from(there: &DatabaseUrl, name: &str) -> Result<(), DbError> {
     let options = ConnectOptions {
         max_connections: 1,
@@ -174,6 +180,8 @@ async fn create_from(there: &DatabaseUrl, name: &str) -> Result<(), DbError> {
         }
         #[cfg(feature = "sqlite")]
         Database::Sqlite(_) => Ok(()),
+        #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+        _ => Err(server.unsupported()),
     };
     server.close().await;
     made

@@ -8,7 +8,9 @@ pub(crate) mod sqlite;
 
 use std::collections::BTreeMap;
 
-pub(crate) use piece::{Address, Edge, Part, Piece};
+#[cfg(feature = "postgres")]
+pub(crate) use piece::Edge;
+pub(crate) use piece::{Address, Part, Piece};
 #[cfg(feature = "postgres")]
 pub(crate) use postgres::{edges as postgres_edges, user_tables as postgres_tables};
 

@@ -2,6 +2,10 @@
 
 /// What a piece is to the block that it stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "postgres"),
+    expect(dead_code, reason = "SQLite keeps an object as one text")
+)]
 pub(crate) enum Part {
     /// Begins it, and is the whole statement where no `Tail` follows.
     Head,
@@ -52,6 +56,7 @@ pub(crate) struct Piece {
 }
 
 /// That one object needs another, or stands for it.
+#[cfg(feature = "postgres")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Edge {
     pub(crate) from: Address,

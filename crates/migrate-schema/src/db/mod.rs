@@ -57,7 +57,6 @@ impl fmt::Display for Backend {
     }
 }
 
-#[cfg(not(all(feature = "postgres", feature = "sqlite")))]
 fn unsupported(backend: Backend) -> DbError {
     DbError::new(
         DbErrorKind::Other,
@@ -169,6 +168,12 @@ impl Database {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => Backend::Sqlite,
         }
+    }
+
+    /// What a crate says of this database that was built without it, when this one was built
+    /// with it: features add up over a whole program.
+    pub fn unsupported(&self) -> DbError {
+        unsupported(self.backend())
     }
 
     fn shared(&self) -> &Shared {

@@ -98,11 +98,13 @@ impl<'p> Made<'p> {
         self.written(|_| true)
     }
 
+    #[cfg(feature = "postgres")]
     /// Without defaults and checks, which [`Made::later`] adds.
     pub(super) fn bare(&self) -> Block {
         self.written(|_| false)
     }
 
+    #[cfg(feature = "postgres")]
     /// The defaults and checks of a table that was made bare.
     pub(super) fn later(&self) -> Block {
         let table = self.table();
@@ -127,6 +129,7 @@ impl<'p> Made<'p> {
         }
     }
 
+    #[cfg(feature = "postgres")]
     fn table(&self) -> &str {
         self.name.strip_prefix("table ").unwrap_or(self.name)
     }

@@ -9,6 +9,7 @@
 
 mod blocks;
 mod diff;
+#[cfg(feature = "postgres")]
 mod order;
 mod text;
 
@@ -53,7 +54,7 @@ impl Snapshot {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(_) => {
                 let mut snapshot = Self::of(&Catalog::read(db).await?, Backend::Sqlite);
-                order::by_sort(&mut snapshot.blocks);
+                by_sort(&mut snapshot.blocks);
                 Ok(snapshot)
             }
         }
@@ -68,4 +69,26 @@ impl Snapshot {
             left_out: made.left_out,
         }
     }
+}
+
+/// As SQLite's objects can be made: by sort and name.
+#[cfg(feature = "sqlite")]
+fn by_sort(blocks: &mut [Block]) {
+    blocks.sort_by_cached_key(|block| {
+        let index = block.name.starts_with("index ");
+        let trigger = block.name.starts_with("trigger ");
+        let view = block.name.starts_with("view ");
+        (
+            if index {
+                1
+            } else if view {
+                2
+            } else if trigger {
+                3
+            } else {
+                0
+            },
+            block.name.clone(),
+        )
+    });
 }

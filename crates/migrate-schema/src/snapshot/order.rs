@@ -70,27 +70,6 @@ fn place(name: &str, parent: Option<&str>) -> Place {
     (at, bare, after, name.to_owned())
 }
 
-/// By sort and name alone.
-pub(super) fn by_sort(blocks: &mut [Block]) {
-    blocks.sort_by_cached_key(|block| {
-        let index = block.name.starts_with("index ");
-        let trigger = block.name.starts_with("trigger ");
-        let view = block.name.starts_with("view ");
-        (
-            if index {
-                1
-            } else if view {
-                2
-            } else if trigger {
-                3
-            } else {
-                0
-            },
-            block.name.clone(),
-        )
-    });
-}
-
 /// Each block after those that it needs.
 pub(super) fn ordered(catalog: &Catalog, edges: &[Edge]) -> Snapshot {
     let made = blocks::of(catalog.pieces(), Backend::Postgres);
