@@ -33,7 +33,10 @@
     allow(
         unreachable_patterns,
         irrefutable_let_patterns,
-        reason = "the database handle may be built with more databases than this crate"
+        dead_code,
+        unused_variables,
+        reason = "the database handle may be built with more databases than this crate, and what \
+                  only the other one needs is not told apart"
     )
 )]
 
