@@ -133,16 +133,16 @@ impl Walk<'_> {
         let mut found: Vec<(usize, Found)> = Vec::new();
         let mut fresh_tables: Vec<bool> = Vec::with_capacity(all.len());
         let mut told_of_held = false;
-        for at in 0..all.len() {
-            self.enter(all[at].transaction);
+        for (at, read) in all.iter().enumerate() {
+            self.enter(read.transaction);
             let mut said = self.statement(file, &place, at);
             // Once is enough: the way out is the same for all that follow.
             said.retain(|one| {
                 one.rule != "lock-held" || !std::mem::replace(&mut told_of_held, true)
             });
             found.extend(said.into_iter().map(|one| (at, one)));
-            fresh_tables.push(self.is_on_fresh(&all[at].deed));
-            self.go_on(&all[at]);
+            fresh_tables.push(self.is_on_fresh(&read.deed));
+            self.go_on(read);
         }
         let losing: Vec<usize> = found
             .iter()
