@@ -102,7 +102,10 @@ impl Place {
 
     /// The release of the server, such as 15.
     pub(crate) fn major(&self) -> u32 {
-        shared().major()
+        match &self.home {
+            Home::Postgres(home) => home.server().major(),
+            Home::Sqlite(_) => panic!("this is for PostgreSQL"),
+        }
     }
 
     /// Another handle, as another program has it.
