@@ -2,6 +2,7 @@
 //! against what is there.
 
 use migrate_tests::deployment::{Deployment, Store};
+use migrate_tests::snapshot::files_differing;
 use serde_json::Value;
 
 use crate::on_both;
@@ -108,7 +109,60 @@ fn history_tells_how_a_run_was_taken_back(store: Store) {
         .says(&["rolled-back by restore, as asked"]);
 }
 
+/// A slip of the name must cost neither the database nor the config.
+fn a_plan_file_replaces_nothing_but_a_plan_file(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    deployment.write("mine.db", "SQLite format 3");
+    let before = deployment.all_files();
+    let to = |file: &str| {
+        let path = deployment.path(file).display().to_string();
+        deployment.run(&["plan", "--from", "1.5.0", "--to", "2.0.0", "-o", &path])
+    };
+    for file in ["config/config.toml", "mine.db"] {
+        to(file)
+            .expect(1)
+            .says(&["is no plan file", "nothing was changed"]);
+    }
+    assert_eq!(files_differing(&before, &deployment.all_files()), "");
+    to("up.plan.json").expect(0);
+    to("up.plan.json").expect(0);
+}
+
+/// Killed in the middle, its state directory lost: `resume` alone must not say that all is well.
+fn resume_knows_of_a_run_that_only_the_database_has(store: Store) {
+    let deployment = Deployment::v1().rows(3_000).on(store);
+    let up = [
+        "--from", "1.5.0", "--to", "2.0.0", "--yes", "--format", "json",
+    ];
+    let mut running = deployment.tool(&up).start();
+    let seen =
+        running.wait_for(|event| event["event"] == "step_started" && event["step"] == "data");
+    assert!(seen.is_some(), "no step began");
+    running.kill();
+    let open = status(&deployment);
+    assert!(open["version"].is_null(), "{open}");
+    deployment
+        .run(&["status"])
+        .expect(0)
+        .says(&["between 1.5.0 and 2.0.0"]);
+    std::fs::remove_dir_all(deployment.path(".etlrs-migrate")).unwrap();
+    deployment
+        .run(&["resume"])
+        .expect(6)
+        .says(&["known to the database alone", "resume --adopt"]);
+    deployment.run(&["resume", "--adopt"]).expect(0);
+    std::fs::remove_dir_all(deployment.path(".etlrs-migrate")).unwrap();
+    let lost = status(&deployment);
+    let back = lost["go_back"].as_str().unwrap_or_default();
+    assert!(back.contains("--adopt"), "{lost}");
+    deployment
+        .run(&["--rollback", "--to", "1.5.0", "--adopt"])
+        .expect(0);
+}
+
 on_both!(
+    a_plan_file_replaces_nothing_but_a_plan_file,
+    resume_knows_of_a_run_that_only_the_database_has,
     status_holds_the_log_against_what_is_there,
     status_says_that_the_database_is_gone,
     validating_too_early_says_so,

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 pub(crate) use drift::{Extent, drift};
 pub(crate) use resolve::{contract_now, hops, resolve};
+pub(crate) use store::refuse_other;
 
 /// The format of the document that this version writes, and the newest that it reads.
 const FORMAT: u32 = 1;

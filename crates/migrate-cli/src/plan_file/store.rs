@@ -7,12 +7,29 @@ use migrate_config::atomic::{self, NewFile, Root};
 use super::{FORMAT, PlanFile};
 use crate::failure::Failure;
 
+/// Only a plan file gives way to a plan file: a slip of the name must not cost a database.
+pub(crate) fn refuse_other(path: &Path) -> Result<(), Failure> {
+    let Ok(bytes) = std::fs::read(path) else {
+        return Ok(());
+    };
+    let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    if value["format"].is_u64() && value["hash"].is_string() {
+        return Ok(());
+    }
+    Err(Failure::unchanged(format!(
+        "{} is there already and is no plan file; nothing was changed",
+        path.display()
+    ))
+    .hint("give a name that is free"))
+}
+
 impl PlanFile {
     /// Writes it whole or not at all, for its owner's eyes: a plan may hold values.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
         let mut text = serde_json::to_vec_pretty(self)
             .map_err(|error| Failure::unchanged(format!("the plan file: {error}")))?;
         text.push(b'\n');
+        refuse_other(path)?;
         write_beside(path, &text)
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::plan_file::{Hop, PlanFile};
 use crate::verbs::rehearse::certificate::Certificate;
-use crate::verbs::status::Status;
+use crate::verbs::status::{RunView, Status};
 
 use super::progress::grouped;
 use super::{Output, document, out};
@@ -19,10 +19,13 @@ impl Output {
             document(&json!(status));
             return;
         }
-        let version = status.version.as_ref().map_or_else(
-            || "not known from a run of this tool".to_owned(),
-            ToString::to_string,
-        );
+        let between =
+            |run: &RunView| format!("between {} and {}, in an open run", run.from, run.to);
+        let version = match (&status.version, &status.run) {
+            (Some(version), _) => version.to_string(),
+            (None, Some(run)) => between(run),
+            (None, None) => "not known from a run of this tool".to_owned(),
+        };
         row("deployment", &status.root);
         row("version", &version);
         if !status.looks.is_empty() {

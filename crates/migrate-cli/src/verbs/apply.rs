@@ -166,7 +166,10 @@ fn require_rehearsal(global: &Global, wired: &Wired, file: &PlanFile) -> Result<
     certificate::require(&wired.deployment.root, &file.hash, age)
 }
 
-fn refuse_commands<'a>(wired: &Wired, hops: impl Iterator<Item = &'a Hop>) -> Result<(), Failure> {
+pub(crate) fn refuse_commands<'a>(
+    wired: &Wired,
+    hops: impl Iterator<Item = &'a Hop>,
+) -> Result<(), Failure> {
     let runs = hops
         .flat_map(|hop| &hop.steps)
         .any(|step| step.runs_commands);

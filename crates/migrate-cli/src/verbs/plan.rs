@@ -36,6 +36,7 @@ pub(crate) async fn run(global: &Global, args: &PlanArgs, output: &Output) -> Re
         output.plans(&hops);
         return Ok(exit::DONE);
     };
+    plan_file::refuse_other(path)?;
     let wired = Wired::open(global).await?;
     output.database(&wired);
     let file = plan_file::resolve(global, output, &wired, &from, &to).await?;

@@ -29,6 +29,29 @@ pub(crate) struct ResumeArgs {
     pub(crate) time: DeadlineArgs,
 }
 
+/// With no run open here, the database may still know one: then "nothing to do" would be wrong.
+async fn refuse_unknown(global: &Global, runs: &[RunLog]) -> Result<(), Failure> {
+    let Ok(wired) = Wired::open(global).await else {
+        return Ok(());
+    };
+    let known = wired.runs_in_database().await?;
+    let open = known.iter().find(|log| {
+        let here = |own: &RunLog| own.header.run == log.header.run;
+        !runs.iter().any(here) && RunState::replay(log).is_ok_and(|state| !state.phase.is_final())
+    });
+    let Some(log) = open else {
+        return Ok(());
+    };
+    Err(Failure {
+        code: exit::OPEN_RUN,
+        ..Failure::unchanged(format!(
+            "run {} is open, and known to the database alone: this deployment's journal was lost",
+            log.header.run
+        ))
+    }
+    .hint(format!("next: {}", next::line(global, "resume --adopt"))))
+}
+
 /// `resume [--adopt]`.
 pub(crate) async fn run(
     global: &Global,
@@ -43,6 +66,7 @@ pub(crate) async fn run(
     let runs = crate::wire::runs(&deployment).await?;
     environment::refuse_other(global, &runs)?;
     let Some((log, state)) = open_run(&runs)? else {
+        refuse_unknown(global, &runs).await?;
         output.say("nothing to resume: no run is open");
         return Ok(exit::DONE);
     };

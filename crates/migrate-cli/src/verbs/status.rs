@@ -167,6 +167,8 @@ fn from_runs(global: &Global, deployment: &Deployment, runs: &[RunLog], status: 
         }
     }
     if let Some((log, state)) = open {
+        // What an earlier run left is not what is there in the middle of this one.
+        status.version = None;
         status.next = next::word(state.next_action());
         status.next_command = next::command(global, log, &state);
         return;
@@ -259,6 +261,11 @@ async fn adoptable(global: &Global, wired: &Wired, runs: &[RunLog], status: &mut
         status.run = Some(view(log, &state));
         if state.phase.is_final() {
             status.version = status.version.take().or_else(|| reached(log, &state));
+            if completed(log) {
+                let from = &log.header.plan.from_version;
+                let rest = format!("--rollback --to {from} --adopt");
+                status.go_back = Some(next::line(global, &rest));
+            }
         } else {
             status.next = Some("resume");
             status.next_command = Some(next::line(global, "resume --adopt"));

@@ -26,6 +26,9 @@ pub(super) async fn keep(pg: &Postgres, run: &str, mut marks: Marks) -> Result<(
         let sql = format!("insert into {own} select {number}, {hashes} from {from} t");
         run_sql(&mut tx, sql).await?;
     }
+    // A way back looks each row up, and no statistics tell the planner how many marks there are.
+    run_sql(&mut tx, format!("create index on {own} (key, object)")).await?;
+    run_sql(&mut tx, format!("analyze {own}")).await?;
     let transaction: String = sqlx::query_scalar("select pg_current_xact_id()::text")
         .fetch_one(&mut *tx)
         .await?;

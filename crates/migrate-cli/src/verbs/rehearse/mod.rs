@@ -19,7 +19,7 @@ use crate::exit;
 use crate::failure::Failure;
 use crate::plan_file;
 use crate::report::Output;
-use crate::verbs::{migrate, resume};
+use crate::verbs::{apply, migrate, resume};
 use crate::wire::{Access, Wired};
 
 use certificate::Certificate;
@@ -67,7 +67,14 @@ pub(crate) async fn run(
     let wired = Wired::open(global).await?;
     output.database(&wired);
     refuse_open_run(&wired).await?;
+    if from == to {
+        output.say(&format!(
+            "nothing to rehearse: --from and --to are both {to}"
+        ));
+        return Ok(exit::DONE);
+    }
     let (contract, _) = plan_file::contract_now(global, &wired, &from, &to).await?;
+    apply::refuse_commands(&wired, contract.hops.iter())?;
     let copy = Copy::make(global, &wired, &contract, args.into.as_deref(), &cancel).await?;
     let extent = if args.full {
         Extent::Full

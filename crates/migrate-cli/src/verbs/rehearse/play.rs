@@ -99,7 +99,7 @@ async fn there(
         let result = executor.execute_migration(&hop.plan).await;
         drop(executor);
         output.done_with_progress();
-        let figures = figures(&result.map_err(failed)?);
+        let figures = figures(&result.map_err(|error| failed(error, "the migration"))?);
         steps.extend(watch.enter(figures).await);
     }
     Ok((start.stop(&wired.db).await?, steps))
@@ -126,17 +126,17 @@ async fn back(
         };
         let result = executor.rollback(log, request).await;
         output.done_with_progress();
-        result.map_err(failed)?;
+        result.map_err(|error| failed(error, "the way back; the migration itself went well"))?;
     }
     start.stop(&wired.db).await
 }
 
 /// Whatever became of the copy, the deployment is as it was.
-fn failed(error: MigrationError) -> Failure {
+fn failed(error: MigrationError, what: &str) -> Failure {
     let mut failure = Failure::of(error, None);
     failure.code = crate::exit::DIFFERENT;
     failure.message = format!(
-        "the rehearsal failed, and so would the migration; the deployment is untouched: {}",
+        "the rehearsal failed, and so would {what}; the deployment is untouched: {}",
         failure.message
     );
     failure
