@@ -323,6 +323,16 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[("data status", "ranges done, in flight and left")],
     ),
     (
+        "data rejects",
+        &[
+            ("data rejects", "rows that could not be moved, and why"),
+            (
+                "data rejects --run 20261124013000ab12 --drop",
+                "forget them once they are mended",
+            ),
+        ],
+    ),
+    (
         "data resume",
         &[(
             "data resume --run 20261124013000ab12",

@@ -44,7 +44,7 @@ const CHECKS: &[Check] = &[
     check(
         "data",
         "whether rows can be copied as the plan says",
-        "batch-size computed-column missing no-column no-key no-script no-table no-target-key \
+        "bad-rows batch-size computed-column missing no-column no-key no-script no-table no-target-key \
          not-filled on-conflict output-twice reverse reverse-column reverse-columns \
          reverse-count reverse-null reverse-output reverse-row reverse-script same-table script source-url table-name \
          unknown-transform verify workers",
