@@ -6,7 +6,8 @@ use migrate_schema::db::{Database, DbError, DbErrorKind};
 use sqlx::PgConnection;
 
 use crate::cells::{Passing, SourceColumn};
-use crate::copy_format::{Opened, Split, Splitter};
+use crate::copy_format::Opened;
+use crate::copy_format::split::{Split, Splitter};
 use crate::keyset::{Key, KeyPart, KeyRange};
 use crate::planner::Cut;
 use crate::range::{Program, RangeWriter};
