@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use migrate_tests::copies::{arguments, numbers};
 use migrate_tests::deployment::{Deployment, Store};
 
 /// What is done to the target, how it is mended, and what has to be said of it; `{N}` is a row
@@ -88,12 +89,7 @@ fn on(store: Store, rows: u64) -> u32 {
 /// A finished copy.
 fn copied(store: Store, rows: u64) -> Deployment {
     let deployment = Deployment::v1().rows(1).on(store);
-    let series = match store {
-        Store::Postgres => format!("generate_series(1, {rows}) AS i"),
-        Store::Sqlite => format!(
-            "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) SELECT i FROM n)"
-        ),
-    };
+    let series = numbers(store, rows);
     deployment.sql(&format!(
         "CREATE TABLE src (id integer PRIMARY KEY, v text);
          CREATE TABLE dst (id integer PRIMARY KEY, v text, n integer);
@@ -106,18 +102,7 @@ fn copied(store: Store, rows: u64) -> Deployment {
 
 fn verb(verb: &str, deployment: &Deployment) -> migrate_tests::binary::Run {
     let script = deployment.path("copy.sql").display().to_string();
-    let copy = [
-        "data",
-        verb,
-        "--source",
-        "src",
-        "--target",
-        "dst",
-        "--transform",
-    ];
-    let mut arguments = copy.to_vec();
-    arguments.push(&script);
-    deployment.run(&arguments)
+    deployment.run(&arguments(verb, &script, &[]))
 }
 
 fn row(what: &str, name: &str, deployment: &Deployment, said: Option<&str>) -> u32 {

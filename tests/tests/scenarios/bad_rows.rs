@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use migrate_tests::copies::{self, numbers};
 use migrate_tests::deployment::{Deployment, Store};
 use serde_json::Value;
 
@@ -16,14 +17,10 @@ const SECRET: &str = "topsecret";
 /// A source whose `n` is text, and a target that is strict about it. Every tenth row is there.
 fn tables(store: Store, already: bool) -> Deployment {
     let deployment = Deployment::v1().rows(1).on(store);
-    let (series, strict) = match store {
-        Store::Postgres => (format!("generate_series(1, {ROWS}) AS i"), ""),
-        Store::Sqlite => (
-            format!(
-                "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS}) SELECT i FROM n)"
-            ),
-            " STRICT",
-        ),
+    let series = numbers(store, ROWS);
+    let strict = match store {
+        Store::Postgres => "",
+        Store::Sqlite => " STRICT",
     };
     deployment.sql(&format!(
         "CREATE TABLE src (id integer PRIMARY KEY, v text, n text);
@@ -83,20 +80,8 @@ fn run_with(verb: &str, deployment: &Deployment, more: &[&str]) -> migrate_tests
 
 fn with_tables(verb: &str, deployment: &Deployment, more: &[&str]) -> Vec<String> {
     let script = deployment.path("copy.sql").display().to_string();
-    [
-        "data",
-        verb,
-        "--source",
-        "src",
-        "--target",
-        "dst",
-        "--transform",
-        &script,
-    ]
-    .iter()
-    .chain(more)
-    .map(ToString::to_string)
-    .collect()
+    let all = copies::arguments(verb, &script, more);
+    all.iter().map(ToString::to_string).collect()
 }
 
 fn state(deployment: &Deployment) -> String {

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use migrate_tests::binary::Running;
+use migrate_tests::copies::{arguments, numbers};
 use migrate_tests::deployment::{Deployment, Store};
 
 use crate::on_both;
@@ -13,12 +14,7 @@ const ROWS: u64 = 6_000;
 /// Two tables, the target with every tenth row stale and one row of somebody else.
 fn two_tables(store: Store) -> Deployment {
     let deployment = Deployment::v1().rows(1).on(store);
-    let series = match store {
-        Store::Postgres => format!("generate_series(1, {ROWS}) AS i"),
-        Store::Sqlite => format!(
-            "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS}) SELECT i FROM n)"
-        ),
-    };
+    let series = numbers(store, ROWS);
     deployment.sql(&format!(
         "CREATE TABLE src (id integer PRIMARY KEY, v text NOT NULL);
          CREATE TABLE dst (id integer PRIMARY KEY, v text NOT NULL, made integer NOT NULL DEFAULT 1);
@@ -28,21 +24,6 @@ fn two_tables(store: Store) -> Deployment {
     ));
     deployment.write("shout.sql", "SELECT id, upper(v) AS v FROM batch");
     deployment
-}
-
-fn copy<'a>(verb: &'a str, script: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let mut all = vec![
-        "data",
-        verb,
-        "--source",
-        "src",
-        "--target",
-        "dst",
-        "--transform",
-        script,
-    ];
-    all.extend(more);
-    all
 }
 
 fn must_be_copied(deployment: &Deployment, what: &str) {
@@ -61,7 +42,7 @@ fn rows_are_copied_compared_and_nothing_stays_behind(store: Store) {
     let deployment = two_tables(store);
     let script = deployment.path("shout.sql").display().to_string();
     deployment
-        .run(&copy("migrate", &script, &[]))
+        .run(&arguments("migrate", &script, &[]))
         .expect(0)
         .says(&["6000 rows read, 5400 inserted, 600 updated, 0 unchanged"]);
     must_be_copied(&deployment, "after one copy");
@@ -71,21 +52,21 @@ fn rows_are_copied_compared_and_nothing_stays_behind(store: Store) {
         .says(&["no copy is under way"]);
     // The row of somebody else is no row of the source.
     deployment
-        .run(&copy("verify", &script, &[]))
+        .run(&arguments("verify", &script, &[]))
         .expect(8)
         .says(&["1 differ", "id=-1"]);
     deployment.sql("DELETE FROM dst WHERE id = -1");
     deployment
-        .run(&copy("verify", &script, &["--workers", "1"]))
+        .run(&arguments("verify", &script, &["--workers", "1"]))
         .expect(0)
         .says(&["6000 rows compared, no difference"]);
     deployment.sql("UPDATE dst SET v = 'x' WHERE id = 4242");
     deployment
-        .run(&copy("verify", &script, &[]))
+        .run(&arguments("verify", &script, &[]))
         .expect(8)
         .says(&["the row id=4242 of dst is different"]);
     deployment
-        .run(&copy(
+        .run(&arguments(
             "migrate",
             &script,
             &["--batch-size", "100", "--verify", "off"],
@@ -103,7 +84,7 @@ fn a_copy_that_can_not_work_changes_nothing(store: Store) {
     let script = deployment.path("bad.sql").display().to_string();
     let before = deployment.sql("SELECT count(*), min(v), max(v) FROM dst");
     deployment
-        .run(&copy("migrate", &script, &["--batch-size", "10"]))
+        .run(&arguments("migrate", &script, &["--batch-size", "10"]))
         .expect(3)
         .says(&["the row id=77 of src can't be moved into dst", "taken back"]);
     assert_eq!(
@@ -111,7 +92,7 @@ fn a_copy_that_can_not_work_changes_nothing(store: Store) {
         deployment.sql("SELECT count(*), min(v), max(v) FROM dst")
     );
     deployment
-        .run(&copy("migrate", "nowhere.sql", &[]))
+        .run(&arguments("migrate", "nowhere.sql", &[]))
         .expect(2)
         .says(&["nowhere.sql"]);
     deployment
@@ -155,7 +136,7 @@ fn a_killed_copy_goes_on_or_back_and_doubles_nothing(store: Store) {
         let script = deployment.path("shout.sql").display().to_string();
         let before = deployment.sql("SELECT count(*), min(v), max(v) FROM dst");
         let mut copying = deployment
-            .tool(&copy("migrate", &script, &["--batch-size", "20"]))
+            .tool(&arguments("migrate", &script, &["--batch-size", "20"]))
             .start();
         let Some(run) = run_under_way(&deployment, &mut copying, part(round)) else {
             // It was faster than we looked.
@@ -197,7 +178,7 @@ fn workers_of_other_processes_help_and_may_be_killed() {
         let deployment = two_tables(Store::Postgres);
         let script = deployment.path("shout.sql").display().to_string();
         let mut copying = deployment
-            .tool(&copy(
+            .tool(&arguments(
                 "migrate",
                 &script,
                 &["--batch-size", "10", "--workers", "1"],

@@ -1,6 +1,7 @@
 //! A source in another database: a deployment that outgrew SQLite, and server to server; no
 //! password shows.
 
+use migrate_tests::copies;
 use migrate_tests::deployment::{Deployment, Store};
 use migrate_tests::postgres::{Server, TestDatabase};
 
@@ -28,18 +29,7 @@ fn arguments<'a>(
     script: &'a str,
     more: &[&'a str],
 ) -> Vec<&'a str> {
-    let mut all = vec![
-        "data",
-        verb,
-        "--source",
-        "src",
-        "--target",
-        "dst",
-        "--source-url",
-        source_url,
-        "--transform",
-        script,
-    ];
+    let mut all = copies::arguments(verb, script, &["--source-url", source_url]);
     all.extend(more);
     all
 }

@@ -103,14 +103,7 @@ async fn one_row_that_is_changed_dropped_doubled_or_swapped_is_found_and_named()
 #[tokio::test]
 async fn rows_that_two_ranges_give_the_same_key_are_found() {
     for world in both().await {
-        world.sql("CREATE TABLE src (id integer PRIMARY KEY, v text); CREATE TABLE dst (id integer PRIMARY KEY, v text)").await;
-        let series = world.pick(
-            "generate_series(1, 1000) AS i",
-            "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) SELECT i FROM n)",
-        );
-        world
-            .sql(&format!("INSERT INTO src SELECT i, 'v' || i FROM {series}"))
-            .await;
+        world.thousand().await;
         let before = world.fingerprint().await;
         let step = world.step("src", "dst", "SELECT id % 990 AS id, v FROM batch", 100);
         let cx = context();

@@ -131,6 +131,17 @@ impl World {
         .await;
     }
 
+    /// `src` with 1,000 rows of a number and a text, and `dst`, its like, empty.
+    pub(crate) async fn thousand(&self) {
+        self.sql("CREATE TABLE src (id integer PRIMARY KEY, v text); CREATE TABLE dst (id integer PRIMARY KEY, v text)").await;
+        let series = self.pick(
+            "generate_series(1, 1000) AS i",
+            "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) SELECT i FROM n)",
+        );
+        self.sql(&format!("INSERT INTO src SELECT i, 'v' || i FROM {series}"))
+            .await;
+    }
+
     pub(crate) fn shipped_script(&self) -> &'static str {
         if self.is_postgres() {
             include_str!("../../../../migrations/transform_pipelines.sql")

@@ -24,18 +24,6 @@ impl RowTransform for Folded {
     }
 }
 
-/// 1,000 rows, of which 1 to 10 and 991 to 1,000 give the same keys.
-async fn source(world: &World) {
-    world.sql("CREATE TABLE src (id integer PRIMARY KEY, v text); CREATE TABLE dst (id integer PRIMARY KEY, v text)").await;
-    let series = world.pick(
-        "generate_series(1, 1000) AS i",
-        "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) SELECT i FROM n)",
-    );
-    world
-        .sql(&format!("INSERT INTO src SELECT i, 'v' || i FROM {series}"))
-        .await;
-}
-
 fn step(world: &World, script: &str) -> Box<dyn Step> {
     let transforms = TransformRegistry::new().with("folded", Folded);
     let mut fields = data("src", "dst", script, 100, 1);
@@ -83,7 +71,7 @@ async fn ranges_that_write_the_same_rows_are_taken_back_whatever_their_order() {
     for order in [vec![lower, upper], vec![upper, lower], vec![whole]] {
         for script in [SCRIPT, "rust:folded"] {
             for world in both().await {
-                source(&world).await;
+                world.thousand().await;
                 world.sql("INSERT INTO dst VALUES (3, 'old'), (4, 'v4'), (5, 'v995'), (7, 'older'), (2000, 'own')").await;
                 let before = world.fingerprint().await;
                 let step = step(&world, script);
@@ -110,7 +98,7 @@ async fn ranges_that_write_the_same_rows_are_taken_back_whatever_their_order() {
 #[tokio::test]
 async fn what_others_wrote_between_two_writes_of_ours_comes_back() {
     for world in both().await {
-        source(&world).await;
+        world.thousand().await;
         world
             .sql("INSERT INTO dst VALUES (3, 'old'), (4, 'old')")
             .await;
