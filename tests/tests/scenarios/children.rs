@@ -81,6 +81,23 @@ fn a_command_and_its_children_end_with_a_tool_that_is_killed() {
     assert_eq!(before.database, deployment.snapshot().database);
 }
 
+/// What a killed tool had asked of PostgreSQL ends too, and takes its locks with it.
+#[test]
+fn a_statement_ends_with_a_tool_that_is_killed() {
+    let deployment = Deployment::v1().rows(5).on(Store::Postgres);
+    let sleep = own_sleep();
+    let mut step = hanging(&deployment, "SchemaUpdate", &sleep);
+    step["timeout"] = json!("10m");
+    shipped::insert_step(&deployment, 0, step);
+    let running = deployment.tool(UP).start();
+    let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+        AND query LIKE '%pg_sleep(600)%' AND state = 'active' AND pid <> pg_backend_pid()";
+    wait_until("the statement runs", || deployment.sql(busy) == "1");
+    running.kill();
+    wait_until("the statement is gone", || deployment.sql(busy) == "0");
+    deployment.run(&["--rollback", "--to", "1.5.0"]).expect(0);
+}
+
 #[test]
 fn the_first_signal_ends_the_command_and_stops_at_a_boundary() {
     let deployment = Deployment::v1().sqlite();

@@ -28,6 +28,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_mins(1);
 /// The letters `etlrsfnc`.
 pub(crate) const FENCE_KEY: i64 = 0x6574_6c72_7366_6e63;
 
+/// A statement whose client was killed ends by itself, instead of going on with its locks.
+const END_WITH_US: &str = "set client_connection_check_interval = '2s'";
+
 /// A PostgreSQL database.
 #[derive(Clone)]
 pub struct Postgres {
@@ -84,9 +87,11 @@ impl Postgres {
                 let unlimited = unlimited(&wanted);
                 Box::pin(async move {
                     sqlx::raw_sql(sqlx::AssertSqlSafe(unlimited))
-                        .execute(connection)
-                        .await
-                        .map(drop)
+                        .execute(&mut *connection)
+                        .await?;
+                    // Servers on systems that can't tell a closed connection refuse it.
+                    drop(sqlx::raw_sql(END_WITH_US).execute(connection).await);
+                    Ok(())
                 })
             })
             .connect_lazy_with(named.clone());
