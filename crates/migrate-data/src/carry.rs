@@ -343,10 +343,12 @@ struct Parts {
 impl Carried {
     /// What is told of it.
     pub(crate) fn line(&self, copy: &TableCopy) -> String {
+        let count = self.inserted + self.updated;
         format!(
-            "{} written into {} since are in {} now ({} new, {} changed)",
-            rows(self.inserted + self.updated),
+            "{} written into {} since {} in {} now ({} new, {} changed)",
+            rows(count),
             copy.target,
+            if count == 1 { "is" } else { "are" },
             copy.source,
             self.inserted,
             self.updated

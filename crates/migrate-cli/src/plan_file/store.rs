@@ -3,18 +3,17 @@
 use std::path::Path;
 
 use migrate_config::atomic::{self, NewFile, Root};
+use serde_json::Value;
 
 use super::{FORMAT, PlanFile};
 use crate::failure::Failure;
 
 /// Only a plan file gives way to a plan file: a slip of the name must not cost a database.
 pub(crate) fn refuse_other(path: &Path) -> Result<(), Failure> {
-    let Ok(bytes) = std::fs::read(path) else {
-        return Ok(());
-    };
-    let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    if value["format"].is_u64() && value["hash"].is_string() {
-        return Ok(());
+    match std::fs::read(path).map(|bytes| serde_json::from_slice::<Value>(&bytes)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Ok(Ok(value)) if value["format"].is_u64() && value["hash"].is_string() => return Ok(()),
+        _ => {}
     }
     Err(Failure::unchanged(format!(
         "{} is there already and is no plan file; nothing was changed",
@@ -42,7 +41,7 @@ impl PlanFile {
             Failure::unchanged(format!("{shown} is no plan file: {why}"))
                 .hint("make one with `etlrs-migrate plan --from A --to B -o FILE`")
         };
-        let value: serde_json::Value =
+        let value: Value =
             serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
         match value["format"].as_u64() {
             Some(format) if format <= u64::from(FORMAT) => {}

@@ -100,7 +100,7 @@ impl Output {
         if result.left.is_empty() {
             out("  everything in the plan's scope is as it was before");
         } else {
-            out("  written by others since and left as it is:");
+            out("  of others since:");
             for left in &result.left {
                 out(&format!("    {left}"));
             }

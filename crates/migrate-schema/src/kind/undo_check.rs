@@ -32,10 +32,15 @@ pub(super) async fn look(
     for (table, column) in added(spec, applied) {
         let rows = filled(db, &table, &column).await?;
         if rows > 0 {
+            let some = if rows == 1 {
+                "1 row".to_owned()
+            } else {
+                format!("{rows} rows")
+            };
             found.losses.push(Loss::new(
                 format!("table {table}"),
                 Some(rows),
-                format!("column {column} goes, with values other than its default in {rows} rows"),
+                format!("column {column} goes, with values other than its default in {some}"),
             ));
         }
     }

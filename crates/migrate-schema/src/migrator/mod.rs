@@ -250,6 +250,6 @@ fn not_as_before(differences: &[String]) -> Failed {
     Failed {
         kind: DbErrorKind::Other,
         error: error
-            .hint("nothing was changed; restore the rollback point, or correct the down script"),
+            .hint("this undo changed nothing; the rollback point brings everything back, and a correct down script spares it the next time"),
     }
 }
