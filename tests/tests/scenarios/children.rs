@@ -88,7 +88,7 @@ fn a_statement_ends_with_a_tool_that_is_killed() {
     let sleep = own_sleep();
     let mut step = hanging(&deployment, "SchemaUpdate", &sleep);
     step["timeout"] = json!("10m");
-    shipped::insert_step(&deployment, 0, step);
+    shipped::insert_step(&deployment, shipped::steps(), step);
     let running = deployment.tool(UP).start();
     let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
         AND query LIKE '%pg_sleep(600)%' AND state = 'active' AND pid <> pg_backend_pid()";
