@@ -28,7 +28,7 @@ fn values_in_columns_that_go_are_counted(store: Store) {
     ] {
         deployment.run(arguments).expect(7).says(&[
             "retry_attempts",
-            "1 rows",
+            "in 1 row",
             "--accept-data-loss",
         ]);
         written.must_equal(&deployment.snapshot(), "after a refusal");
