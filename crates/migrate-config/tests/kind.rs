@@ -125,6 +125,7 @@ fn cx() -> StepContext {
         timeout: Duration::from_secs(10),
         cancel: Cancel::new(),
         reporter: Arc::new(Silent),
+        drops: [].into(),
     }
 }
 

@@ -91,6 +91,9 @@ pub struct StepContext {
     pub cancel: Cancel,
     /// Where events go.
     pub reporter: Arc<dyn Reporter>,
+    /// Tables that the run made, which its way back drops whole, rows of others in them too: an
+    /// undo deletes rows of theirs that refer to what it takes away. Empty on the way there.
+    pub drops: Arc<[String]>,
 }
 
 impl StepContext {

@@ -204,6 +204,7 @@ impl DataMigrator {
             timeout: Duration::MAX,
             cancel: self.cancel.clone(),
             reporter: Arc::clone(&self.reporter),
+            drops: [].into(),
         }
     }
 

@@ -1,10 +1,10 @@
 //! Rows of other tables that refer to rows which an undo takes away.
 
-use migrate_core::{Loss, StepError, UndoCheck};
+use migrate_core::{Loss, StepContext, StepError, UndoCheck};
 use migrate_schema::db::{Backend, DbError};
 use migrate_schema::quote::literal;
 
-use crate::access;
+use crate::access::{self, Tx};
 use crate::copy::TableCopy;
 use crate::layout::Layout;
 use crate::ledger;
@@ -15,8 +15,9 @@ struct Reference {
     name: String,
     table: String,
     on_delete: OnDelete,
-    /// `r.column = t.column AND ...`
-    join: String,
+    /// Its columns, `r.column, ...`, and the target's, `t.column, ...`.
+    columns: String,
+    target: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,13 +32,15 @@ enum OnDelete {
 
 impl TableCopy {
     /// Adds the rows that stand in the way of an undo, and those that would go or change with it.
-    /// Rows of the target that were there before the copy stay, and so do theirs.
+    /// Rows of the target that were there before the copy stay, and so do theirs. Tables that the
+    /// way back drops count for themselves.
     pub(crate) async fn look_at_references(
         &self,
+        cx: &StepContext,
         layout: &Layout,
         check: &mut UndoCheck,
     ) -> Result<(), StepError> {
-        let looked = self.referring_rows(layout, check).await;
+        let looked = self.referring_rows(cx, layout, check).await;
         looked.map_err(|error| {
             error.into_step_error(format!(
                 "can't count the rows that refer to {}",
@@ -46,11 +49,63 @@ impl TableCopy {
         })
     }
 
-    async fn referring_rows(&self, layout: &Layout, check: &mut UndoCheck) -> Result<(), DbError> {
-        if layout.conflict.is_empty() || !ledger::exists(&self.db, &layout.before).await? {
+    /// Deletes rows that refer to what an undo takes away, of tables that the way back drops in any
+    /// case: else nothing could be taken away. Idempotent, one transaction.
+    pub(crate) async fn clear_references(
+        &self,
+        cx: &StepContext,
+        layout: &Layout,
+    ) -> Result<(), StepError> {
+        let cleared = self.delete_referring_rows(cx, layout).await;
+        cleared.map_err(|error| {
+            error.into_step_error(format!(
+                "can't delete the rows that refer to {} from tables that the upgrade made",
+                self.target
+            ))
+        })
+    }
+
+    async fn delete_referring_rows(
+        &self,
+        cx: &StepContext,
+        layout: &Layout,
+    ) -> Result<(), DbError> {
+        if cx.drops.is_empty() || !self.keeps_images(layout).await? {
+            return Ok(());
+        }
+        let mut tx = Tx::begin(&self.db).await?;
+        for reference in self.references(layout).await? {
+            if cx.drops.contains(&reference.name) {
+                let delete = format!(
+                    "DELETE FROM {} AS r WHERE ({}) IN (SELECT {} FROM {})",
+                    reference.table,
+                    reference.columns,
+                    reference.target,
+                    self.not_there_before(layout)
+                );
+                tx.execute(&delete).await?;
+            }
+        }
+        tx.commit().await
+    }
+
+    async fn keeps_images(&self, layout: &Layout) -> Result<bool, DbError> {
+        Ok(!layout.conflict.is_empty() && ledger::exists(&self.db, &layout.before).await?)
+    }
+
+    async fn referring_rows(
+        &self,
+        cx: &StepContext,
+        layout: &Layout,
+        check: &mut UndoCheck,
+    ) -> Result<(), DbError> {
+        if !self.keeps_images(layout).await? {
             return Ok(());
         }
         for reference in self.references(layout).await? {
+            if cx.drops.contains(&reference.name) {
+                continue;
+            }
             let rows = self.count(&reference, layout).await?;
             if rows == 0 {
                 continue;
@@ -81,22 +136,30 @@ impl TableCopy {
     }
 
     async fn count(&self, reference: &Reference, layout: &Layout) -> Result<u64, DbError> {
+        // In a list, not correlated: SQLite then indexes the images for the query, once.
+        let query = format!(
+            "SELECT count(*) FROM {} AS r WHERE ({}) IN (SELECT {} FROM {})",
+            reference.table,
+            reference.columns,
+            reference.target,
+            self.not_there_before(layout)
+        );
+        access::count(&self.db, &query).await
+    }
+
+    /// The rows of the target, `t`, that were not there before the copy.
+    fn not_there_before(&self, layout: &Layout) -> String {
         let statements = self.statements(layout);
         let new = match self.db.backend() {
             Backend::Postgres => "b._etlrs_new",
             Backend::Sqlite => "b._etlrs_new = 1",
         };
-        // Joined, not correlated: SQLite then indexes the images for the query, once.
-        let query = format!(
-            "SELECT count(*) FROM {table} AS r JOIN {target} AS t ON {join} \
-             LEFT JOIN {before} AS b ON {key} AND NOT ({new}) WHERE b._etlrs_range IS NULL",
-            table = reference.table,
+        format!(
+            "{target} AS t LEFT JOIN {before} AS b ON {key} AND NOT ({new}) WHERE b._etlrs_range IS NULL",
             target = statements.target(),
-            join = reference.join,
             before = statements.before(),
             key = statements.key_equal("b", "t"),
-        );
-        access::count(&self.db, &query).await
+        )
     }
 
     async fn references(&self, layout: &Layout) -> Result<Vec<Reference>, DbError> {
@@ -110,7 +173,8 @@ impl TableCopy {
             .filter_map(|row| {
                 let mut cells = row.into_iter().flatten();
                 let name = cells.next()?;
-                let (table, action, join) = (cells.next()?, cells.next()?, cells.next()?);
+                let (table, action) = (cells.next()?, cells.next()?);
+                let (columns, target) = (cells.next()?, cells.next()?);
                 let on_delete = match action.as_str() {
                     "c" | "CASCADE" => OnDelete::Deleted,
                     "n" | "d" | "SET NULL" | "SET DEFAULT" => OnDelete::Emptied,
@@ -120,7 +184,8 @@ impl TableCopy {
                     name,
                     table,
                     on_delete,
-                    join,
+                    columns,
+                    target,
                 })
             })
             .collect())
@@ -131,7 +196,8 @@ impl TableCopy {
 fn of_postgres(layout: &Layout) -> String {
     format!(
         "SELECT n.nspname || '.' || o.relname, format('%I.%I', n.nspname, o.relname), c.confdeltype::text, \
-         string_agg(format('r.%I = t.%I', a.attname, b.attname), ' AND ') \
+         string_agg(format('r.%I', a.attname), ', ' ORDER BY k.mine), \
+         string_agg(format('t.%I', b.attname), ', ' ORDER BY k.mine) \
          FROM pg_constraint AS c \
          JOIN pg_class AS o ON o.oid = c.conrelid JOIN pg_namespace AS n ON n.oid = o.relnamespace \
          CROSS JOIN LATERAL unnest(c.conkey, c.confkey) AS k (mine, theirs) \
@@ -149,7 +215,8 @@ fn of_sqlite(layout: &Layout) -> String {
     let target = literal(&crate::triggers::plain_name(&layout.target));
     format!(
         "SELECT m.name, '\"' || replace(m.name, '\"', '\"\"') || '\"', f.on_delete, \
-         group_concat('r.\"' || replace(f.\"from\", '\"', '\"\"') || '\" = t.\"' || replace(coalesce(f.\"to\", p.name), '\"', '\"\"') || '\"', ' AND ') \
+         group_concat('r.\"' || replace(f.\"from\", '\"', '\"\"') || '\"', ', '), \
+         group_concat('t.\"' || replace(coalesce(f.\"to\", p.name), '\"', '\"\"') || '\"', ', ') \
          FROM sqlite_master AS m, pragma_foreign_key_list(m.name) AS f \
          LEFT JOIN pragma_table_info({target}) AS p ON p.pk = f.seq + 1 \
          WHERE m.type = 'table' AND lower(f.\"table\") = lower({target}) AND lower(m.name) <> lower({target}) \

@@ -249,6 +249,7 @@ impl Step for DataStep {
 
     async fn undo(&self, cx: &StepContext, receipt: &Receipt) -> Result<UndoReport, StepError> {
         let (copy, layout) = (self.copy().await?, Self::layout(receipt)?);
+        copy.clear_references(cx, &layout).await?;
         let Some(carry) = self.carry(&copy, &layout) else {
             return copy.undo(cx, &layout).await;
         };
@@ -271,7 +272,7 @@ impl Step for DataStep {
             Some(carry) => carry.look(cx).await?,
             None => UndoCheck::default(),
         };
-        copy.look_at_references(&layout, &mut check).await?;
+        copy.look_at_references(cx, &layout, &mut check).await?;
         Ok(check)
     }
 

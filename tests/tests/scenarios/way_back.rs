@@ -130,25 +130,64 @@ fn a_damaged_point_is_found_before(store: Store) {
     before.must_equal(&deployment.snapshot(), "by the other way");
 }
 
-/// What 2.0 is for: the first metric of a pipeline that the upgrade brought.
+/// A table that is not the upgrade's: what it refers to must stay.
 fn rows_that_refer_to_copied_ones_are_found_before(store: Store) {
     let deployment = Deployment::v1().on(store);
+    deployment.sql(
+        "CREATE TABLE runs (id integer primary key, pipeline_id integer REFERENCES pipelines (id))",
+    );
     let before = deployment.snapshot();
     deployment.migrate().expect(0);
     let pipeline = deployment.sql("SELECT max(id) FROM pipelines");
-    deployment.sql(&format!(
-        "INSERT INTO pipeline_metrics (pipeline_id, metric_name, metric_value) VALUES ({pipeline}, 'p', 1)"
-    ));
+    deployment.sql(&format!("INSERT INTO runs VALUES (1, {pipeline})"));
     let after = deployment.snapshot();
     deployment.rollback("reverse").expect(1).says(&[
-        "pipeline_metrics",
+        "runs: ",
         "1 row refers",
         "--strategy restore",
     ]);
-    deployment.run(AUTO).expect(7).says(&["pipeline_metrics"]);
+    deployment.run(AUTO).expect(7).says(&["runs"]);
     after.must_equal(&deployment.snapshot(), "after two refusals");
     deployment.run(AGREED).expect(0);
     before.must_equal(&deployment.snapshot(), "by the rollback point");
+}
+
+/// What 2.0 is for: a new pipeline, and the first metrics. The pipeline is carried back; the
+/// metrics go with their table, for which consent is needed, and hold nothing up.
+fn metrics_go_with_their_table_and_new_pipelines_are_carried_back(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    let old = deployment.sql("SELECT count(*) FROM pipelines_old");
+    deployment.migrate().expect(0);
+    let copied = deployment.sql("SELECT max(id) FROM pipelines");
+    deployment.sql(
+        "INSERT INTO pipelines (id, name, config, status) VALUES (900001, 'new', '{}', 'active')",
+    );
+    deployment.sql(&format!(
+        "INSERT INTO pipeline_metrics (pipeline_id, metric_name, metric_value) \
+         VALUES ({copied}, 'p', 1), (900001, 'p', 2), (NULL, 'p', 3)"
+    ));
+    let after = deployment.snapshot();
+    for arguments in [
+        AUTO,
+        &["--rollback", "--to", "1.5.0", "--strategy", "reverse"],
+    ] {
+        deployment
+            .run(arguments)
+            .expect(7)
+            .says(&["pipeline_metrics", "would be dropped with 3 rows"]);
+        after.must_equal(&deployment.snapshot(), "after a refusal");
+    }
+    deployment
+        .run(AGREED)
+        .expect(0)
+        .says(&["1 row written into pipelines since is in pipelines_old now"]);
+    let new = deployment.sql("SELECT name FROM pipelines_old WHERE id = 900001");
+    assert_eq!(new, "new");
+    let count = deployment.sql("SELECT count(*) FROM pipelines_old");
+    assert_eq!(
+        count.parse::<u64>().unwrap(),
+        old.parse::<u64>().unwrap() + 1
+    );
 }
 
 /// Rows that the database would delete by itself, in silence.
@@ -225,5 +264,6 @@ on_both!(
     a_backup_of_the_config_that_is_gone_is_found_before,
     a_damaged_point_is_found_before,
     rows_that_refer_to_copied_ones_are_found_before,
+    metrics_go_with_their_table_and_new_pipelines_are_carried_back,
     rows_that_would_go_with_copied_ones_need_consent,
 );

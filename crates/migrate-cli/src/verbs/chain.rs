@@ -207,6 +207,7 @@ async fn previews(link: &Link, cancel: &Cancel) -> Vec<StepPreview> {
             timeout: spec.timeout,
             cancel: cancel.clone(),
             reporter: Arc::new(Silent),
+            drops: [].into(),
         };
         let already_done = match step.check(&looking).await {
             Ok(Readiness::AlreadyDone(reason)) => Some(reason),

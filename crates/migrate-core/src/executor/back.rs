@@ -11,7 +11,7 @@ use crate::error::{StepError, StepErrorKind};
 use crate::event::Event;
 use crate::journal::Record;
 use crate::status::{RunState, StepStatus, Strategy};
-use crate::step::Undoable;
+use crate::step::{StepContext, Undoable};
 
 /// An undo gets four times its step's timeout, and never less than this.
 const LEAST_UNDO_TIME: Duration = Duration::from_mins(10);
@@ -49,7 +49,10 @@ impl MigrationExecutor {
         let spec = run.spec(index).clone();
         let step = spec.id.clone();
         let timeout = spec.timeout.saturating_mul(4).max(LEAST_UNDO_TIME);
-        let cx = self.context(run, &spec, timeout);
+        let cx = StepContext {
+            drops: run.made_tables(),
+            ..self.context(run, &spec, timeout)
+        };
         let begun = |status| matches!(status, StepStatus::Undoing | StepStatus::Undone);
         if !run.state.steps.iter().any(|step| begun(step.status)) {
             self.phase("undo");

@@ -79,6 +79,7 @@ impl MigrationExecutor {
             timeout: spec.timeout,
             cancel: self.cancel.clone(),
             reporter: self.reporter.clone(),
+            drops: [].into(),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::finding::Finding;
 use crate::journal::{Record, RunLog};
 use crate::ports::Loss;
 use crate::status::{Phase, RunState, Strategy};
+use crate::step::StepContext;
 
 /// How a user wants to go back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -239,7 +240,10 @@ impl MigrationExecutor {
                 continue;
             };
             let spec = run.spec(index);
-            let cx = self.looking(&run.header.run, spec);
+            let cx = StepContext {
+                drops: run.made_tables(),
+                ..self.looking(&run.header.run, spec)
+            };
             match run.steps[index].check_undo(&cx, &receipt).await {
                 Ok(found) => {
                     blocked.extend(found.blocked);

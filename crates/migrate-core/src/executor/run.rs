@@ -1,5 +1,6 @@
 //! One run in flight: its state, its steps, and the only place that writes its log.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -54,6 +55,22 @@ impl Run {
         };
         (0..self.steps.len())
             .filter(|index| touched(self.step_state(*index).status))
+            .collect()
+    }
+
+    /// The tables that were there at the commit point and not before the run: a way back by
+    /// receipts drops them.
+    pub(super) fn made_tables(&self) -> Arc<[String]> {
+        let Some(after) = &self.state.after else {
+            return Arc::default();
+        };
+        let tables = after.0.keys().filter_map(|name| name.strip_prefix("rows "));
+        let before = &self.header.before.0;
+        // Without the catalog in it, a fingerprint knows only the tables that steps name.
+        let whole = before.keys().any(|name| name.starts_with("catalog "));
+        tables
+            .filter(|table| whole && !before.contains_key(&format!("rows {table}")))
+            .map(str::to_owned)
             .collect()
     }
 
@@ -129,6 +146,7 @@ impl MigrationExecutor {
             timeout,
             cancel: Cancel::new(),
             reporter: self.reporter.clone(),
+            drops: [].into(),
         }
     }
 

@@ -256,6 +256,7 @@ pub(crate) fn context() -> StepContext {
         timeout: Duration::from_mins(1),
         cancel: Cancel::new(),
         reporter: Arc::new(migrate_core::event::Silent),
+        drops: [].into(),
     }
 }
 

@@ -246,6 +246,7 @@ impl Update {
             timeout: Duration::from_mins(1),
             cancel: Cancel::new(),
             reporter: warnings.clone(),
+            drops: [].into(),
         };
         Ok(Self { step, cx, warnings })
     }

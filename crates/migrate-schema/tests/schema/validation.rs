@@ -42,6 +42,7 @@ async fn run(db: &Database, step: Value) -> Result<Outcome, StepError> {
         timeout: std::time::Duration::from_secs(9),
         cancel: Cancel::new(),
         reporter: std::sync::Arc::new(migrate_core::event::Silent),
+        drops: [].into(),
     };
     let receipt = step.prepare(&cx).await.unwrap();
     step.run(&cx, &receipt).await

@@ -41,6 +41,7 @@ fn context() -> StepContext {
         timeout: Duration::from_mins(1),
         cancel: Cancel::new(),
         reporter: Arc::new(Silent),
+        drops: [].into(),
     }
 }
 
