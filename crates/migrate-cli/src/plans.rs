@@ -169,13 +169,17 @@ impl Scripts for Migrations {
     }
 
     fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = EMBEDDED
-            .files()
-            .map(|file| file.path().display().to_string())
-            .collect();
+        let mut names = Vec::new();
         if let Some(dir) = &self.dir {
             names_below(dir, "", 4, &mut names);
         }
+        // A script of the directory goes before an embedded one that is for one database.
+        let embedded: Vec<String> = EMBEDDED
+            .files()
+            .map(|file| file.path().display().to_string())
+            .filter(|name| for_any_database(name).is_none_or(|any| !names.contains(&any)))
+            .collect();
+        names.extend(embedded);
         names.retain(|name| {
             Path::new(name).extension().is_some_and(|ext| ext == "sql")
                 || name.ends_with("/metadata.toml")
@@ -184,6 +188,14 @@ impl Scripts for Migrations {
         names.dedup();
         names
     }
+}
+
+/// `N.sql` for `N.sqlite.sql` and `N.postgres.sql`.
+fn for_any_database(name: &str) -> Option<String> {
+    let stem = name
+        .strip_suffix(".sqlite.sql")
+        .or_else(|| name.strip_suffix(".postgres.sql"))?;
+    Some(format!("{stem}.sql"))
 }
 
 /// The files of a directory and its folders, by their paths in it.

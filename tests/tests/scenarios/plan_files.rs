@@ -128,7 +128,7 @@ fn what_drifted_is_named_and_nothing_is_changed(store: Store) {
             "no line with {words:?}: {lines:#?}"
         );
     };
-    names(&["surprise"]);
+    names(&["pipelines", "column", "surprise is new"]);
     names(&["config/config.toml", "key batch_size changed"]);
     names(&["/steps/1/timeout", "43201"]);
     names(&["transform_pipelines", "changed"]);
@@ -137,6 +137,22 @@ fn what_drifted_is_named_and_nothing_is_changed(store: Store) {
         &deployment.snapshot(),
         "after a stale plan file was refused",
     );
+}
+
+/// One for any database, where the embedded script is for this one alone.
+fn a_script_that_was_laid_over_an_embedded_one_is_named(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    let (_dir, file) = planned(&deployment);
+    let over = "migrations/transform_pipelines.sql";
+    deployment.write(over, "SELECT * FROM batch");
+    let said = match store {
+        Store::Sqlite => [over, "transform_pipelines.sqlite.sql: is gone"],
+        Store::Postgres => [over, "1:1: was"],
+    };
+    deployment
+        .run(&["apply", file.to_str().unwrap()])
+        .expect(8)
+        .says(&said);
 }
 
 fn a_file_changed_by_hand_is_refused(store: Store) {
@@ -155,5 +171,6 @@ on_both!(
     it_holds_everything_and_writes_nothing_else,
     it_is_applied_without_a_question,
     what_drifted_is_named_and_nothing_is_changed,
+    a_script_that_was_laid_over_an_embedded_one_is_named,
     a_file_changed_by_hand_is_refused,
 );

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use migrate_core::{Finding, Place};
+use migrate_schema::catalog::table_items;
 use serde_json::Value;
 
 use super::{ConfigState, Contract, Hop};
@@ -233,6 +234,11 @@ fn schema(
         let message = match (then.get(name), now.get(name)) {
             (Some(a), Some(b)) if a == b => continue,
             (Some(a), Some(b)) => {
+                let parts = table_parts(name, a, b);
+                if !parts.is_empty() {
+                    found.extend(parts.into_iter().map(|part| finding("schema", part)));
+                    continue;
+                }
                 let (a, b) = differing_parts(a, b);
                 format!("{name} was {a} and is {b}")
             }
@@ -241,6 +247,29 @@ fn schema(
         };
         found.push(finding("schema", message));
     }
+}
+
+/// What differs of a table that is kept as one text, a column or constraint each.
+fn table_parts(name: &str, then: &str, now: &str) -> Vec<String> {
+    if !name.starts_with("table ") {
+        return Vec::new();
+    }
+    let parts = |text: &str| table_items(text).into_iter().collect::<BTreeMap<_, _>>();
+    let (then, now) = (parts(then), parts(now));
+    let names: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    names
+        .into_iter()
+        .filter_map(|part| match (then.get(part), now.get(part)) {
+            (Some(a), Some(b)) if a == b => None,
+            (Some(a), Some(b)) => Some(format!(
+                "{name}: {part} was {} and is {}",
+                short(a),
+                short(b)
+            )),
+            (Some(_), None) => Some(format!("{name}: {part} is gone")),
+            _ => Some(format!("{name}: {part} is new")),
+        })
+        .collect()
 }
 
 /// Two definitions from where they begin to differ, cut to a readable length.

@@ -1,5 +1,6 @@
 //! What is in a database: every object with its definition, and the facts of one table.
 
+mod items;
 mod piece;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -8,6 +9,7 @@ pub(crate) mod sqlite;
 
 use std::collections::BTreeMap;
 
+pub use items::table_items;
 #[cfg(feature = "postgres")]
 pub(crate) use piece::Edge;
 pub(crate) use piece::{Address, Part, Piece};
