@@ -118,6 +118,13 @@ fn a_way_back_that_does_not_come_back_is_shown(store: Store) {
         "estimated_duration": "1s", "downtime_required": false});
     shipped::overlay(&deployment, &plan);
     let before = deployment.snapshot();
+    deployment
+        .run(&["rehearse", "--from", "1.5.0", "--to", "1.6.0", "--full"])
+        .expect(8)
+        .says(&[
+            "left_behind",
+            "was restored after that, and everything is as before",
+        ]);
     let run = deployment.run(&["rehearse", "--from", "1.5.0", "--to", "1.6.0"]);
     run.expect(8)
         .says(&[

@@ -47,7 +47,12 @@ pub(super) async fn play(
     };
     let (forward, mut steps) = there(output, &wired, contract, cancel).await?;
     let after = look(&wired, contract).await?;
-    let back = back(output, &wired, contract, choice, cancel).await?;
+    let back = match back(output, &wired, contract, choice, cancel).await {
+        Err(failure) if extent == Extent::Full && choice == StrategyChoice::Reverse => {
+            return Err(restored(output, &wired, contract, cancel, &before, failure).await);
+        }
+        back => back?,
+    };
     let mut differences = differences(&before, &look(&wired, contract).await?);
     let mut restore = None;
     if extent == Extent::Full {
@@ -129,6 +134,39 @@ async fn back(
         result.map_err(|error| failed(error, "the way back; the migration itself went well"))?;
     }
     start.stop(&wired.db).await
+}
+
+/// Adds to a way back by receipts that failed whether the rollback point helps out of it.
+async fn restored(
+    output: &Output,
+    wired: &Wired,
+    contract: &Contract,
+    cancel: &Cancel,
+    before: &Scene,
+    failure: Failure,
+) -> Failure {
+    if cancel.cause().is_some() {
+        return failure;
+    }
+    let tried = async {
+        back(output, wired, contract, StrategyChoice::Restore, cancel).await?;
+        Ok::<_, Failure>(differences(before, &look(wired, contract).await?))
+    };
+    let hint = match tried.await {
+        Ok(left) if left.is_empty() => {
+            "the rollback point was restored after that, and everything is as before: mend the undo,              or go back with --strategy restore"
+                .to_owned()
+        }
+        Ok(left) => format!(
+            "the rollback point was restored after that, and this differs from before: {}",
+            left.join("; ")
+        ),
+        Err(error) => format!(
+            "the rollback point was tried after that, and failed too: {}",
+            error.message
+        ),
+    };
+    failure.hint(hint)
 }
 
 /// Whatever became of the copy, the deployment is as it was.
