@@ -59,15 +59,25 @@ fn status_says_that_the_database_is_gone(store: Store) {
         Store::Sqlite => "sqlite:gone/nowhere.db",
         Store::Postgres => "postgres://nobody:planted-secret@127.0.0.1:9/nothing",
     };
-    let run = deployment.run(&["status", "--format", "json", "--database-url", nowhere]);
-    let told = run.expect(0).json();
+    let status = || {
+        let run = deployment.run(&["status", "--format", "json", "--database-url", nowhere]);
+        run.expect(0).json()
+    };
+    let told = status();
     assert_eq!(told["version"], "2.0.0");
+    assert!(told["go_back"].is_null(), "{told}");
     let problems = problems(&told);
     assert!(
         problems.contains("nowhere.db") || problems.contains("127.0.0.1"),
         "{problems}"
     );
     assert!(!problems.contains("planted-secret"), "{problems}");
+    deployment.rollback("reverse").expect(0);
+    let told = status();
+    assert_eq!(told["version"], "1.5.0");
+    assert_eq!(told["next"], "manual");
+    let next = told["next_command"].as_str().unwrap();
+    assert!(next.contains("health-check"), "{next}");
 }
 
 fn validating_too_early_says_so(store: Store) {

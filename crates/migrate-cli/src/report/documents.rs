@@ -57,7 +57,8 @@ impl Output {
                 row("stopped by", &format!("signal {signal}"));
             }
             if let Some(failure) = &run.failure {
-                row("failure", failure);
+                let ended = run.phase == "rolled-back";
+                row(if ended { "reason" } else { "failure" }, failure);
             }
         }
         for problem in &status.problems {

@@ -204,6 +204,12 @@ async fn ask_database(global: &Global, runs: &[RunLog], status: &mut Status) {
             let hint = failure.hint.clone().map(|hint| format!(" ({hint})"));
             let hint = hint.unwrap_or_default();
             status.problems.push(format!("{}{hint}", failure.message));
+            // What can't be reached is neither migrated nor taken back.
+            status.go_back = None;
+            if status.next == Some("migrate") {
+                status.next = Some("manual");
+                status.next_command = Some(next::line(global, "health-check"));
+            }
             return;
         }
     };
