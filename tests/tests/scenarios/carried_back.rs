@@ -182,6 +182,7 @@ fn killed_anywhere_it_goes_on(store: Store) {
             "1.5.0",
             "--strategy",
             "reverse",
+            "--accept-data-loss",
             "--yes",
         ];
         Tool::of(binary::failpoints(), &arguments)
@@ -190,6 +191,10 @@ fn killed_anywhere_it_goes_on(store: Store) {
         let deployment = Deployment::v1().rows(20).on(store);
         deployment.migrate().expect(0);
         let undo = written(&deployment);
+        let id = copied(&deployment);
+        deployment.sql(&format!(
+            "INSERT INTO pipeline_metrics (pipeline_id, metric_name, metric_value) VALUES ({id}, 'p', 1), (77777, 'p', 2)"
+        ));
         (deployment, undo)
     };
     let (deployment, _) = ready();
