@@ -1,13 +1,14 @@
 //! Reading a plan with every finding at once, where serde would stop at the first.
 
+mod fields;
+mod nearest;
 mod sound;
 
-use std::time::Duration;
-
-use crate::batch_size::BatchSize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use self::fields::{Need, PlanDuration, field, known, list, object, optional};
+pub use self::nearest::{edit_distance, nearest};
+use crate::batch_size::BatchSize;
 use crate::finding::Finding;
 pub use crate::plan::STEP_FIELDS;
 use crate::plan::{MigrationPlan, MigrationStep};
@@ -99,130 +100,6 @@ pub fn resolved(document: &Value, from: &crate::Version) -> Value {
         resolved["from_version"] = Value::String(from.to_string());
     }
     resolved
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Need {
-    Required,
-    Optional,
-}
-
-struct PlanDuration;
-
-impl<'de> serde::Deserialize<'de> for PlanDuration {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::duration::deserialize(deserializer).map(|_: Duration| Self)
-    }
-}
-
-fn object<'a>(
-    value: &'a Value,
-    at: &str,
-    what: &str,
-    found: &mut Vec<Finding>,
-) -> Option<&'a Map<String, Value>> {
-    let map = value.as_object();
-    if map.is_none() {
-        found.push(
-            Finding::error(
-                "plan.wrong-type",
-                format!("{what} must be an object, found {}", sort_of(value)),
-            )
-            .at(at),
-        );
-    }
-    map
-}
-
-fn known(
-    map: &Map<String, Value>,
-    at: &str,
-    fields: &[&str],
-    what: &str,
-    found: &mut Vec<Finding>,
-) {
-    for name in map.keys().filter(|name| !fields.contains(&name.as_str())) {
-        let mut finding = Finding::error(
-            "plan.unknown-field",
-            format!("{what} has no field {name:?}"),
-        )
-        .at(format!("{at}/{name}"));
-        finding.hint = Some(match nearest(name, fields) {
-            Some(near) => format!("did you mean {near:?}?"),
-            None => format!("known fields: {}", fields.join(", ")),
-        });
-        found.push(finding);
-    }
-}
-
-fn field<T: DeserializeOwned>(
-    map: &Map<String, Value>,
-    at: &str,
-    name: &str,
-    need: Need,
-    found: &mut Vec<Finding>,
-) -> Option<T> {
-    let Some(value) = map.get(name) else {
-        if need == Need::Required {
-            found.push(
-                Finding::error(
-                    "plan.missing-field",
-                    format!("the field {name:?} is missing"),
-                )
-                .at(at),
-            );
-        }
-        return None;
-    };
-    match T::deserialize(value) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            let at = format!("{at}/{name}");
-            found.push(Finding::error("plan.wrong-value", format!("{name}: {error}")).at(at));
-            None
-        }
-    }
-}
-
-fn optional<T: DeserializeOwned>(
-    map: &Map<String, Value>,
-    at: &str,
-    name: &str,
-    found: &mut Vec<Finding>,
-) {
-    if map.get(name).is_some_and(|value| !value.is_null()) {
-        field::<T>(map, at, name, Need::Optional, found);
-    }
-}
-
-fn list<'a>(
-    map: &'a Map<String, Value>,
-    name: &str,
-    need: Need,
-    found: &mut Vec<Finding>,
-) -> &'a [Value] {
-    match map.get(name) {
-        Some(Value::Array(items)) => items,
-        Some(other) => {
-            found.push(
-                Finding::error(
-                    "plan.wrong-type",
-                    format!("{name} must be a list, found {}", sort_of(other)),
-                )
-                .at(format!("/{name}")),
-            );
-            &[]
-        }
-        None => {
-            if need == Need::Required {
-                found.push(Finding::error(
-                    "plan.missing-field",
-                    format!("the field {name:?} is missing"),
-                ));
-            }
-            &[]
-        }
-    }
 }
 
 fn steps(plan: &Map<String, Value>, name: &str, need: Need, found: &mut Vec<Finding>) {
@@ -368,45 +245,10 @@ fn zero_timeout(plan: &MigrationPlan, step: &MigrationStep) -> Finding {
     .hint("give it a time like \"5m\"")
 }
 
-fn sort_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a bool",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
-}
-
-/// The candidate at an edit distance of at most 2 (Levenshtein), the nearest one.
-pub fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    candidates
-        .iter()
-        .map(|candidate| (edit_distance(name, candidate), *candidate))
-        .filter(|(distance, candidate)| *distance <= 2 && *distance < candidate.len())
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// How many letters must be put in, left out or replaced to make `b` of `a` (Levenshtein).
-pub fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use serde_json::json;
 
