@@ -33,12 +33,22 @@ impl Statements<'_> {
         )
     }
 
+    /// The same behind a fence: a planner that merges it with what reads it works a value out anew
+    /// wherever it is named, twice for two sums.
+    fn typed_once(&self, from: Produced<'_>) -> String {
+        let fence = match self.backend {
+            Backend::Postgres => "OFFSET 0",
+            Backend::Sqlite => "LIMIT -1",
+        };
+        format!("{} {fence}", self.typed(from))
+    }
+
     /// Number and hash sums of the rows that should be in the target.
     pub(crate) fn sum_of_produced(&self, from: Produced<'_>) -> String {
         format!(
             "SELECT count(*), {} FROM ({}) AS made",
             self.sums("made"),
-            self.typed(from)
+            self.typed_once(from)
         )
     }
 
@@ -105,7 +115,7 @@ impl Statements<'_> {
         };
         format!(
             " FROM ({}) AS made {target}{images}",
-            self.typed(compared.from)
+            self.typed_once(compared.from)
         )
     }
 

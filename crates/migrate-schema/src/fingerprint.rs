@@ -190,8 +190,8 @@ pub(crate) mod postgres {
         hash: &str,
     ) -> Result<TableSum, sqlx::Error> {
         let sql = format!(
-            "select count(*), coalesce(sum({}::numeric), 0)::text, \
-                    coalesce(sum({}::numeric), 0)::text from {from} t",
+            "select count(*), coalesce(sum({}), 0)::text, \
+                    coalesce(sum({}), 0)::text from {from} t",
             hash.replace("SEED", "0"),
             hash.replace("SEED", "1"),
         );

@@ -97,7 +97,8 @@ impl Server {
         command.args([what, "--encoding=UTF8"]);
         let dump = run(command, "")
             .unwrap_or_else(|message| panic!("pg_dump of {database} failed: {message}"));
-        let mut lines: Vec<&str> = dump.lines().filter(|line| !volatile(line)).collect();
+        let mut lines = named_as_ours(&dump);
+        lines.retain(|line| !volatile(line));
         lines.sort_unstable();
         lines.join("\n")
     }
@@ -125,6 +126,24 @@ pub(super) fn quiet(binaries: &Binaries, program: &str) -> Command {
         .env("LC_ALL", "C.UTF-8")
         .env("HOME", "/nonexistent");
     command
+}
+
+/// The lines of a dump; of the blocks of the tool's own schema each with its name.
+fn named_as_ours(dump: &str) -> Vec<String> {
+    let mut ours = false;
+    let lines: Vec<&str> = dump.lines().collect();
+    let line = |(at, line): (usize, &&str)| {
+        let next = lines.get(at + 1).filter(|_| *line == "--");
+        if let Some(head) = next.filter(|next| next.starts_with("-- ")) {
+            ours = head.contains("; Schema: etlrs_migrate;");
+        }
+        if ours && !line.is_empty() {
+            format!("{line} -- of etlrs_migrate")
+        } else {
+            (*line).to_owned()
+        }
+    };
+    lines.iter().enumerate().map(line).collect()
 }
 
 fn volatile(line: &str) -> bool {

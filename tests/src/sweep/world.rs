@@ -208,14 +208,7 @@ pub fn service_runs(deployment: &Deployment) -> Option<bool> {
 /// A deployment without our own objects, and without the moments at which a test ran.
 pub fn settled(deployment: &Deployment) -> Snapshot {
     let mut snapshot = deployment.snapshot().of_the_user();
-    // The second line of a constraint of ours does not name our schema.
-    let ours = |line: &&str| !line.contains("ADD CONSTRAINT ledger_");
-    let lines: Vec<String> = snapshot
-        .database
-        .lines()
-        .filter(ours)
-        .map(without_now)
-        .collect();
+    let lines: Vec<String> = snapshot.database.lines().map(without_now).collect();
     snapshot.database = lines.join("\n");
     // Requests differ in their plans.
     snapshot
