@@ -73,6 +73,11 @@ const CHECKS: &[Check] = &[
         "createdb database event-triggers owner schema statistics table",
     ),
     check("role", "the operator's own role (health-check)", ""),
+    check(
+        "rows",
+        "whether rows hold what the target refuses",
+        "check failing not-looked-at null over-budget twin value",
+    ),
     check("run", "runs that are not finished (health-check)", "open"),
     check("safety-copy", "the copy of what a restore would lose", ""),
     check(

@@ -18,8 +18,8 @@ use crate::ports::Loss;
 /// One unit of change that can be looked at, prepared, run and undone.
 ///
 /// The engine calls, in this order: [`describe`](Self::describe) any time;
-/// [`check`](Self::check) before anything of the run changed and again right before
-/// `prepare` if it answered [`Readiness::After`]; [`prepare`](Self::prepare), whose
+/// [`check`](Self::check) and [`foresee`](Self::foresee) before anything of the run changed, `check` again right
+/// before `prepare` if it answered [`Readiness::After`]; [`prepare`](Self::prepare), whose
 /// receipt is made durable before [`run`](Self::run) is called; and, on failure or
 /// rollback, [`undo`](Self::undo) with the same receipt. After a crash it calls
 /// [`probe`](Self::probe) to learn whether the effect happened.
@@ -44,6 +44,13 @@ pub trait Step: Send + Sync {
 
     /// Whether the step could run now. Read-only.
     async fn check(&self, cx: &StepContext) -> Result<Readiness, StepError>;
+
+    /// What its run will meet in the data as it is, found by reading it. Called once, after `check`
+    /// and before anything of the run changed, unless that found errors or `rows` is skipped. Errors refuse
+    /// the run, warnings are told. Read-only, bounded in time; ends promptly on [`Cancel`].
+    async fn foresee(&self, _cx: &StepContext) -> Result<Vec<Finding>, StepError> {
+        Ok(Vec::new())
+    }
 
     /// Captures what `undo` will need. May create storage of our own, changes nothing of
     /// the user's. The receipt is small; large pre-images go into the database with `run`.

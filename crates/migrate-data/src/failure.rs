@@ -97,7 +97,7 @@ pub(crate) fn is_about_rows(error: &RangeError) -> bool {
     }
 }
 
-fn is_about_a_row(error: &DbError) -> bool {
+pub(crate) fn is_about_a_row(error: &DbError) -> bool {
     match error.kind {
         DbErrorKind::Constraint => true,
         // Classes 22 and 23 and what functions raise; SQLite tells no more than "error" or a type that does not fit.

@@ -12,7 +12,7 @@
 //! `keyset` and `planner` (which rows make a range), `ledger` and `claim` (who does which),
 //! `controller` (how large batches are), `statement` (all SQL), `range` (one batch), `cells`,
 //! `wire`, `copy_format`, `work`, `stream` and `through` (rows that pass through this process), `worker`,
-//! `quarantine` and `rejects` (rows that can't be moved), `verify`, `copy` (all of it), `secondary` (indexes aside meanwhile), `undo` and
+//! `quarantine` and `rejects` (rows that can't be moved), `verify`, `foresee` (bad rows found before), `copy` (all of it), `secondary` (indexes aside meanwhile), `undo` and
 //! `taken_back`, `reverse` and `carry` (rows of others come back with it), then [`kind`] and
 //! [`migrator`] (the two ways in).
 //!
@@ -52,6 +52,7 @@ mod controller;
 mod copy;
 mod copy_format;
 mod failure;
+mod foresee;
 mod hex;
 mod inspect;
 mod join;

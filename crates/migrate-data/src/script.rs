@@ -127,7 +127,7 @@ fn unquoted(name: &str) -> String {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+pub(crate) enum Kind {
     Comment,
     String,
     Name,
@@ -136,24 +136,24 @@ enum Kind {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Token {
-    kind: Kind,
-    start: usize,
-    end: usize,
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
 }
 
 impl Token {
-    fn is(&self, text: &str, what: &str) -> bool {
+    pub(crate) fn is(&self, text: &str, what: &str) -> bool {
         matches!(self.kind, Kind::Other) && &text[self.start..self.end] == what
     }
 
-    fn word(&self, text: &str) -> Option<String> {
+    pub(crate) fn word(&self, text: &str) -> Option<String> {
         matches!(self.kind, Kind::Word).then(|| text[self.start..self.end].to_lowercase())
     }
 }
 
 /// Splits as both databases do: strings, quoted names, comments (nested ones too) and `$tag$` bodies stay whole.
-fn tokens(text: &str) -> Result<Vec<Token>, String> {
+pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, String> {
     let mut out = Vec::new();
     let mut start = 0;
     while let Some(c) = text[start..].chars().next() {

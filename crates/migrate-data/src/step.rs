@@ -9,11 +9,13 @@ use migrate_core::{
 };
 use migrate_schema::db::{Backend, ConnectOptions, Database, DatabaseUrl, DbError};
 use migrate_schema::own;
+use migrate_schema::quote::TableName;
 use tokio::sync::OnceCell;
 
 use crate::access;
 use crate::carry::Carry;
 use crate::copy::TableCopy;
+use crate::foresee::Unsettled;
 use crate::inspect::{Inspection, Obstacle};
 use crate::keyset::{Key, KeyPart, KeyRange};
 use crate::layout::Layout;
@@ -226,6 +228,20 @@ impl Step for DataStep {
             .map(|obstacle| obstacle.finding)
             .collect();
         Ok(Readiness::Blocked(findings))
+    }
+
+    async fn foresee(&self, cx: &StepContext) -> Result<Vec<Finding>, StepError> {
+        let copy = self.copy().await?;
+        let inspection = copy.inspect().await?;
+        let may_change = |table: &TableName| {
+            let mut earlier = self.earlier.iter();
+            earlier.any(|step| step.may_change(table.table()))
+        };
+        let unsettled = Unsettled {
+            source: self.source_url.is_none() && may_change(&copy.source),
+            target: may_change(&copy.target),
+        };
+        copy.foresee(&inspection, unsettled, &cx.cancel).await
     }
 
     async fn prepare(&self, cx: &StepContext) -> Result<Receipt, StepError> {

@@ -68,8 +68,68 @@ const WRONG: [(&str, [&str; 2], [&str; 2]); 5] = [
     ),
 ];
 
+/// A copy that meets the bad rows itself: nobody looked for them before.
 fn migrate(deployment: &Deployment, more: &[&str]) -> migrate_tests::binary::Run {
-    run_with("migrate", deployment, more)
+    let all = [&["--skip-check", "rows"], more].concat();
+    run_with("migrate", deployment, &all)
+}
+
+fn bad_rows_are_told_before_a_copy_begins(store: Store) {
+    for (at, (wrong, ..)) in WRONG.iter().enumerate() {
+        let deployment = tables(store, true);
+        deployment.sql(&format!("UPDATE src SET {wrong} WHERE id = 777"));
+        let before = (state(&deployment), deployment.snapshot());
+        let run = run_with("migrate", &deployment, &["--batch-size", "100"]);
+        run.expect(1).says(&["of src", "nothing was changed"]);
+        let key = if wrong.contains("twin") {
+            "id=776"
+        } else {
+            "id=777"
+        };
+        run.says(&[key]);
+        assert!(!run.output().contains(SECRET), "{wrong}: {run}");
+        assert!(
+            !run.output().contains("another process can help"),
+            "{wrong}: {run}"
+        );
+        assert_eq!(before.0, state(&deployment), "{wrong}");
+        before.1.must_equal(&deployment.snapshot(), wrong);
+        // What may be kept aside is told and stops nothing.
+        let aside = run_with("migrate", &deployment, &["--bad-rows", "quarantine 1"]);
+        aside
+            .expect(0)
+            .says(&["bad_rows allows 1 to be kept aside", "1 in quarantine"]);
+        assert!(!aside.output().contains(SECRET), "{wrong}, {at}: {aside}");
+    }
+}
+
+fn a_missing_table_is_told_before_a_copy_begins(store: Store) {
+    let deployment = tables(store, false);
+    deployment.sql("DROP TABLE dst");
+    let run = run_with("migrate", &deployment, &[]);
+    run.expect(1)
+        .says(&["there is no table dst", "tables there are"]);
+    assert!(!run.output().contains("another process can help"), "{run}");
+}
+
+/// The shipped plan: its script fails on a row, which a dry run tells, and a run before it stops anything.
+fn a_plan_is_refused_for_a_row_on_which_its_script_fails(store: Store) {
+    let deployment = Deployment::v1().on(store);
+    deployment.sql(&format!(
+        "UPDATE pipelines_old SET config = '{SECRET}' WHERE id IN (31, 40)"
+    ));
+    let before = deployment.snapshot();
+    for more in [&["--dry-run"][..], &["--yes"]] {
+        let all = [&["--from", "1.5.0", "--to", "2.0.0"], more].concat();
+        let run = deployment.run(&all);
+        run.expect(1).says(&[
+            "checks failed; nothing was changed",
+            "the row id=31 of pipelines_old can't be moved into pipelines",
+            "the row id=40",
+        ]);
+        assert!(!run.output().contains(SECRET), "{run}");
+    }
+    before.must_equal(&deployment.snapshot(), "refused");
 }
 
 fn run_with(verb: &str, deployment: &Deployment, more: &[&str]) -> migrate_tests::binary::Run {
@@ -355,6 +415,9 @@ fn a_policy_that_is_none_is_refused_with_its_spelling() {
 }
 
 on_both! {
+    bad_rows_are_told_before_a_copy_begins,
+    a_missing_table_is_told_before_a_copy_begins,
+    a_plan_is_refused_for_a_row_on_which_its_script_fails,
     one_bad_row_fails_the_copy_and_is_named_without_its_values,
     one_bad_row_is_kept_aside_and_everything_else_is_moved,
     over_the_budget_the_copy_fails_and_is_taken_back,

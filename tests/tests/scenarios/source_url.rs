@@ -81,7 +81,16 @@ fn rows_that_can_not_cross_fail_the_copy_or_are_kept_aside() {
          UPDATE src SET v = 'topsecret, and longer than thirty letters' WHERE id = 1501;
          UPDATE src SET n = 'topsecret' WHERE id = 2999",
     );
-    let failed = new.run(&arguments("migrate", &url, &script, &["--workers", "1"]));
+    let refused = new.run(&arguments("migrate", &url, &script, &[]));
+    refused.expect(1).says(&[
+        "the row id=5 of src can't be moved into dst",
+        "1 row of src would have NULL in dst.v",
+        "whether values fit the types and CHECKs of the other database",
+        "nothing was changed",
+    ]);
+    assert!(!refused.output().contains("topsecret"), "{refused}");
+    let late = ["--workers", "1", "--skip-check", "rows"];
+    let failed = new.run(&arguments("migrate", &url, &script, &late));
     failed.expect(3).says(&[
         "the row id=5 of src can't be moved into dst",
         "malformed JSON",

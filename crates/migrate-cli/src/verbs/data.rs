@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::{Args, Subcommand};
-use migrate_core::{BatchSize, Cancel, CancelCause, RunId, StepError};
+use migrate_core::{BatchSize, Cancel, CancelCause, Event, RunId, Severity, StepError};
 use migrate_data::{BadRows, Counts, DataMigrator, DataMigratorBuilder, Verify};
 use migrate_schema::db::{ConnectOptions, CreateMode, Database, DatabaseUrl};
 
@@ -190,19 +190,21 @@ async fn copy(global: &Global, args: &MigrateArgs, output: &Output) -> Result<u8
     let script = transform(args.transform.as_deref())?;
     let how = &args.how;
     let ready = ready(global, how.source_url.as_deref(), how.workers, output).await?;
+    let builder = ready
+        .builder
+        .batch(how.batch_size)
+        .verify(how.verify)
+        .bad_rows(*bad_rows);
     environment::confirm(global, output, &format!("writing {}", args.target))?;
+    if !global.skip_check.iter().any(|name| name == "rows") {
+        look_at_rows(&builder, args, &script, (global, output)).await?;
+    }
     let run = RunId::new(chrono::Utc::now(), migrate::salt());
     let name = run.to_string();
     output.note(&format!(
         "run {run}; another process can help: etlrs-migrate work --run {run}"
     ));
-    let migrator = ready
-        .builder
-        .batch(how.batch_size)
-        .verify(how.verify)
-        .bad_rows(*bad_rows)
-        .run(run)
-        .build();
+    let migrator = builder.run(run).build();
     let moved = migrator.migrate(&args.source, &args.target, &script).await;
     output.done_with_progress();
     match moved {
@@ -212,6 +214,29 @@ async fn copy(global: &Global, args: &MigrateArgs, output: &Output) -> Result<u8
         }
         Err(error) => Err(taken_back(error, &ready.cancel)),
     }
+}
+
+/// Finds before anything is changed what the copy would find in its midst.
+async fn look_at_rows(
+    builder: &DataMigratorBuilder,
+    args: &CopyArgs,
+    script: &str,
+    (global, output): (&Global, &Output),
+) -> Result<(), Failure> {
+    let migrator = builder.clone().build();
+    let mut found = migrator.foresee(&args.source, &args.target, script).await?;
+    found.retain(|finding| !global.skip_check.contains(&finding.code));
+    if found
+        .iter()
+        .any(|finding| finding.severity == Severity::Error)
+    {
+        let message = "rows can't be moved; nothing was changed";
+        return Err(Failure::findings(message, found));
+    }
+    for finding in found {
+        output.reporter().event(&Event::Finding { finding });
+    }
+    Ok(())
 }
 
 fn tell(output: &Output, counts: &Counts, run: &str) {

@@ -32,6 +32,10 @@ impl MigrationExecutor {
             }));
             match step.check(&cx).await {
                 Ok(Readiness::Blocked(found)) => findings.extend(found),
+                Ok(Readiness::Ready | Readiness::After(_)) if !self.skips("rows") => {
+                    let found = step.foresee(&cx).await;
+                    collect(&mut findings, &format!("step {}", spec.id), found);
+                }
                 Ok(_) => {}
                 Err(error) => findings.push(as_finding(&format!("step {}", spec.id), &error)),
             }
@@ -68,6 +72,11 @@ impl MigrationExecutor {
             self.reporter.event(&Event::Finding { finding });
         }
         Ok(findings)
+    }
+
+    /// Whether a whole area of checks is left out, so that it need not be looked at.
+    fn skips(&self, area: &str) -> bool {
+        self.options.skip_checks.iter().any(|name| name == area)
     }
 
     /// A context for calls that only look.

@@ -6,6 +6,7 @@
 
 mod checks;
 mod elsewhere;
+mod foreseen;
 mod indexes;
 mod keys;
 mod migrator;
