@@ -169,6 +169,30 @@ fn a_row_that_cannot_be_read_is_named() {
     written.must_equal(&deployment.snapshot(), "after a refusal");
 }
 
+/// Without the marks of rows, which are kept last, nothing could be carried back.
+#[test]
+fn the_marks_outlive_a_connection_that_breaks() {
+    let deployment = Deployment::v1().rows(20).postgres();
+    let root = deployment.root().to_str().unwrap();
+    let migrate = ["-C", root, "--from", "1.5.0", "--to", "2.0.0", "--yes"];
+    let mut run = Tool::of(binary::failpoints(), &migrate)
+        .env("ETLRS_FAILPOINT", "marks.commit:stop:1")
+        .start();
+    assert!(run.is_stopped(), "it never came to its marks");
+    let ended = deployment.postgres().admin_psql(
+        "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity \
+         WHERE datname = current_database() AND state = 'idle in transaction'",
+    );
+    assert_eq!(ended, "1");
+    run.signal("CONT");
+    let run = run.finish();
+    run.expect(0);
+    assert!(!run.output().contains("only roughly"), "{run}");
+    insert(&deployment, 77_777, V2);
+    deployment.rollback("reverse").expect(0);
+    assert_eq!(old(&deployment, 77_777, "config"), V1);
+}
+
 /// Killed at every place of the way back, again and again: no row is lost.
 fn killed_anywhere_it_goes_on(store: Store) {
     let trace = tempfile::NamedTempFile::new().unwrap();

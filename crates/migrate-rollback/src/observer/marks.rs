@@ -1,12 +1,18 @@
 //! What others did to rows, counted by the marks that were kept when a run ended.
 
+use std::time::Duration;
+
 use migrate_core::{Counted, Fingerprint, Loss, RowChanges, RunId, ScopeObject, StepError};
 use migrate_schema::catalog;
-use migrate_schema::db::{Database, DbError};
+use migrate_schema::db::{Database, DbError, DbErrorKind};
 use migrate_schema::marks::{self, Changes, MOST_ROWS, Marks};
 use migrate_schema::quote::TableName;
 
 use super::losses::{count as rows_in, rows_text};
+
+/// How often marks are tried again, a second apart, where the database went away: without them
+/// nothing that others write could be carried back.
+const TRIES: u32 = 5;
 
 /// Marks the rows of the tables in a scope: all of a table whose rows a step can carry back,
 /// and of others where there are not too many.
@@ -16,15 +22,32 @@ pub(super) async fn keep(
     scope: &[ScopeObject],
     after: &Fingerprint,
 ) -> Result<(), StepError> {
-    let failed = |error: DbError| error.into_step_error("can't keep marks of the rows");
-    let tables = catalog::user_tables(database).await.map_err(failed)?;
+    let mut tries = 1;
+    loop {
+        match keep_once(database, run, scope, after).await {
+            Err(error) if error.kind == DbErrorKind::Unreachable && tries < TRIES => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                tries += 1;
+            }
+            kept => {
+                return kept.map_err(|error| error.into_step_error("can't keep marks of the rows"));
+            }
+        }
+    }
+}
+
+async fn keep_once(
+    database: &Database,
+    run: &RunId,
+    scope: &[ScopeObject],
+    after: &Fingerprint,
+) -> Result<(), DbError> {
+    let tables = catalog::user_tables(database).await?;
     let wanted: Vec<TableName> = tables
         .into_iter()
         .filter(|table| is_carried(scope, table) || is_small(after, table))
         .collect();
-    marks::keep(database, run.as_str(), &wanted)
-        .await
-        .map_err(failed)
+    marks::keep(database, run.as_str(), &wanted).await
 }
 
 fn is_carried(scope: &[ScopeObject], table: &TableName) -> bool {
