@@ -135,7 +135,7 @@ fn named_as_ours(dump: &str) -> Vec<String> {
     let line = |(at, line): (usize, &&str)| {
         let next = lines.get(at + 1).filter(|_| *line == "--");
         if let Some(head) = next.filter(|next| next.starts_with("-- ")) {
-            ours = head.contains("; Schema: etlrs_migrate;");
+            ours = head.contains("etlrs_migrate");
         }
         if ours && !line.is_empty() {
             format!("{line} -- of etlrs_migrate")
