@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use migrate_tests::copies::{self, numbers};
+use migrate_tests::copies::{self, Tally, kill_rounds, numbers};
 use migrate_tests::deployment::{Deployment, Store};
 use serde_json::Value;
 
@@ -300,10 +300,9 @@ fn over_the_budget_the_copy_fails_and_is_taken_back(store: Store) {
 
 /// Every seventh row is bad; killed anywhere, what goes on loses and doubles nothing.
 fn killed_while_it_looks_for_bad_rows(store: Store) {
-    let more = std::env::var("ETLRS_KILL_ROUNDS").ok();
-    let rounds: u64 = more.map_or(4, |text| text.parse().expect("a number of rounds"));
-    let mut half_done = 0;
-    for round in 0..rounds {
+    let mut tally = Tally::of(format!("bad rows in quarantine, {store:?}"));
+    for round in 0..kill_rounds(4) {
+        tally.rounds += 1;
         let deployment = tables(store, round % 2 == 0);
         deployment.sql("UPDATE src SET v = NULL WHERE id % 7 = 0");
         let before = state(&deployment);
@@ -333,15 +332,19 @@ fn killed_while_it_looks_for_bad_rows(store: Store) {
             .run(&["data", "status", "--format", "json"])
             .json();
         if let (Some(run), false) = (run, seen[0].is_null()) {
-            half_done += 1;
+            tally.kills += 1;
             if round % 4 == 3 {
+                tally.taken_back += 1;
                 deployment.run(&["data", "undo", "--run", &run]).expect(0);
                 assert_eq!(before, state(&deployment), "round {round}");
                 continue;
             }
+            tally.resumed += 1;
             let done = deployment.run(&["data", "resume", "--run", &run]);
             done.expect(0);
             done.says(&["2000 rows read", "285 in quarantine"]);
+        } else {
+            tally.ended += 1;
         }
         let aside = rejects(&deployment);
         let mut keys: Vec<&str> = aside.iter().map(|r| r["key"].as_str().unwrap()).collect();
@@ -354,7 +357,7 @@ fn killed_while_it_looks_for_bad_rows(store: Store) {
         let stale = deployment.sql("SELECT count(*) FROM dst WHERE v = 'stale' AND id % 7 <> 0");
         assert_eq!(stale.trim(), "0", "round {round}");
     }
-    assert!(half_done > 0, "no round was killed half-way");
+    assert!(tally.kills > 0, "no round was killed half-way");
 }
 
 /// The step of the shipped plan, with a Rust transform and a row that is no JSON.

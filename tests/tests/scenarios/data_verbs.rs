@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use migrate_tests::binary::Running;
-use migrate_tests::copies::{arguments, numbers};
+use migrate_tests::copies::{Tally, arguments, kill_rounds, numbers};
 use migrate_tests::deployment::{Deployment, Store};
 
 use crate::on_both;
@@ -123,19 +123,15 @@ fn run_under_way(deployment: &Deployment, copying: &mut Running, least: u64) -> 
     None
 }
 
-fn rounds() -> u64 {
-    let more = std::env::var("ETLRS_KILL_ROUNDS").ok();
-    more.map_or(3, |text| text.parse().expect("a number of rounds"))
-}
-
 /// How much of the rows is moved before somebody is killed: another part each round.
 fn part(round: u64) -> u64 {
     ROWS * (round * 37 % 90) / 100
 }
 
 fn a_killed_copy_goes_on_or_back_and_doubles_nothing(store: Store) {
-    let mut half_done = 0;
-    for round in 0..rounds() {
+    let mut tally = Tally::of(format!("a script into a table in use, {store:?}"));
+    for round in 0..kill_rounds(3) {
+        tally.rounds += 1;
         let deployment = two_tables(store);
         let script = deployment.path("shout.sql").display().to_string();
         let before = deployment.sql("SELECT count(*), min(v), max(v) FROM dst");
@@ -144,6 +140,7 @@ fn a_killed_copy_goes_on_or_back_and_doubles_nothing(store: Store) {
             .start();
         let Some(run) = run_under_way(&deployment, &mut copying, part(round)) else {
             // It was faster than we looked.
+            tally.ended += 1;
             copying.finish().expect(0);
             must_be_copied(&deployment, "not killed");
             continue;
@@ -153,16 +150,19 @@ fn a_killed_copy_goes_on_or_back_and_doubles_nothing(store: Store) {
             .run(&["data", "status", "--format", "json"])
             .json();
         if seen[0].is_null() {
+            tally.ended += 1;
             must_be_copied(&deployment, "killed after its end");
             continue;
         }
-        half_done += 1;
+        tally.kills += 1;
         if round % 2 == 0 {
             let done = deployment.run(&["data", "resume", "--run", &run]);
             done.expect(0);
             done.says(&["6000 rows read, 5400 inserted, 600 updated"]);
+            tally.resumed += 1;
             must_be_copied(&deployment, &format!("round {round}"));
         } else {
+            tally.taken_back += 1;
             deployment.run(&["data", "undo", "--run", &run]).expect(0);
             let after = deployment.sql("SELECT count(*), min(v), max(v) FROM dst");
             assert_eq!(before, after, "round {round}");
@@ -172,13 +172,15 @@ fn a_killed_copy_goes_on_or_back_and_doubles_nothing(store: Store) {
             .expect(0)
             .says(&["no copy is under way"]);
     }
-    assert!(half_done > 0, "no round was killed half-way");
+    assert!(tally.kills > 0, "no round was killed half-way");
 }
 
 #[test]
 fn workers_of_other_processes_help_and_may_be_killed() {
+    let mut tally = Tally::of("three worker processes, Postgres");
     let mut helped = 0;
-    for round in 0..rounds() {
+    for round in 0..kill_rounds(3) {
+        tally.rounds += 1;
         let deployment = two_tables(Store::Postgres);
         let script = deployment.path("shout.sql").display().to_string();
         let mut copying = deployment
@@ -189,6 +191,7 @@ fn workers_of_other_processes_help_and_may_be_killed() {
             ))
             .start();
         let Some(run) = run_under_way(&deployment, &mut copying, 1) else {
+            tally.ended += 1;
             copying.finish().expect(0);
             must_be_copied(&deployment, "alone");
             continue;
@@ -198,20 +201,24 @@ fn workers_of_other_processes_help_and_may_be_killed() {
             .map(|_| deployment.tool(&["work", "--run", &run]).start())
             .collect();
         run_under_way(&deployment, &mut copying, part(round));
+        tally.kills += u64::from(helpers[0].is_running());
         helpers.remove(0).kill();
         let owner_too = round % 3 == 2;
         if owner_too {
+            tally.kills += u64::from(copying.is_running());
             copying.kill();
             helpers.remove(0).finish();
             let seen = deployment
                 .run(&["data", "status", "--format", "json"])
                 .json();
             if !seen[0].is_null() {
+                tally.resumed += 1;
                 let done = deployment.run(&["data", "resume", "--run", &run]);
                 done.expect(0);
                 done.says(&["6000 rows read, 5400 inserted, 600 updated"]);
             }
         } else {
+            tally.ended += 1;
             let done = copying.finish();
             done.expect(0);
             done.says(&["6000 rows read, 5400 inserted, 600 updated"]);

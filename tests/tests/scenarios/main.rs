@@ -27,6 +27,7 @@ mod help;
 mod history;
 mod hostile_plans;
 mod hundred_thousand;
+mod killed_copies;
 mod locking;
 mod losses;
 mod lost_state;
