@@ -1,0 +1,92 @@
+//! What kinds of tables source and target are.
+
+use migrate_schema::catalog::Column;
+use migrate_schema::db::{Backend, DbError};
+use migrate_schema::quote::{TableName, literal};
+
+use super::Inspector;
+use crate::access;
+
+impl Inspector<'_> {
+    /// What tells the places of rows of a plain table without a key: `ctid`, or SQLite's rowid.
+    pub(super) async fn place(&self, columns: &[Column]) -> Result<Option<String>, DbError> {
+        match self.at_source().backend() {
+            Backend::Postgres => Ok(self
+                .is_of_kind("'r', 'm'")
+                .await?
+                .then(|| "ctid".to_owned())),
+            Backend::Sqlite => {
+                let query = format!(
+                    "SELECT 1 FROM pragma_table_list WHERE name = {} AND type = 'table' AND wr = 0",
+                    literal(self.source.table())
+                );
+                let plain = !access::rows(self.at_source(), &query).await?.is_empty();
+                let free = ["rowid", "_rowid_", "oid"]
+                    .into_iter()
+                    .find(|name| !columns.iter().any(|c| c.name.eq_ignore_ascii_case(name)));
+                Ok(free.filter(|_| plain).map(str::to_owned))
+            }
+        }
+    }
+
+    /// Whether pages of the source can be sampled.
+    pub(super) async fn is_sampled(&self) -> Result<bool, DbError> {
+        match self.at_source().backend() {
+            Backend::Postgres => self.is_of_kind("'r', 'm', 'p'").await,
+            Backend::Sqlite => Ok(false),
+        }
+    }
+
+    async fn is_of_kind(&self, kinds: &str) -> Result<bool, DbError> {
+        let query = format!(
+            "SELECT 1 FROM pg_class WHERE oid = to_regclass({}) AND relkind IN ({kinds})",
+            literal(&self.source.sql())
+        );
+        Ok(!access::rows(self.at_source(), &query).await?.is_empty())
+    }
+
+    /// Whether the target, or a part of it, has triggers of the user's.
+    pub(super) async fn has_triggers(&self) -> Result<bool, DbError> {
+        let query = match self.db.backend() {
+            Backend::Postgres => format!(
+                "SELECT 1 FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgrelid IN \
+                 (SELECT relid FROM pg_partition_tree(to_regclass({0})) UNION SELECT to_regclass({0})) LIMIT 1",
+                literal(&self.target.sql())
+            ),
+            Backend::Sqlite => format!(
+                "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower({}) LIMIT 1",
+                literal(self.target.table())
+            ),
+        };
+        Ok(!access::rows(self.db, &query).await?.is_empty())
+    }
+
+    /// Whether rows copied into the target become what inserted ones would.
+    pub(super) async fn is_plain(&self) -> Result<bool, DbError> {
+        if self.db.backend() == Backend::Sqlite {
+            return Ok(false);
+        }
+        let query = format!(
+            "SELECT 1 FROM pg_class WHERE oid = to_regclass({}) AND relkind IN ('r', 'p') \
+             AND NOT relhasrules AND NOT relrowsecurity",
+            literal(&self.target.sql())
+        );
+        Ok(!access::rows(self.db, &query).await?.is_empty())
+    }
+
+    /// The columns of a table that a sequence of their own fills; SQLite has none.
+    pub(super) async fn identity(&self, table: &TableName) -> Result<Vec<String>, DbError> {
+        if self.db.backend() == Backend::Sqlite {
+            return Ok(Vec::new());
+        }
+        let query = format!(
+            "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass({}) AND attidentity <> '' AND NOT attisdropped",
+            literal(&table.sql())
+        );
+        let rows = access::rows(self.db, &query).await?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|mut row| row.pop().flatten())
+            .collect())
+    }
+}
