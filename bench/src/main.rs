@@ -76,6 +76,12 @@ const CASES: &[Case] = &[
         run: through::elsewhere,
     },
     Case {
+        name: "servers",
+        rows: 200_000,
+        rounds: 5,
+        run: through::servers,
+    },
+    Case {
         name: "memory",
         rows: 4_000_000,
         rounds: 1,

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use migrate_data::Verify;
 use migrate_schema::db::DatabaseUrl;
-use migrate_tests::postgres::TestDatabase;
+use migrate_tests::postgres::{Server, TestDatabase};
 
 use crate::ours::{engine, open, runtime};
 use crate::pairs::{Rounds, Spread, row, say};
@@ -16,7 +16,10 @@ const TARGET: &str = include_str!("../sql/target.postgres.sql");
 const SAME: &str = "DROP TABLE IF EXISTS copied; CREATE TABLE copied (id integer PRIMARY KEY, name text NOT NULL, config text NOT NULL, status text NOT NULL, created_at timestamptz)";
 
 fn source(rows: u64) -> TestDatabase<'static> {
-    let test = TestDatabase::create();
+    filled(TestDatabase::create(), rows)
+}
+
+fn filled(test: TestDatabase<'_>, rows: u64) -> TestDatabase<'_> {
     test.admin_psql(&SOURCE.replace(":rows", &rows.to_string()));
     test
 }
@@ -110,7 +113,7 @@ pub(crate) fn elsewhere(rows: u64, rounds: u64) {
             "pgloader",
             || drop(to.admin_psql("DROP TABLE IF EXISTS pipelines_old")),
             || {
-                pgloader(&file, &to);
+                pgloader(&file.display().to_string(), &to);
             },
         );
     }
@@ -129,9 +132,64 @@ pub(crate) fn elsewhere(rows: u64, rounds: u64) {
     }
 }
 
-fn pgloader(file: &std::path::Path, to: &TestDatabase<'_>) {
+/// From one server of PostgreSQL to another, whole table by whole table.
+pub(crate) fn servers(rows: u64, rounds: u64) {
+    let runtime = runtime();
+    let (old, new) = (Server::start(), Server::start());
+    let from = filled(TestDatabase::create_on(&old), rows);
+    let to = TestDatabase::create_on(&new);
+    let (there, here) = (
+        open(&runtime, &from.admin_url().parse().expect("a URL")),
+        open(&runtime, &to.admin_url().parse().expect("a URL")),
+    );
+    let empty = || {
+        to.admin_psql(SAME);
+    };
+    let copy = |verify: Verify| {
+        let copy = engine(&here, 2, verify).source(there.clone()).build();
+        let counts =
+            runtime.block_on(copy.migrate("pipelines_old", "copied", "SELECT * FROM batch"));
+        assert_eq!(counts.expect("the copy succeeds").inserted, rows);
+    };
+    let psql = "psql COPY out | COPY in";
+    let mut all = Rounds::new(rows)
+        .with(psql, empty, || {
+            copy_out_copy_in(&from, &to, "pipelines_old")
+        })
+        .with("ours", empty, || copy(Verify::Off))
+        .with("verified", empty, || copy(Verify::Full));
+    let loader = crate::tools::installed("pgloader").is_some();
+    if loader {
+        all = all.with(
+            "pgloader",
+            || drop(to.admin_psql("DROP TABLE IF EXISTS pipelines_old")),
+            || {
+                pgloader(
+                    &from.admin_url().replace("postgres://", "postgresql://"),
+                    &to,
+                )
+            },
+        );
+    }
+    let done = all.run(rounds);
+    let what = "PostgreSQL to another server, 2 workers";
+    done.compare(what, psql, "ours", 0.0);
+    if loader {
+        done.compare(what, "pgloader", "ours", 1.5);
+        done.compare(
+            "PostgreSQL to another server, full verification",
+            "pgloader",
+            "verified",
+            0.0,
+        );
+    }
+    runtime.block_on(there.close());
+    runtime.block_on(here.close());
+}
+
+fn pgloader(from: &str, to: &TestDatabase<'_>) {
     let done = Command::new("pgloader")
-        .arg(file)
+        .arg(from)
         .arg(to.admin_url().replace("postgres://", "postgresql://"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
