@@ -31,8 +31,11 @@ use crate::range::Program;
 use crate::script::SqlScript;
 use crate::statement::Statements;
 
-/// How long rows are looked at before a copy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long rows are looked at before a run of a plan, while the services are up.
+pub(crate) const BEFORE_A_RUN: Duration = Duration::from_secs(10);
+
+/// How long they are looked at where the copy could begin at once.
+pub(crate) const BEFORE_A_COPY: Duration = Duration::from_secs(3);
 
 /// Rows that one query looks at.
 const PART: u64 = 100_000;
@@ -57,7 +60,7 @@ impl TableCopy {
         &self,
         inspection: &Inspection,
         unsettled: Unsettled,
-        cancel: &Cancel,
+        (patience, cancel): (Duration, &Cancel),
     ) -> Result<Vec<Finding>, StepError> {
         let failed = |error: DbError| {
             error.into_step_error(format!("can't look at the rows of {}", self.source))
@@ -67,7 +70,7 @@ impl TableCopy {
             return Ok(Vec::new());
         }
         let rows = self.source_rows().await.map_err(failed)?;
-        let mut story = Story::new(self, rows, unsettled);
+        let mut story = Story::new(self, rows, unsettled, patience);
         match &self.program {
             Program::Rust(_) => {
                 story.not_looked_at("a transform in Rust gets them one by one");
@@ -81,7 +84,7 @@ impl TableCopy {
                     },
                     script,
                     rules: Rules::read(self, layout).await.map_err(failed)?,
-                    until: Instant::now() + PATIENCE,
+                    until: Instant::now() + patience,
                     cancel,
                 };
                 Box::pin(look.at_all(&mut story)).await?;
@@ -105,9 +108,11 @@ struct Look<'a> {
 impl Look<'_> {
     async fn at_all(&self, story: &mut Story<'_>) -> Result<(), StepError> {
         story.overlooked.clone_from(&self.rules.overlooked);
+        // Quick, and of no use by halves.
+        self.at_twins(story).await?;
         let mut counts = vec![0; self.rules.questions.len() + 1];
         let finished = self.at_parts(story, &mut counts).await;
-        let late = self.ended(finished, story)?;
+        self.ended(finished, story)?;
         for (question, count) in self.rules.questions.iter().zip(&counts) {
             if *count > 0 {
                 let asked = self.ask(Depth::Whole).rows_with(&question.refused, NAMED);
@@ -117,11 +122,7 @@ impl Look<'_> {
             }
         }
         story.refused = counts.last().copied().unwrap_or_default();
-        if late.is_none() {
-            story.twins_overlooked = !self.rules.twins.is_empty();
-            return Ok(());
-        }
-        self.at_twins(story).await
+        Ok(())
     }
 
     /// What came, or that the time is over; an error that is not about rows ends the look, and

@@ -14,7 +14,7 @@ use migrate_schema::own;
 
 use crate::bad_rows::BadRows;
 use crate::copy::TableCopy;
-use crate::foresee::Unsettled;
+use crate::foresee::{BEFORE_A_COPY, Unsettled};
 use crate::kind::Parts;
 use crate::ledger::Counts;
 use crate::rejects;
@@ -127,7 +127,7 @@ impl DataMigrator {
     /// What the rows of `source`, as they are, would meet in `target`: NULLs, keys that are given
     /// twice, values that a type or a CHECK refuses, rows on which the script fails. Errors are what a copy
     /// would fail on, warnings what it would keep aside and what was not looked at. Takes up to
-    /// ten seconds, reads only, and ends what it runs when it is cancelled.
+    /// three seconds, reads only, and ends what it runs when it is cancelled.
     ///
     /// # Errors
     /// What stands in the way of any copy, as [`Self::migrate`] says it, a missing table for one.
@@ -139,8 +139,8 @@ impl DataMigrator {
     ) -> Result<Vec<Finding>, StepError> {
         let copy = self.copy(source, target, script)?;
         let inspection = copy.inspect_strictly().await?;
-        copy.foresee(&inspection, Unsettled::default(), &self.cancel)
-            .await
+        let how = (BEFORE_A_COPY, &self.cancel);
+        copy.foresee(&inspection, Unsettled::default(), how).await
     }
 
     /// The guide's own copy: `pipelines_old` into `pipelines`.

@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 use crate::access;
 use crate::carry::Carry;
 use crate::copy::TableCopy;
-use crate::foresee::Unsettled;
+use crate::foresee::{BEFORE_A_RUN, Unsettled};
 use crate::inspect::{Inspection, Obstacle};
 use crate::keyset::{Key, KeyPart, KeyRange};
 use crate::layout::Layout;
@@ -241,7 +241,8 @@ impl Step for DataStep {
             source: self.source_url.is_none() && may_change(&copy.source),
             target: may_change(&copy.target),
         };
-        copy.foresee(&inspection, unsettled, &cx.cancel).await
+        let how = (BEFORE_A_RUN, &cx.cancel);
+        copy.foresee(&inspection, unsettled, how).await
     }
 
     async fn prepare(&self, cx: &StepContext) -> Result<Receipt, StepError> {

@@ -1,9 +1,11 @@
 //! What a look found, as findings.
 
+use std::time::Duration;
+
 use migrate_core::Finding;
 
+use super::Unsettled;
 use super::rules::{Question, Twins};
-use super::{PATIENCE, Unsettled};
 use crate::copy::TableCopy;
 
 const HINT: &str = "put the rows right or take them out of the source, change the script, or let bad_rows keep \
@@ -56,6 +58,7 @@ pub(super) struct Story<'a> {
     /// Rows of the source.
     pub(super) rows: u64,
     unsettled: Unsettled,
+    patience: Duration,
     pub(super) seen: Vec<Seen>,
     pub(super) bad: Vec<Bad>,
     /// Rows that any question refuses.
@@ -68,11 +71,17 @@ pub(super) struct Story<'a> {
 }
 
 impl<'a> Story<'a> {
-    pub(super) fn new(copy: &'a TableCopy, rows: u64, unsettled: Unsettled) -> Self {
+    pub(super) fn new(
+        copy: &'a TableCopy,
+        rows: u64,
+        unsettled: Unsettled,
+        patience: Duration,
+    ) -> Self {
         Self {
             copy,
             rows,
             unsettled,
+            patience,
             seen: Vec::new(),
             bad: Vec::new(),
             refused: 0,
@@ -179,7 +188,7 @@ impl<'a> Story<'a> {
         let stopped = self.bad.len() >= super::NAMED && self.looked < self.rows;
         if self.late || stopped {
             let reason = if self.late {
-                format!("{} seconds were over", PATIENCE.as_secs())
+                format!("{} seconds were over", self.patience.as_secs())
             } else {
                 "enough was found".to_owned()
             };
