@@ -15,7 +15,8 @@ impl Statements<'_> {
         )
     }
 
-    /// Keeps images, writes rows of which some are there, and gives: how many were there, how
+    /// Keeps images, writes rows of which some are there, and gives: what wrote those since the copy
+    /// began, how many were there, how
     /// many were written, how many of those were there, and the sums of what stands now.
     ///
     /// All parts see the target as it was. Rows are looked up one by one through the index:
@@ -53,12 +54,19 @@ impl Statements<'_> {
             );
             kept.push_str(&new);
         }
+        let (writer, writers) = match self.writer("x") {
+            Some(writer) => (
+                format!(", {writer} AS _etlrs_writer"),
+                "(SELECT coalesce(string_agg(DISTINCT _etlrs_writer, ','), '') FROM old)",
+            ),
+            None => (String::new(), "''"),
+        };
         format!(
             "WITH made AS MATERIALIZED ({produced}), \
-             old AS MATERIALIZED (SELECT t.* FROM made CROSS JOIN LATERAL (SELECT * FROM {target} AS x WHERE {same} OFFSET 0) AS t), \
+             old AS MATERIALIZED (SELECT t.* FROM made CROSS JOIN LATERAL (SELECT x.*{writer} FROM {target} AS x WHERE {same} OFFSET 0) AS t), \
              put AS ({upsert} RETURNING {returned}), \
              kept AS (INSERT INTO {before} ({columns}, _etlrs_range, _etlrs_new, _etlrs_after) {kept}) \
-             SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM put), \
+             SELECT {writers}, (SELECT count(*) FROM old), (SELECT count(*) FROM put), \
              (SELECT count(*) FROM put JOIN old ON {both}){sums}",
             produced = self.produced(from),
             target = self.target(),

@@ -83,6 +83,7 @@ impl Statements<'_> {
             sets.push(format!("sum0 = coalesce(sum0, 0) + {low}"));
             sets.push(format!("sum1 = coalesce(sum1, 0) + {high}"));
         }
+        sets.extend(self.enter_writer().map(str::to_owned));
         sets.push(match to.state {
             RangeState::Todo => format!("lease = {until}"),
             RangeState::Done | RangeState::Checked => "owner = NULL, lease = NULL".to_owned(),

@@ -14,6 +14,7 @@ use crate::access::{self, Tx};
 use crate::bad_rows::BadRows;
 use crate::controller;
 use crate::failure;
+use crate::given_twice;
 use crate::inspect::{Inspection, Inspector};
 use crate::layout::{Layout, own_names};
 use crate::ledger::{self, Counts, Entry, RangeState};
@@ -121,6 +122,7 @@ impl TableCopy {
             layout.row_bytes = self.row_bytes(layout.rows).await?;
             layout.reject_budget = self.bad_rows.budget(layout.rows);
             layout.target_was_empty = self.target_is_empty().await?;
+            layout.since = given_twice::since(&self.db, &layout).await?;
             layout.sums = self.verify != Verify::Off && self.db.backend() == Backend::Postgres;
             if self.verify != Verify::Off {
                 let count = self.statements(&layout).count_target();
@@ -163,10 +165,7 @@ impl TableCopy {
 
     async fn run_to_the_end(&self, cx: &StepContext, layout: &Layout) -> Result<Counts, StepError> {
         let what = || format!("can't copy {} into {}", self.source, self.target);
-        let entries = self
-            .planned(cx, layout)
-            .await
-            .map_err(|error| error.into_step_error(what()))?;
+        let entries = self.planned(cx, layout).await?;
         let writer = self.writer(layout).await?;
         let crew = Crew {
             cx,
@@ -201,10 +200,23 @@ impl TableCopy {
 
     /// The ranges of the ledger, which are planned where there are none yet. What an interrupted
     /// run held is given back: its transactions can't pass the fence any more.
-    async fn planned(&self, cx: &StepContext, layout: &Layout) -> Result<Vec<Entry>, DbError> {
-        self.create_own(layout, Some(cx)).await?;
+    async fn planned(&self, cx: &StepContext, layout: &Layout) -> Result<Vec<Entry>, StepError> {
+        let failed = |error: DbError| {
+            error.into_step_error(format!("can't copy {} into {}", self.source, self.target))
+        };
+        self.create_own(layout, Some(cx)).await.map_err(failed)?;
         let sql = self.statements(layout);
-        if ledger::entries(&self.db, sql).await?.is_empty() {
+        let entries = ledger::entries(&self.db, sql).await.map_err(failed)?;
+        if entries.is_empty() {
+            self.refuse_twins(layout).await?;
+        }
+        let ranges = self.ranges_of(layout, entries.is_empty()).await;
+        ranges.map_err(failed)
+    }
+
+    async fn ranges_of(&self, layout: &Layout, fresh: bool) -> Result<Vec<Entry>, DbError> {
+        let sql = self.statements(layout);
+        if fresh {
             let planner = Planner {
                 db: self.at_source(),
                 sql: Statements {

@@ -103,6 +103,7 @@ impl Inspector<'_> {
             columns: target.iter().map(target_column).collect(),
             rows: 0,
             target_was_empty: false,
+            since: None,
             run: String::new(),
             step: String::new(),
             reject_budget: None,

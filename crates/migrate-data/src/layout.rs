@@ -72,6 +72,9 @@ pub(crate) struct Layout {
     /// Nothing was in the target: images are needed only where a key turns up nevertheless.
     pub(crate) target_was_empty: bool,
     pub(crate) images: Images,
+    /// A transaction before those of the copy, where PostgreSQL tells which of them wrote a row.
+    #[serde(default)]
+    pub(crate) since: Option<String>,
     /// Whose copy it is.
     #[serde(default)]
     pub(crate) run: String,

@@ -53,6 +53,7 @@ mod copy;
 mod copy_format;
 mod failure;
 mod foresee;
+mod given_twice;
 mod hex;
 mod inspect;
 mod join;

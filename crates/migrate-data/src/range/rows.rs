@@ -55,6 +55,7 @@ impl RangeWriter {
         let images = if plain {
             0
         } else {
+            self.look_for_own(tx, from).await?;
             tx.execute(&self.sql().keep_images(number, from)).await?
         };
         let done = if images == 0 {
@@ -186,13 +187,14 @@ impl RangeWriter {
         let rows = tx
             .rows(&self.sql().upsert_at_once(number, from, policy))
             .await?;
-        let (there, written, updated, sum) = if self.layout.sums {
-            let [there, written, updated, low, high] = figures(&rows)?;
-            (there, written, updated, Some(RowSum(low, high)))
+        let (writers, there, written, updated, sum) = if self.layout.sums {
+            let [writers, there, written, updated, low, high] = figures(&rows)?;
+            (writers, there, written, updated, Some(RowSum(low, high)))
         } else {
-            let [there, written, updated] = figures(&rows)?;
-            (there, written, updated, None)
+            let [writers, there, written, updated] = figures(&rows)?;
+            (writers, there, written, updated, None)
         };
+        self.refuse_own(tx, &writers).await?;
         let updated = number_of(&updated)?;
         let counts = balanced(Counts {
             read,

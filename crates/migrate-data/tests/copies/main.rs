@@ -7,6 +7,7 @@
 mod checks;
 mod elsewhere;
 mod foreseen;
+mod given_twice;
 mod indexes;
 mod keys;
 mod migrator;

@@ -85,10 +85,11 @@ async fn a_half_done_run_goes_on_where_it_was() {
         }
         let before = receipt.0["before"].as_str().unwrap();
         let images = migrate_schema::own::name(world.db.backend(), before);
+        let writers = world.pick(", writers = '{}'", "");
         world
             .sql(&format!(
                 "UPDATE {table} SET state = 'todo', position = NULL, rows_read = 0, inserted = 0, updated = 0, \
-                 unchanged = 0, batches = 0, sum0 = NULL, sum1 = NULL WHERE range IN (1, 7);
+                 unchanged = 0, batches = 0, sum0 = NULL, sum1 = NULL{writers} WHERE range IN (1, 7);
                  DELETE FROM {images} WHERE _etlrs_range IN (1, 7);
                  UPDATE {table} SET batches = 77 WHERE state = 'done'"
             ))

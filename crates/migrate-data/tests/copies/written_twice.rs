@@ -60,6 +60,14 @@ async fn written_in_order(
         step.run(cx, receipt)
             .await
             .unwrap_or_else(|error| panic!("{error}"));
+        // As if nobody knew of these batches: the next would be refused.
+        if world.is_postgres() {
+            let name = receipt.0["ledger"].as_str().unwrap();
+            let ledger = migrate_schema::own::name(world.db.backend(), name);
+            world
+                .sql(&format!("UPDATE {ledger} SET writers = '{{}}'"))
+                .await;
+        }
     }
 }
 
@@ -77,12 +85,18 @@ async fn ranges_that_write_the_same_rows_are_taken_back_whatever_their_order() {
                 let step = step(&world, script);
                 let cx = context();
                 let receipt = step.prepare(&cx).await.unwrap();
-                written_in_order(&world, (&*step, &cx, &receipt), &order).await;
-                assert_eq!(
-                    world.query("SELECT count(*) FROM dst").await,
-                    json!(991),
-                    "990 keys and the row that nothing gives"
-                );
+                if world.is_postgres() && order == [whole] {
+                    // Its batches know of each other: the last one is refused.
+                    ranges(&world, &receipt, &order).await;
+                    step.run(&cx, &receipt).await.unwrap_err();
+                } else {
+                    written_in_order(&world, (&*step, &cx, &receipt), &order).await;
+                    assert_eq!(
+                        world.query("SELECT count(*) FROM dst").await,
+                        json!(991),
+                        "990 keys and the row that nothing gives"
+                    );
+                }
                 let report = step.undo(&cx, &receipt).await.unwrap();
                 assert_eq!(
                     before.differences(&world.fingerprint().await),
