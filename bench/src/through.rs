@@ -154,7 +154,7 @@ pub(crate) fn servers(rows: u64, rounds: u64) {
     let psql = "psql COPY out | COPY in";
     let mut all = Rounds::new(rows)
         .with(psql, empty, || {
-            copy_out_copy_in(&from, &to, "pipelines_old")
+            copy_out_copy_in(&from, &to, "pipelines_old");
         })
         .with("ours", empty, || copy(Verify::Off))
         .with("verified", empty, || copy(Verify::Full));
@@ -167,7 +167,7 @@ pub(crate) fn servers(rows: u64, rounds: u64) {
                 pgloader(
                     &from.admin_url().replace("postgres://", "postgresql://"),
                     &to,
-                )
+                );
             },
         );
     }
