@@ -1,7 +1,9 @@
 //! A scratch database on the deployment's server: made, used, dropped.
 //!
-//! Crash behaviour: its comment says which process made it. The next one drops what a dead
-//! process of the same host left.
+//! Crash behaviour: its name says which process made it, so there is no moment at which it is
+//! nobody's. The next one drops what a dead process of the same host left.
+
+use std::fmt::Write as _;
 
 use migrate_core::StepError;
 use migrate_schema::db::{DatabaseUrl, DbError, Postgres};
@@ -9,6 +11,7 @@ use migrate_schema::quote;
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Row};
 
 const PREFIX: &str = "etlrs_scratch_";
@@ -28,8 +31,9 @@ impl Scratch {
             .await
             .map_err(|error| error.into_step_error("can't look for scratch databases"))?;
         let name = format!(
-            "{PREFIX}{}_{}",
+            "{PREFIX}{}_{}_{}",
             std::process::id(),
+            own_host(),
             chrono::Utc::now().timestamp_millis()
         );
         let there = url.and_then(|url| url.with_database(&name));
@@ -79,10 +83,6 @@ async fn make(database: &Postgres, name: &str) -> Result<(), DbError> {
         quote::literal(&text("letters")?),
     );
     run(database, sql).await?;
-    let host = nix::unistd::gethostname().unwrap_or_default();
-    let owner = format!("{} {}", std::process::id(), host.to_string_lossy());
-    let comment = format!("COMMENT ON DATABASE {name} IS {}", quote::literal(&owner));
-    run(database, comment).await?;
     for setting in settings(database).await? {
         run(database, format!("ALTER DATABASE {name} SET {setting}")).await?;
     }
@@ -107,26 +107,50 @@ async fn settings(database: &Postgres) -> Result<Vec<String>, DbError> {
 }
 
 async fn remove_leftovers(database: &Postgres) -> Result<(), DbError> {
-    let found: Vec<(String, Option<String>)> = sqlx::query_as(
-        "SELECT datname::text, shobj_description(oid, 'pg_database') FROM pg_database \
+    let found: Vec<String> = sqlx::query_scalar(
+        "SELECT datname::text FROM pg_database \
          WHERE starts_with(datname, $1) AND pg_has_role(datdba, 'USAGE')",
     )
     .bind(PREFIX)
     .fetch_all(database.pool())
     .await?;
-    let host = nix::unistd::gethostname().unwrap_or_default();
-    for (name, owner) in found {
-        let dead = owner
-            .as_deref()
-            .and_then(|owner| owner.split_once(' '))
-            .filter(|(_, of)| *of == host.to_string_lossy())
-            .and_then(|(pid, _)| pid.parse().ok())
-            .is_some_and(|pid| kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH));
-        if dead {
+    let host = own_host();
+    for name in found {
+        if maker(&name, &host).is_some_and(is_gone) {
             drop_database(database, &name).await?;
         }
     }
     Ok(())
+}
+
+/// The process that made it, if that was one of this host.
+fn maker(name: &str, host: &str) -> Option<Pid> {
+    let (pid, rest) = name.strip_prefix(PREFIX)?.split_once('_')?;
+    let (of, _) = rest.split_once('_')?;
+    let pid: i32 = pid.parse().ok()?;
+    (of == host && pid > 0).then(|| Pid::from_raw(pid))
+}
+
+fn is_gone(pid: Pid) -> bool {
+    kill(pid, None) == Err(Errno::ESRCH)
+}
+
+/// Where this process's number means something: its host, and there its container.
+fn own_host() -> String {
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let numbers = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let all = format!(
+        "{}\n{}\n{}",
+        host.to_string_lossy(),
+        machine.trim(),
+        numbers.display()
+    );
+    let mut short = String::new();
+    for byte in &Sha256::digest(all)[..6] {
+        let _ = write!(short, "{byte:02x}");
+    }
+    short
 }
 
 /// Sessions in it are ended. Where one is not ours to end (an autovacuum worker is a superuser's),
@@ -144,4 +168,19 @@ async fn run(database: &Postgres, sql: String) -> Result<(), DbError> {
         .execute(database.pool())
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_name_of_this_host_says_who_made_it() {
+        let of = |name: &str| maker(name, "0a1b").map(Pid::as_raw);
+        assert_eq!(of("etlrs_scratch_7_0a1b_123"), Some(7));
+        assert_eq!(of("etlrs_scratch_7_ffff_123"), None);
+        assert_eq!(of("etlrs_scratch_7_123"), None);
+        assert_eq!(of("etlrs_scratch_-1_0a1b_123"), None);
+        assert_eq!(of("etlrs_scratch_of_mine"), None);
+    }
 }

@@ -1,6 +1,7 @@
 //! What was changed by hand: seen object by object, on both databases.
 
 use migrate_tests::deployment::Store;
+use migrate_tests::postgres::Server;
 
 use super::world::{World, until};
 use crate::on_both;
@@ -141,7 +142,6 @@ fn a_killed_drift_is_cleaned_up_by_the_next() {
     until("the scratch database is there", || {
         !scratches(&world, pid).is_empty()
     });
-    // Made and marked as ours: the script in it is at work.
     until("the script is at work", || {
         let sql = format!(
             "select count(*) from pg_stat_activity where datname like 'etlrs_scratch_{pid}_%' \
@@ -150,6 +150,32 @@ fn a_killed_drift_is_cleaned_up_by_the_next() {
         world.database().admin_psql(&sql).trim() != "0"
     });
     running.kill();
+    assert_eq!(scratches(&world, pid).len(), 1);
+    world.write("1_t.sql", "create table t (a int);");
+    world.run(&["drift"]).expect(0);
+    assert!(scratches(&world, pid).is_empty());
+}
+
+/// Nobody can write a comment on a database meanwhile: one that is killed as soon as it has made
+/// its database has left no mark on it.
+#[test]
+fn a_drift_killed_just_after_its_database_was_made_is_cleaned_up_by_the_next() {
+    let server = Server::start();
+    let world = World::on_server(&server).files(&[("1_t.sql", "create table t (a int);")]);
+    world.run(&["apply"]).expect(0);
+    world.write("1_t.sql", "select pg_sleep(30); create table t (a int);");
+    let visitor = world.visitor("begin; lock table pg_shdescription in share mode");
+    let running = world.tool(&["drift"]).start();
+    let pid = running.pid();
+    until("the scratch database is there", || {
+        !scratches(&world, pid).is_empty()
+    });
+    running.kill();
+    // Its session would write the comment yet when it could.
+    world.database().admin_psql(
+        "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock'",
+    );
+    drop(visitor);
     assert_eq!(scratches(&world, pid).len(), 1);
     world.write("1_t.sql", "create table t (a int);");
     world.run(&["drift"]).expect(0);
@@ -183,13 +209,13 @@ pub(super) fn nothing_is_left(world: &World<'_>) {
     if !world.url().starts_with("postgres") {
         return;
     }
-    let found = world.database().admin_psql(
-        "select shobj_description(oid, 'pg_database') from pg_database where datname like 'etlrs_scratch_%'",
-    );
-    for owner in found.lines() {
-        let pid = owner.split(' ').next().unwrap_or_default();
+    let found = world
+        .database()
+        .admin_psql("select datname from pg_database where datname like 'etlrs_scratch_%'");
+    for name in found.lines() {
+        let pid = name.split('_').nth(2).unwrap_or_default();
         let alive = std::path::Path::new("/proc").join(pid).exists();
-        assert!(alive, "the scratch database of {owner} is left");
+        assert!(alive, "the scratch database {name} is left");
     }
 }
 
