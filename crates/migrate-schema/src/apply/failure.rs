@@ -24,6 +24,9 @@ pub struct Broken {
     pub committed: Vec<String>,
     /// The migration that stopped between two of its statements; the next run goes on there.
     pub half_done: Option<String>,
+    /// The migrations whose commit met an error after which nothing could be looked up: all of
+    /// them are there, or none.
+    pub in_doubt: Vec<String>,
 }
 
 impl ApplyError {
@@ -33,6 +36,7 @@ impl ApplyError {
             error,
             committed: Vec::new(),
             half_done: None,
+            in_doubt: Vec::new(),
         }))
     }
 
@@ -77,6 +81,8 @@ pub(super) struct Failed {
     pub(super) item: usize,
     /// Whether it gave way to others who waited for its locks.
     pub(super) gave_way: bool,
+    /// The migrations whose commit met an error that does not say what became of it.
+    pub(super) in_doubt: Option<Vec<String>>,
 }
 
 impl Failed {
@@ -87,6 +93,7 @@ impl Failed {
             error,
             item: 0,
             gave_way: false,
+            in_doubt: None,
         }
     }
 
@@ -97,6 +104,7 @@ impl Failed {
             error: error.into_step_error(what),
             item: 0,
             gave_way: false,
+            in_doubt: None,
         }
     }
 

@@ -90,6 +90,29 @@ pub fn missing(set: &MigrationSet, state: &State) -> Vec<(String, String)> {
         .collect()
 }
 
+/// The keys of migrations that stopped between two of their statements, and that the set has no
+/// file for.
+pub fn stranded(set: &MigrationSet, state: &State) -> Vec<String> {
+    let keys: BTreeSet<String> = set.migrations.iter().map(Migration::key).collect();
+    let half = state.half_done().into_iter().map(str::to_owned);
+    half.filter(|key| !keys.contains(key)).collect()
+}
+
+/// What is not there of the files: everything that a run in either direction would pass by.
+pub(crate) fn without_files(set: &MigrationSet, state: &State, options: &Options) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = stranded(set, state)
+        .iter()
+        .map(|key| half_gone(key))
+        .collect();
+    if options.missing == Missing::Refuse {
+        let half = state.half_done();
+        let mut others = missing(set, state);
+        others.retain(|(key, _)| !half.contains(&key.as_str()));
+        findings.extend(others.into_iter().map(gone));
+    }
+    findings
+}
+
 /// The migrations to run, in order.
 ///
 /// # Errors
@@ -134,9 +157,7 @@ pub(crate) fn pending<'s>(
             _ => {}
         }
     }
-    if options.missing == Missing::Refuse {
-        findings.extend(missing(set, state).into_iter().map(gone));
-    }
+    findings.extend(without_files(set, state, options));
     if findings.is_empty() {
         Ok(found)
     } else {
@@ -179,6 +200,14 @@ fn too_late(set: &MigrationSet, state: &State, one: &Migration) -> Finding {
     )
     .in_file(one.up.place(0))
     .hint("give it a later version, or run it with --allow-out-of-order, which is recorded")
+}
+
+fn half_gone(key: &str) -> Finding {
+    Finding::error(
+        "schema.half-done-missing",
+        format!("{key} stopped between two of its statements, and its file is not there"),
+    )
+    .hint("bring the file back; the next `schema apply` or `schema down` goes on with it")
 }
 
 fn gone((key, file): (String, String)) -> Finding {

@@ -60,7 +60,26 @@ impl FromStr for DatabaseUrl {
 
 fn sqlite_path(rest: &str) -> Result<PathBuf, UrlError> {
     let path = rest.strip_prefix("//").unwrap_or(rest);
-    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    let (path, parameters) = path.split_once('?').unwrap_or((path, ""));
+    for parameter in parameters.split('&').filter(|one| !one.is_empty()) {
+        // What the file is opened with in any case; whether it may be made, each command says.
+        if !matches!(
+            parameter,
+            "mode=rw" | "mode=rwc" | "cache=private" | "cache=shared"
+        ) {
+            // A value can be a secret, wherever it does not belong.
+            let known = ["mode", "cache", "immutable", "vfs", "key", "cipher"];
+            let name = parameter.split('=').next().unwrap_or_default();
+            let shown = known
+                .iter()
+                .find(|one| **one == name)
+                .unwrap_or(&"like these");
+            return Err(UrlError(format!(
+                "a SQLite URL with parameters ({shown}) is not supported: leave them out \
+                 (mode=rw and mode=rwc are passed by)"
+            )));
+        }
+    }
     if path.is_empty() {
         return Err(UrlError(
             "a SQLite URL names a file: sqlite:PATH".to_owned(),
@@ -351,6 +370,24 @@ mod tests {
         assert_eq!(absolute.resolve(Path::new("/y")), absolute);
         assert_eq!(absolute.sqlite_path(), Some("/srv/x.db".into()));
         assert_eq!(url("sqlite::memory:").sqlite_path(), None);
+    }
+
+    #[test]
+    fn parameters_that_would_not_be_obeyed_are_refused() {
+        for text in [
+            "sqlite:a.db?mode=ro",
+            "sqlite:a.db?mode=rw&immutable=1",
+            "sqlite:a.db?x=s3cret",
+        ] {
+            let error = text.parse::<DatabaseUrl>().unwrap_err().to_string();
+            assert!(error.contains("leave them out"), "{error}");
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+        assert!(
+            "sqlite:a.db?mode=rwc&cache=shared"
+                .parse::<DatabaseUrl>()
+                .is_ok()
+        );
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) fn choose(
         .map(|layout| (layout, layout.read(files, backend)))
         .partition(|(_, reading)| fits(reading, backend));
     if fitting.is_empty() {
-        return only_one_left(files, others, backend);
+        return only_one_left(files, others, backend, history);
     }
     if let Some(finding) = differing(&fitting) {
         return Err(vec![finding]);
@@ -71,6 +71,7 @@ fn only_one_left(
     files: &[SourceFile],
     others: Vec<(Layout, Reading)>,
     backend: Backend,
+    history: Option<Layout>,
 ) -> Result<(Layout, Reading), Vec<Finding>> {
     let mut found: Vec<(Layout, Reading)> = others
         .into_iter()
@@ -82,6 +83,18 @@ fn only_one_left(
         && can_run(only, backend)
     {
         return Ok(found.swap_remove(0));
+    }
+    // Every file is one of its migrations, and only a mark is missing without which one of them
+    // can't run: reading it tells which.
+    let whole = |(_, reading): &(Layout, Reading)| {
+        reading.errors.is_empty() && reading.ignored.is_empty() && !reading.migrations.is_empty()
+    };
+    let at = found
+        .iter()
+        .position(|one| whole(one) && Some(one.0) == history)
+        .or_else(|| found.iter().position(whole));
+    if let Some(at) = at {
+        return Ok(found.swap_remove(at));
     }
     Err(none_fits(files, found.into_iter().next()))
 }

@@ -87,6 +87,16 @@ fn read_into(
                 )
                 .hint("convert it to UTF-8")
             })?;
+            if let Some(at) = text.find('\0') {
+                let line = text[..at].matches('\n').count() + 1;
+                return Err(Finding::error(
+                    "layout.nul",
+                    format!(
+                        "{shown} has a NUL byte in line {line}, which ends what a database reads"
+                    ),
+                )
+                .hint("take it out"));
+            }
             found.push(SourceFile::new(&shown, &text));
         }
     }

@@ -67,7 +67,14 @@ impl SqlScript {
             text,
             backend,
         };
-        let findings = review::review(&script);
+        let mut findings = review::review(&script);
+        if let Some(at) = script.text.find('\0') {
+            findings.push(
+                Finding::error("script.nul", "a NUL byte, which ends what a database reads")
+                    .in_file(script.place(at))
+                    .hint("take it out"),
+            );
+        }
         if findings.is_empty() {
             Ok(script)
         } else {

@@ -67,6 +67,85 @@ fn a_file_that_is_gone_is_told(store: Store) {
     world.run(&["apply"]).expect(0).says(&["nothing to do"]);
 }
 
+/// On a branch without the newest file: another one must not be taken back in its place.
+fn a_way_down_does_not_pass_by_one_whose_file_is_gone(store: Store) {
+    let world = World::on(store).files(&[
+        ("1_t.sql", "create table t (a integer);"),
+        ("1_t.down.sql", "drop table t;"),
+        ("2_u.sql", "create table u (a integer);"),
+        ("2_u.down.sql", "drop table u;"),
+    ]);
+    world.run(&["apply"]).expect(0);
+    let applied = world.snapshot();
+    world.remove("2_u.sql");
+    world.remove("2_u.down.sql");
+    let ways: [&[&str]; 4] = [
+        &["down", "--yes"],
+        &["down", "--yes", "--all"],
+        &["down", "--yes", "--to", "1"],
+        &["redo", "--yes"],
+    ];
+    for way in ways {
+        world
+            .run(way)
+            .expect(1)
+            .says(&["2_u.sql, which is not there", "--ignore-missing"]);
+    }
+    assert_eq!(world.snapshot(), applied);
+    world
+        .run(&["down", "--yes", "--ignore-missing"])
+        .expect(0)
+        .says(&["down 1 t"]);
+}
+
+fn one_that_is_half_done_is_not_forgotten_with_its_file(store: Store) {
+    let world = World::on(store).files(&[(
+        "1_t.sql",
+        "-- no-transaction\ncreate table t (a integer);\nselect * from nothing;",
+    )]);
+    world.run(&["apply"]).expect(4);
+    world.remove("1_t.sql");
+    world.write("2_u.sql", "create table u (a integer);");
+    assert_eq!(
+        world.states(&[]),
+        ["2_u.sql pending", "not there half done"]
+    );
+    for more in [&[][..], &["--ignore-missing"]] {
+        world.run(&[&["apply"], more].concat()).expect(1).says(&[
+            "1 stopped between two of its statements",
+            "bring the file back",
+        ]);
+    }
+    world.write(
+        "1_t.sql",
+        "-- no-transaction\ncreate table t (a integer);\nselect * from t;",
+    );
+    world.run(&["apply"]).expect(0);
+}
+
+/// SQLite's reader stops at it, and would be asked for the rest for ever.
+fn a_nul_byte_is_refused(store: Store) {
+    let world = World::on(store).files(&[("1_t.sql", "create table t (a integer);\n\0")]);
+    for verb in ["apply", "lint", "plan", "status"] {
+        world
+            .run(&[verb])
+            .expect(1)
+            .says(&["1_t.sql has a NUL byte in line 2"]);
+    }
+}
+
+/// Nothing but the mark is missing: that is what is said, without naming the layout too.
+#[test]
+fn a_mark_that_is_missing_is_named_by_itself() {
+    let world = World::postgres().files(&[(
+        "1_t.sql",
+        "create table t (a integer);\ncreate index concurrently i on t (a);",
+    )]);
+    for (verb, code) in [("apply", 1), ("lint", 8)] {
+        world.run(&[verb]).expect(code).says(&["no-transaction"]);
+    }
+}
+
 fn a_baseline_runs_nothing(store: Store) {
     let world = World::on(store).files(&[
         ("1_t.sql", "create table t (a integer);"),
@@ -83,5 +162,8 @@ on_both!(
     an_edit_is_shown_and_can_be_accepted,
     one_that_comes_late_is_refused_or_recorded,
     a_file_that_is_gone_is_told,
+    a_way_down_does_not_pass_by_one_whose_file_is_gone,
+    one_that_is_half_done_is_not_forgotten_with_its_file,
+    a_nul_byte_is_refused,
     a_baseline_runs_nothing,
 );

@@ -1,5 +1,6 @@
 //! What can't all be one transaction.
 
+use migrate_tests::binary;
 use migrate_tests::deployment::Store;
 
 use super::world::World;
@@ -250,6 +251,33 @@ fn a_writer_of_sqlite_is_waited_for() {
     writer.wait().unwrap();
     run.finish().expect(0);
     assert_eq!(world.sql("select count(*) from w"), "1");
+}
+
+/// An answer that the driver can't read, or a connection that breaks, says nothing of what a
+/// commit came to: the history does.
+#[test]
+fn a_commit_that_meets_an_error_is_looked_up() {
+    let world = World::postgres().files(&[(
+        "1_t.sql",
+        "create table t (a integer);\nlisten x;\nnotify x;",
+    )]);
+    world.run(&["apply"]).expect(0);
+    assert_eq!(world.states(&[]), ["1_t.sql applied"]);
+    world.write("2_u.sql", "create table u (a integer);");
+    let mut run = world
+        .tool_of(binary::failpoints(), &["apply"])
+        .env("ETLRS_FAILPOINT", "apply.commit:stop:1")
+        .start();
+    assert!(run.is_stopped(), "it never came to its commit");
+    let ended = world.sql(
+        "select count(pg_terminate_backend(pid, 10000)) from pg_stat_activity \
+         where datname = current_database() and state = 'idle in transaction'",
+    );
+    assert_eq!(ended, "1");
+    run.signal("CONT");
+    run.finish().expect(3).says(&["nothing was changed"]);
+    assert_eq!(world.states(&[]), ["1_t.sql applied", "2_u.sql pending"]);
+    world.run(&["apply"]).expect(0);
 }
 
 on_both!(

@@ -1,7 +1,7 @@
 //! Which migrations there are, and which of them the database has.
 
 use clap::Args;
-use migrate_schema::apply::{missing, standings};
+use migrate_schema::apply::{missing, standings, stranded};
 use migrate_schema::db::CreateMode;
 use migrate_schema::takeover;
 use serde_json::json;
@@ -58,6 +58,9 @@ pub(crate) async fn run(
         })
         .chain(missing(&set, &state).into_iter().map(
             |(key, file)| json!({ "version": key, "name": "", "file": file, "state": "missing" }),
+        ))
+        .chain(stranded(&set, &state).into_iter().map(
+            |key| json!({ "version": key, "name": "", "file": "not there", "state": "half done" }),
         ))
         .collect();
     output.warnings(&set.warnings);

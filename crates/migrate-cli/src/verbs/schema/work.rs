@@ -54,6 +54,7 @@ fn ended(error: StepError) -> ApplyError {
         error,
         committed: Vec::new(),
         half_done: None,
+        in_doubt: Vec::new(),
     }))
 }
 
@@ -110,7 +111,8 @@ pub(crate) fn failure(error: ApplyError, cause: Option<CancelCause>) -> Failure 
         }
         ApplyError::Failed(broken) => broken,
     };
-    let stays = !broken.committed.is_empty() || broken.half_done.is_some();
+    let stays =
+        !broken.committed.is_empty() || broken.half_done.is_some() || !broken.in_doubt.is_empty();
     let signal = match cause {
         Some(CancelCause::Signal(number)) => Some(number),
         _ => None,
@@ -133,11 +135,22 @@ pub(crate) fn failure(error: ApplyError, cause: Option<CancelCause>) -> Failure 
                 "{committed} migrations are committed; {label} stopped between two of its statements: the next `schema {verb}` goes on there"
             )
         }
-        (None, 0) => "nothing was changed".to_owned(),
-        (None, committed) => format!(
-            "{committed} migrations are committed, the last one {}; the next `schema apply` goes on after it",
-            broken.committed[committed - 1]
+        (None, _) if !broken.in_doubt.is_empty() => format!(
+            "{} is there as a whole, or not at all",
+            broken.in_doubt.join(", ")
         ),
+        (None, 0) => "nothing was changed".to_owned(),
+        (None, committed) => {
+            let last = &broken.committed[committed - 1];
+            let verb = if last.starts_with("down ") {
+                "down"
+            } else {
+                "apply"
+            };
+            format!(
+                "{committed} migrations are committed, the last one {last}; the next `schema {verb}` goes on after it"
+            )
+        }
     };
     failure.message = format!("{}\n{rest}", failure.message);
     failure

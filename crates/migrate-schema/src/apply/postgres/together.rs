@@ -46,9 +46,15 @@ pub(in super::super) async fn together(
     }
     drop(watch);
     migrate_failpoint::hit!("apply.commit").map_err(sqlx::Error::Io)?;
-    tx.commit()
-        .await
-        .map_err(|error| Failed::of(error.into(), "the migrations can't be committed"))?;
+    if let Err(error) = tx.commit().await {
+        let error = DbError::from(error);
+        // An error that the server itself gives means that it took everything back.
+        let says_nothing = error.kind == DbErrorKind::Unreachable || error.code.is_none();
+        let mut failed = Failed::of(error, "the migrations can't be committed");
+        failed.in_doubt =
+            says_nothing.then(|| items.iter().map(|item| item.label.clone()).collect());
+        return Err(failed);
+    }
     Ok(migrate_failpoint::hit!("apply.committed").map_err(sqlx::Error::Io)?)
 }
 
