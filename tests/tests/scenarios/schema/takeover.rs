@@ -220,6 +220,29 @@ fn every_tools_history_is_taken_over_without_running_anything(store: Store) {
     }
 }
 
+/// The other tool's table stays and is no drift; what was changed by hand is, and nothing else.
+fn drift_is_found_before_and_after_it_is_taken_over(store: Store) {
+    for tool in [
+        sqlx(),
+        diesel(),
+        dbmate(),
+        golang_migrate(),
+        goose(),
+        flyway(),
+        refinery(),
+    ] {
+        let world = made_by(store, &tool);
+        let nothing: &[&str] = &["no drift from 2 applied migrations", "pending"];
+        world.run(&["drift"]).expect(0).says(nothing);
+        world.run(&["baseline", "--from-history"]).expect(0);
+        world.run(&["drift"]).expect(0).says(nothing);
+        world.sql("alter table t add column byhand integer");
+        let drift = world.run(&["drift", "--format", "json"]).expect(8).json();
+        let objects = drift["objects"].as_array().unwrap();
+        assert_eq!(objects.len(), 1, "{}: {drift}", tool.name);
+    }
+}
+
 fn what_does_not_fit_is_refused(store: Store) {
     let tool = sqlx();
     let world = made_by(store, &tool);
@@ -249,5 +272,6 @@ fn what_does_not_fit_is_refused(store: Store) {
 
 on_both!(
     every_tools_history_is_taken_over_without_running_anything,
+    drift_is_found_before_and_after_it_is_taken_over,
     what_does_not_fit_is_refused,
 );
