@@ -150,7 +150,8 @@ fn pg_dump_ends_with_a_tool_that_is_killed() {
                 std::fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default()
             };
             let stat = read("stat");
-            stat.split_whitespace().nth(3) == Some(parent) && !read("cmdline").contains("--version")
+            // Not the one that is only asked for its version.
+            stat.split_whitespace().nth(3) == Some(parent) && read("cmdline").contains("--format")
         })
     };
     // On a busy machine it may come and go between two looks.
@@ -176,6 +177,8 @@ fn pg_dump_ends_with_a_tool_that_is_killed() {
     let _ = std::process::Command::new("kill")
         .args(["-STOP", &pid.to_string()])
         .status();
+    // It is watched over once its number is known, a moment after its start.
+    std::thread::sleep(Duration::from_millis(300));
     running.kill();
     let gone = || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

@@ -347,6 +347,7 @@ impl SchemaEngine {
                         committed: done.migrations.clone(),
                         half_done: None,
                         in_doubt: labels.clone(),
+                        began: true,
                     })));
                 }
             }
@@ -430,6 +431,7 @@ fn broken(failed: Failed, done: &Done, half_done: Option<String>) -> ApplyError 
         committed: done.migrations.clone(),
         half_done,
         in_doubt: Vec::new(),
+        began: true,
     }))
 }
 

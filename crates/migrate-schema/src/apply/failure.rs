@@ -27,6 +27,8 @@ pub struct Broken {
     /// The migrations whose commit met an error after which nothing could be looked up: all of
     /// them are there, or none.
     pub in_doubt: Vec<String>,
+    /// Whether anything of the migrations had begun.
+    pub began: bool,
 }
 
 impl ApplyError {
@@ -37,6 +39,7 @@ impl ApplyError {
             committed: Vec::new(),
             half_done: None,
             in_doubt: Vec::new(),
+            began: false,
         }))
     }
 

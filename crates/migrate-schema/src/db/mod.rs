@@ -1,5 +1,7 @@
 //! One handle for both databases.
 
+#[cfg(feature = "postgres")]
+mod activity;
 mod cancel;
 mod connect;
 mod error;
@@ -17,6 +19,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
 
+#[cfg(feature = "postgres")]
+pub use activity::shown_query;
 pub use connect::{ConnectOptions, CreateMode};
 pub use error::{DbError, DbErrorKind};
 pub use fence::Fence;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::time::sleep;
 
 use crate::db::Postgres;
@@ -67,12 +67,13 @@ impl Blockers {
 }
 
 async fn look(connection: &mut PgConnection, pid: i32) -> Result<Vec<Blocker>, sqlx::Error> {
-    let rows: Vec<(i32, String, String, f64)> = sqlx::query_as(
+    let query = crate::db::shown_query(60);
+    let rows: Vec<(i32, String, String, f64)> = sqlx::query_as(AssertSqlSafe(format!(
         "select a.pid, coalesce(a.application_name, '') as application_name, \
-                left(regexp_replace(coalesce(a.query, ''), '\\s+', ' ', 'g'), 60) as query, \
+                {query} as query, \
                 coalesce(extract(epoch from clock_timestamp() - a.xact_start), 0)::float8 as age \
-         from unnest(pg_blocking_pids($1)) p(pid) join pg_stat_activity a using (pid)",
-    )
+         from unnest(pg_blocking_pids($1)) p(pid) join pg_stat_activity a using (pid)"
+    )))
     .bind(pid)
     .fetch_all(connection)
     .await?;

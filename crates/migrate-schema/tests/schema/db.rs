@@ -23,6 +23,26 @@ async fn sqlite() -> (Place, Database) {
     (place, db)
 }
 
+/// What others have in quotes may be their data, and a long query is cut off by the server.
+#[tokio::test]
+async fn a_query_of_others_is_shown_without_its_texts() {
+    let (_place, db) = postgres().await;
+    for (query, shown) in [
+        ("select 'it''s', 1", "select '...''...', 1"),
+        ("select  'a',\n 'cut off", "select '...', '...'"),
+        ("select $x$a secret$x$, 2", "select $..."),
+        ("select $1", "select $1"),
+    ] {
+        let from = format!(
+            "(select {} as query) a",
+            migrate_schema::quote::literal(query)
+        );
+        let sql = format!("select {} from {from}", migrate_schema::db::shown_query(80));
+        let found = db.query_json(&sql).await.unwrap();
+        assert_eq!(found, json!(shown), "{query}");
+    }
+}
+
 async fn open(url: &str) -> Database {
     Database::connect(&url.parse().unwrap(), &ConnectOptions::default())
         .await

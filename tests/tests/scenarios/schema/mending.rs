@@ -146,6 +146,20 @@ fn a_mark_that_is_missing_is_named_by_itself() {
     }
 }
 
+/// Nothing had begun: not 3, which would say that something was taken back.
+#[test]
+fn a_history_that_cant_be_read_refuses() {
+    let world = World::postgres().files(&[("1_t.sql", "create table t (a integer);")]);
+    world.run(&["apply"]).expect(0);
+    world.sql("revoke all on schema etlrs_migrate from current_user");
+    for verb in ["status", "apply", "plan"] {
+        world
+            .run(&[verb])
+            .expect(1)
+            .says(&["the history can't be read", "42501"]);
+    }
+}
+
 fn a_baseline_runs_nothing(store: Store) {
     let world = World::on(store).files(&[
         ("1_t.sql", "create table t (a integer);"),

@@ -55,6 +55,7 @@ fn ended(error: StepError) -> ApplyError {
         committed: Vec::new(),
         half_done: None,
         in_doubt: Vec::new(),
+        began: true,
     }))
 }
 
@@ -122,6 +123,7 @@ pub(crate) fn failure(error: ApplyError, cause: Option<CancelCause>) -> Failure 
         (Some(number), _) => u8::try_from(128 + number).unwrap_or(u8::MAX),
         (None, _) if broken.error.kind == StepErrorKind::Interrupted => exit::UNCHANGED,
         (None, true) => exit::STUCK,
+        (None, false) if !broken.began => exit::UNCHANGED,
         (None, false) => exit::ROLLED_BACK,
     };
     let rest = match (&broken.half_done, broken.committed.len()) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::time::{Instant, sleep};
 
 use super::super::Run;
@@ -84,10 +84,11 @@ pub(super) async fn wait_for(
     let deadline = Instant::now() + run.options.concurrently_budget;
     let mut told: Option<Instant> = None;
     loop {
-        let query: Option<String> = sqlx::query_scalar(
-            "select left(query, 80) from pg_stat_activity \
-             where pid::text = $1 and backend_start::text = $2 and state <> 'idle'",
-        )
+        let query: Option<String> = sqlx::query_scalar(AssertSqlSafe(format!(
+            "select {} from pg_stat_activity a \
+             where a.pid::text = $1 and a.backend_start::text = $2 and a.state <> 'idle'",
+            crate::db::shown_query(80)
+        )))
         .bind(pid)
         .bind(start)
         .fetch_optional(&mut *connection)

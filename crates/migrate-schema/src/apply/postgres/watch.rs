@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -112,16 +112,17 @@ async fn look_once(
     connection: &mut PgConnection,
     pid: i32,
 ) -> Result<(Option<String>, f64), sqlx::Error> {
-    sqlx::query_as(
+    let query = crate::db::shown_query(80);
+    sqlx::query_as(AssertSqlSafe(format!(
         "select (select string_agg(format('session %s (%s, %s), in a transaction for %s s: %s', \
                         a.pid, coalesce(nullif(a.application_name, ''), 'no name'), a.usename, \
                         coalesce(extract(epoch from clock_timestamp() - a.xact_start), 0)::int, \
-                        left(regexp_replace(coalesce(a.query, ''), '\\s+', ' ', 'g'), 80)), ' and ') \
+                        {query}), ' and ') \
                  from unnest(pg_blocking_pids($1)) p(pid) join pg_stat_activity a using (pid)), \
                 coalesce((select max(extract(epoch from clock_timestamp() - l.waitstart)) \
                  from pg_locks l where not l.granted and l.pid <> $1 \
-                   and $1 = any (pg_blocking_pids(l.pid))), 0)::float8",
-    )
+                   and $1 = any (pg_blocking_pids(l.pid))), 0)::float8"
+    )))
     .bind(pid)
     .fetch_one(connection)
     .await
