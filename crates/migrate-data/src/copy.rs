@@ -208,7 +208,7 @@ impl TableCopy {
         let sql = self.statements(layout);
         let entries = ledger::entries(&self.db, sql).await.map_err(failed)?;
         if entries.is_empty() {
-            self.refuse_twins(layout).await?;
+            self.refuse_twins(cx, layout).await?;
         }
         let ranges = self.ranges_of(layout, entries.is_empty()).await;
         ranges.map_err(failed)

@@ -19,7 +19,7 @@ use migrate_schema::db::DbError;
 use tokio::time::Instant;
 
 use self::ask::{Ask, Depth};
-use self::bounded::Unanswered;
+pub(crate) use self::bounded::{Unanswered, rows_within};
 use self::rules::{Rules, Twins};
 use self::told::{Seen, Story};
 use crate::copy::TableCopy;

@@ -5,13 +5,15 @@
 //! wrote a row: the ledger keeps those of a copy's batches, and a batch that meets a row of one of them
 //! fails. SQLite does not, so there the keys are looked through before the first batch.
 
-use migrate_core::StepError;
+use migrate_core::{StepContext, StepError};
 use migrate_schema::db::{Backend, Database, DbError};
 use migrate_schema::quote::literal;
+use tokio::time::Instant;
 
 use crate::access::{self, Tx};
 use crate::bad_rows::BadRows;
 use crate::copy::TableCopy;
+use crate::foresee::{BEFORE_A_COPY, Unanswered, rows_within};
 use crate::keyset::KeyRange;
 use crate::layout::Layout;
 use crate::range::{Program, RangeError, RangeWriter};
@@ -109,8 +111,13 @@ pub(crate) async fn since(db: &Database, layout: &Layout) -> Result<Option<Strin
 }
 
 impl TableCopy {
-    /// On SQLite, refuses a script that gives a key twice into a table with rows.
-    pub(crate) async fn refuse_twins(&self, layout: &Layout) -> Result<(), StepError> {
+    /// On SQLite, refuses a script that gives a key twice into a table with rows. What takes longer
+    /// than a look before a copy may is left to the comparison at the end.
+    pub(crate) async fn refuse_twins(
+        &self,
+        cx: &StepContext,
+        layout: &Layout,
+    ) -> Result<(), StepError> {
         let (Backend::Sqlite, None, Program::Sql(script), BadRows::Fail, false) = (
             self.db.backend(),
             &self.elsewhere,
@@ -124,13 +131,21 @@ impl TableCopy {
             select: &script.select,
             range: &KeyRange::default(),
         };
-        let twice = access::rows(&self.db, &self.statements(layout).produced_twice(from)).await;
-        let twice = match twice {
+        let until = Instant::now() + BEFORE_A_COPY;
+        let query = self.statements(layout).produced_twice(from);
+        let twice = match rows_within(&self.db, (until, &cx.cancel), &query).await {
+            Ok(twice) => twice,
+            Err(Unanswered::Late) => {
+                cx.check_cancelled()?;
+                return Ok(());
+            }
             // The script fails on a row: the batch that has it tells which.
-            Err(error) if crate::failure::is_about_a_row(&error) => return Ok(()),
-            twice => twice.map_err(|error| {
-                error.into_step_error(format!("can't look at the rows of {}", self.source))
-            })?,
+            Err(Unanswered::Db(error)) if crate::failure::is_about_a_row(&error) => return Ok(()),
+            Err(Unanswered::Db(error)) => {
+                return Err(
+                    error.into_step_error(format!("can't look at the rows of {}", self.source))
+                );
+            }
         };
         let Some(key) = twice.into_iter().next() else {
             return Ok(());
