@@ -88,14 +88,14 @@ const CHECKS: &[Check] = &[
     check(
         "schema",
         "whether schema scripts fit the schema that is there",
-        "changed-since column-exists down edited half-taken-back layout missing no-down no-table \
+        "changed-since column-exists down edited half-done-missing half-taken-back layout missing no-down no-table \
          no-version nothing-to-repair out-of-order script source syntax table-exists version \
          version-order",
     ),
     check(
         "script",
         "what stands in scripts",
-        "copy-stdin meta-command missing not-transactional outside pragma transaction unreadable \
+        "copy-stdin meta-command missing not-transactional nul outside pragma transaction unreadable \
          unterminated",
     ),
     check(
