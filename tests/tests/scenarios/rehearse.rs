@@ -123,7 +123,7 @@ fn a_way_back_that_does_not_come_back_is_shown(store: Store) {
         .expect(8)
         .says(&[
             "left_behind",
-            "was restored after that, and everything is as before",
+            "everything is as before: mend the undo, or go back with --strategy restore",
         ]);
     let run = deployment.run(&["rehearse", "--from", "1.5.0", "--to", "1.6.0"]);
     run.expect(8)

@@ -154,7 +154,7 @@ async fn restored(
     };
     let hint = match tried.await {
         Ok(left) if left.is_empty() => {
-            "the rollback point was restored after that, and everything is as before: mend the undo,              or go back with --strategy restore"
+            "the rollback point was restored after that, and everything is as before: mend the undo, or go back with --strategy restore"
                 .to_owned()
         }
         Ok(left) => format!(
