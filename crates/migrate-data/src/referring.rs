@@ -1,6 +1,6 @@
 //! Rows of other tables that refer to rows which an undo takes away.
 
-use migrate_core::{Loss, StepContext, StepError, UndoCheck};
+use migrate_core::{Loss, StepError, UndoCheck};
 use migrate_schema::db::{Backend, DbError};
 use migrate_schema::quote::literal;
 
@@ -36,11 +36,11 @@ impl TableCopy {
     /// way back drops count for themselves.
     pub(crate) async fn look_at_references(
         &self,
-        cx: &StepContext,
+        drops: &[String],
         layout: &Layout,
         check: &mut UndoCheck,
     ) -> Result<(), StepError> {
-        let looked = self.referring_rows(cx, layout, check).await;
+        let looked = self.referring_rows(drops, layout, check).await;
         looked.map_err(|error| {
             error.into_step_error(format!(
                 "can't count the rows that refer to {}",
@@ -53,10 +53,10 @@ impl TableCopy {
     /// case: else nothing could be taken away. Idempotent, one transaction.
     pub(crate) async fn clear_references(
         &self,
-        cx: &StepContext,
+        drops: &[String],
         layout: &Layout,
     ) -> Result<(), StepError> {
-        let cleared = self.delete_referring_rows(cx, layout).await;
+        let cleared = self.delete_referring_rows(drops, layout).await;
         cleared.map_err(|error| {
             error.into_step_error(format!(
                 "can't delete the rows that refer to {} from tables that the upgrade made",
@@ -67,15 +67,15 @@ impl TableCopy {
 
     async fn delete_referring_rows(
         &self,
-        cx: &StepContext,
+        drops: &[String],
         layout: &Layout,
     ) -> Result<(), DbError> {
-        if cx.drops.is_empty() || !self.keeps_images(layout).await? {
+        if drops.is_empty() || !self.keeps_images(layout).await? {
             return Ok(());
         }
         let mut tx = Tx::begin(&self.db).await?;
         for reference in self.references(layout).await? {
-            if cx.drops.contains(&reference.name) {
+            if drops.contains(&reference.name) {
                 let delete = format!(
                     "DELETE FROM {} AS r WHERE ({}) IN (SELECT {} FROM {})",
                     reference.table,
@@ -95,7 +95,7 @@ impl TableCopy {
 
     async fn referring_rows(
         &self,
-        cx: &StepContext,
+        drops: &[String],
         layout: &Layout,
         check: &mut UndoCheck,
     ) -> Result<(), DbError> {
@@ -103,7 +103,7 @@ impl TableCopy {
             return Ok(());
         }
         for reference in self.references(layout).await? {
-            if cx.drops.contains(&reference.name) {
+            if drops.contains(&reference.name) {
                 continue;
             }
             let rows = self.count(&reference, layout).await?;

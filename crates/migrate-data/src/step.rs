@@ -68,6 +68,16 @@ impl DataStep {
             .map_err(|error| StepError::caused("the receipt of a data step can't be read", &error))
     }
 
+    /// The tables that the way back drops: those that an earlier step may have made, not those that
+    /// somebody else made meanwhile.
+    fn drops(&self, cx: &StepContext) -> Vec<String> {
+        let made = |name: &&String| {
+            let table = name.rsplit('.').next().unwrap_or(name);
+            self.earlier.iter().any(|step| step.may_change(table))
+        };
+        cx.drops.iter().filter(made).cloned().collect()
+    }
+
     /// The copy with its source's database open.
     async fn copy(&self) -> Result<TableCopy, StepError> {
         let mut copy = self.copy.clone();
@@ -266,7 +276,7 @@ impl Step for DataStep {
 
     async fn undo(&self, cx: &StepContext, receipt: &Receipt) -> Result<UndoReport, StepError> {
         let (copy, layout) = (self.copy().await?, Self::layout(receipt)?);
-        copy.clear_references(cx, &layout).await?;
+        copy.clear_references(&self.drops(cx), &layout).await?;
         let Some(carry) = self.carry(&copy, &layout) else {
             return copy.undo(cx, &layout).await;
         };
@@ -289,7 +299,8 @@ impl Step for DataStep {
             Some(carry) => carry.look(cx).await?,
             None => UndoCheck::default(),
         };
-        copy.look_at_references(cx, &layout, &mut check).await?;
+        copy.look_at_references(&self.drops(cx), &layout, &mut check)
+            .await?;
         Ok(check)
     }
 
