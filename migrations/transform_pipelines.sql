@@ -60,12 +60,14 @@ SELECT
     created_at AT TIME ZONE 'UTC' AS created_at,
     created_at AT TIME ZONE 'UTC' AS updated_at
 FROM batch
--- Read once: OFFSET 0 keeps the planner from doing it again for every value.
-CROSS JOIN LATERAL (SELECT config::json AS doc OFFSET 0) AS parsed
+-- Read once, not again for every value: that is what OFFSET 0 keeps the planner from. Where many rows have the
+-- same config, it can remember what came out of one.
 CROSS JOIN LATERAL (
     SELECT
         (parsed.doc -> 'database_url')::text AS url,
         (parsed.doc -> 'log_level')::text AS log_level,
         (parsed.doc -> 'batch_size')::text AS batch_size,
         (parsed.doc -> 'parallel_tasks')::text AS parallel_tasks
+    FROM (SELECT config::json AS doc OFFSET 0) AS parsed
+    OFFSET 0
 ) AS old

@@ -37,11 +37,17 @@ impl Statements<'_> {
             pair.collect::<Vec<_>>().join(" AND ")
         };
         let first = qualified("put", &self.layout.conflict[..1]);
-        let mut kept = format!(
-            "SELECT {}, {number}, false, CASE WHEN {first} IS NULL THEN {} ELSE put._etlrs_hash END FROM old LEFT JOIN put ON {}",
+        let pair = format!(
+            "SELECT {}, {first} IS NOT NULL AS _etlrs_written, CASE WHEN {first} IS NULL THEN {} ELSE {} END AS _etlrs_hash \
+             FROM old LEFT JOIN put ON {}",
             qualified("old", &columns),
             self.hash("old"),
+            self.hash("put"),
             self.key_equal("put", "old")
+        );
+        let mut kept = format!(
+            "SELECT {}, {number}, false, pair._etlrs_hash FROM pair",
+            qualified("pair", &columns),
         );
         if self.layout.images == Images::All {
             let fresh = format!(
@@ -49,8 +55,9 @@ impl Statements<'_> {
                 self.key_equal("old", "put")
             );
             let new = format!(
-                " UNION ALL SELECT {}, {number}, true, put._etlrs_hash FROM put WHERE {fresh}",
-                qualified("put", &columns)
+                " UNION ALL SELECT {}, {number}, true, {} FROM put WHERE {fresh}",
+                qualified("put", &columns),
+                self.hash("put"),
             );
             kept.push_str(&new);
         }
@@ -65,9 +72,10 @@ impl Statements<'_> {
             "WITH made AS MATERIALIZED ({produced}), \
              old AS MATERIALIZED (SELECT t.* FROM made CROSS JOIN LATERAL (SELECT x.*{writer} FROM {target} AS x WHERE {same} OFFSET 0) AS t), \
              put AS ({upsert} RETURNING {returned}), \
+             pair AS MATERIALIZED ({pair}), \
              kept AS (INSERT INTO {before} ({columns}, _etlrs_range, _etlrs_new, _etlrs_after) {kept}) \
              SELECT {writers}, (SELECT count(*) FROM old), (SELECT count(*) FROM put), \
-             (SELECT count(*) FROM put JOIN old ON {both}){sums}",
+             (SELECT count(*) FROM pair WHERE _etlrs_written){sums}",
             produced = self.produced(from),
             target = self.target(),
             same = keys("x"),
@@ -75,20 +83,16 @@ impl Statements<'_> {
             returned = self.returned(),
             before = self.before(),
             columns = list(&columns),
-            both = self.key_equal("put", "old"),
             sums = self.sums_of_what_stands(),
         )
     }
 
-    /// No more of each written row than is needed: it is kept until the statement ends.
+    /// The written rows as they stand; they are kept until the statement ends. Only those that were
+    /// there before are hashed for their images.
     fn returned(&self) -> String {
-        let row = self.record("t", &self.layout.outputs);
-        let mut columns = match self.layout.images {
-            Images::Existing => qualified("t", &self.layout.conflict),
-            Images::All => "t.*".to_owned(),
-        };
-        columns += &format!(", {} AS _etlrs_hash", self.hash("t"));
+        let mut columns = qualified("t", &self.column_names());
         if self.layout.sums {
+            let row = self.record("t", &self.layout.outputs);
             columns += &format!(
                 ", hash_record_extended({row}, 0) AS _etlrs_0, hash_record_extended({row}, 1) AS _etlrs_1"
             );

@@ -56,12 +56,19 @@ fn two(out: &mut String, number: i64) {
     out.push(digit(number));
 }
 
-/// What [`write`] wrote; none for any other form of a moment.
+/// A text without its zone, where that is UTC.
+pub(crate) fn at_utc(text: &str) -> Option<&str> {
+    ["+00:00", "+00", "Z"]
+        .iter()
+        .find_map(|zone| text.strip_suffix(zone))
+}
+
+/// What [`write`] wrote, or the same with a `T` in the middle; none for any other form of a moment.
 pub(crate) fn read(text: &str) -> Option<i64> {
     let (date, rest) = text.split_at_checked(10)?;
     let days = read_day(date)?;
     let clock = rest.as_bytes();
-    if clock.len() < 9 || clock[0] != b' ' || clock[3] != b':' || clock[6] != b':' {
+    if clock.len() < 9 || !matches!(clock[0], b' ' | b'T') || clock[3] != b':' || clock[6] != b':' {
         return None;
     }
     let (hours, minutes, seconds) = (
@@ -185,7 +192,7 @@ mod tests {
             "2024-02-30 00:00:00",
             "2023-02-29 00:00:00",
             "2024-13-01 00:00:00",
-            "2024-01-01T00:00:00",
+            "2024-01-01t00:00:00",
             "2024-01-01 24:00:00",
             "2024-01-01 00:00:60",
             "2024-01-01 00:00",
@@ -197,6 +204,14 @@ mod tests {
         ] {
             assert_eq!(read(text), None, "{text}");
         }
+        assert_eq!(read("2000-01-01T00:00:01"), Some(1_000_000));
+        for zone in ["Z", "+00", "+00:00"] {
+            assert_eq!(
+                at_utc(&format!("2000-01-01 00:00:00{zone}")),
+                Some("2000-01-01 00:00:00")
+            );
+        }
+        assert_eq!(at_utc("2000-01-01 00:00:00-00:30"), None);
         assert_eq!(read_day("2000-03-01"), Some(60));
         assert_eq!(read_day("2000-02-30"), None);
     }

@@ -9,6 +9,9 @@ use sqlx::AssertSqlSafe;
 use sqlx::{Row as _, TypeInfo as _, ValueRef as _};
 
 use crate::access::Tx;
+use crate::buffers::{Buffers, add};
+#[cfg(feature = "sqlite")]
+use crate::lite_format;
 #[cfg(feature = "sqlite")]
 use crate::statement::STAGE;
 use crate::statement::Statements;
@@ -29,6 +32,8 @@ pub(crate) enum Passing {
     Cells(Vec<Vec<Cell>>),
     /// As PostgreSQL sends and takes them, unopened.
     Copy(Vec<u8>),
+    /// As SQLite gives them, unopened.
+    Packed(Vec<u8>),
 }
 
 /// How columns cross from a database.
@@ -41,8 +46,13 @@ pub(crate) fn selected(backend: Backend, alias: &str, column: &str, wire: Wire) 
     }
 }
 
-/// What a query gives, as it comes.
-pub(crate) async fn read(db: &Database, query: &str) -> Result<Passing, DbError> {
+/// What a query of so many columns gives, as it comes.
+pub(crate) async fn read(
+    db: &Database,
+    query: &str,
+    columns: usize,
+    buffers: &Buffers,
+) -> Result<Passing, DbError> {
     match db {
         #[cfg(feature = "postgres")]
         Database::Postgres(_) => {
@@ -53,12 +63,12 @@ pub(crate) async fn read(db: &Database, query: &str) -> Result<Passing, DbError>
                  SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1",
             )
             .await?;
-            let mut bytes = Vec::new();
+            let mut bytes = buffers.to_read();
             if let Tx::Postgres(connection) = &mut tx {
                 let copy = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
                 let mut stream = connection.copy_out_raw(&copy).await?;
                 while let Some(part) = stream.try_next().await? {
-                    bytes.extend_from_slice(&part);
+                    add(&mut bytes, &part);
                 }
             }
             tx.rollback().await?;
@@ -67,9 +77,19 @@ pub(crate) async fn read(db: &Database, query: &str) -> Result<Passing, DbError>
         #[cfg(feature = "sqlite")]
         Database::Sqlite(db) => {
             let mut connection = db.acquire().await?;
-            let rows = sqlx::raw_sql(AssertSqlSafe(query))
-                .fetch_all(&mut *connection)
+            let sql = |sql: String| sqlx::raw_sql(AssertSqlSafe(sql));
+            let encoding = sql("PRAGMA encoding".to_owned())
+                .fetch_one(&mut *connection)
                 .await?;
+            if encoding.try_get::<&str, _>(0)? == "UTF-8" {
+                let all = sql(lite_format::packed(query, columns))
+                    .fetch_one(&mut *connection)
+                    .await?;
+                let bytes: Option<Vec<u8>> = all.try_get(0)?;
+                return Ok(Passing::Packed(bytes.unwrap_or_default()));
+            }
+            // Bytes of its texts are others than those that arrive.
+            let rows = sql(query.to_owned()).fetch_all(&mut *connection).await?;
             let cells = rows.iter().map(sqlite_cells);
             Ok(Passing::Cells(cells.collect::<Result<_, _>>()?))
         }

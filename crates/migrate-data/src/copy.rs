@@ -12,6 +12,7 @@ use migrate_schema::quote::TableName;
 
 use crate::access::{self, Tx};
 use crate::bad_rows::BadRows;
+use crate::buffers::Buffers;
 use crate::controller;
 use crate::failure;
 use crate::given_twice;
@@ -332,13 +333,18 @@ impl TableCopy {
             name: c.name,
             type_name: c.type_name,
         });
+        let at_utc = crate::settings::at_utc(&self.db).await.map_err(|error| {
+            error.into_step_error(format!("can't look at the settings for {}", self.target))
+        })?;
         Ok(RangeWriter {
+            at_utc,
             db: self.db.clone(),
             elsewhere: self.elsewhere.clone(),
             layout: Arc::new(layout.clone()),
             program: self.program.clone(),
             source_columns: Arc::new(columns.collect()),
             turn: Arc::default(),
+            buffers: Buffers::default(),
             owner: owner(0).into(),
         })
     }

@@ -53,7 +53,7 @@ mod tests {
     use crate::wire::Wire;
 
     fn encode(rows: &[Vec<Cell>], columns: &[(String, Wire)]) -> Result<Vec<u8>, String> {
-        let mut packer = Packer::new(columns, 0);
+        let mut packer = Packer::new(columns, Vec::new());
         rows.iter().try_for_each(|row| packer.row(row))?;
         Ok(packer.packed())
     }
@@ -116,7 +116,7 @@ mod tests {
             let mut parts = whole.chunks(size);
             let end = loop {
                 if splitter.rows() == 3 {
-                    let (batch, rows) = splitter.take();
+                    let (batch, rows) = splitter.take(Vec::new());
                     let batch = decode(&batch, &wires).unwrap();
                     assert_eq!(batch.len() as u64, rows);
                     found.extend(batch);
@@ -140,7 +140,7 @@ mod tests {
                 }
             };
             assert_eq!(end, Split::End, "parts of {size} bytes");
-            found.extend(decode(&splitter.take().0, &wires).unwrap());
+            found.extend(decode(&splitter.take(Vec::new()).0, &wires).unwrap());
             assert_eq!(found, rows, "parts of {size} bytes");
         }
     }

@@ -128,7 +128,10 @@ impl Layout {
 
     /// How they cross straight into the target, column by column in its own form; none where a
     /// column has no such form, or something else would become of the rows than of inserted ones.
-    pub(crate) fn straight(&self, own: fn(&str) -> Option<Wire>) -> Option<Vec<(String, Wire)>> {
+    pub(crate) fn straight(
+        &self,
+        own: impl Fn(&str) -> Option<Wire>,
+    ) -> Option<Vec<(String, Wire)>> {
         // The sums of what was written are those of the keys' range afterwards.
         let known = !self.sums || self.same_key;
         if !self.plain || !self.target_was_empty || self.images != Images::Existing || !known {

@@ -43,6 +43,7 @@
 mod access;
 mod at_once;
 mod bad_rows;
+mod buffers;
 mod calendar;
 mod carry;
 mod cells;
@@ -61,6 +62,7 @@ pub mod keyset;
 pub mod kind;
 mod layout;
 pub mod ledger;
+mod lite_format;
 pub mod migrator;
 mod moment;
 mod passing;

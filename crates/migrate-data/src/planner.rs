@@ -7,6 +7,7 @@
 use migrate_schema::db::{Backend, Database, DbError, DbErrorKind};
 
 use crate::access;
+use crate::cells::SourceColumn;
 use crate::keyset::{Key, KeyPart, KeyRange};
 use crate::statement::Statements;
 
@@ -214,22 +215,59 @@ pub(crate) async fn cut(
     query: &str,
 ) -> Result<Option<Cut>, DbError> {
     let found = access::rows(db, query).await?;
-    let Some((rows, key)) = found.first().and_then(|row| row.split_first()) else {
+    found.first().map(|row| cut_of(sql, range, row)).transpose()
+}
+
+/// Cuts the first rows off a range, none if it holds no row: so many at most, and not many more
+/// bytes, but always one.
+pub(crate) async fn cut_by_bytes(
+    db: &Database,
+    sql: Statements<'_>,
+    range: &KeyRange,
+    (rows, bytes): (u64, u64),
+    columns: &[SourceColumn],
+) -> Result<Option<Cut>, DbError> {
+    let rows = rows.min(rows_of(bytes, sql.layout.row_bytes));
+    // Mostly so many rows have no more bytes. To find the one where they have is dearer.
+    let found = access::rows(db, &sql.boundary_measured(range, rows, columns)).await?;
+    let Some(row) = found.first() else {
         return Ok(None);
     };
-    let key = sql
-        .layout
-        .keys(sql.backend)
-        .read(key)
-        .map_err(|why| DbError::new(DbErrorKind::Other, why))?;
-    Ok(Some(Cut {
+    let measured = row.last().and_then(Option::as_deref);
+    let measured = measured.and_then(|text| text.parse::<u64>().ok());
+    if measured.is_some_and(|measured| measured <= bytes + bytes / 4) {
+        return cut_of(sql, range, row).map(Some);
+    }
+    cut(
+        db,
+        sql,
+        range,
+        &sql.boundary_by_bytes(range, (rows, bytes), columns),
+    )
+    .await
+}
+
+/// About how many rows have so many bytes. What is known of a table can be old: never only a few.
+fn rows_of(bytes: u64, row_bytes: u64) -> u64 {
+    (bytes / row_bytes.max(1)).max(1_000)
+}
+
+/// From a row of a number, the parts of a key, and what else there may be.
+fn cut_of(sql: Statements<'_>, range: &KeyRange, row: &[Option<String>]) -> Result<Cut, DbError> {
+    let keys = sql.layout.keys(sql.backend);
+    let wrong = |why: String| DbError::new(DbErrorKind::Other, why);
+    let (Some(rows), Some(key)) = (row.first(), row.get(1..=keys.width())) else {
+        return Err(wrong("a key has too few parts".to_owned()));
+    };
+    let key = keys.read(key).map_err(wrong)?;
+    Ok(Cut {
         range: KeyRange {
             after: range.after.clone(),
             upto: Some(key),
             except: range.except.clone(),
         },
         rows: rows.as_deref().and_then(|n| n.parse().ok()).unwrap_or(0),
-    }))
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use migrate_schema::db::{Backend, Database, DbError, DbErrorKind};
 
 use crate::access::Tx;
+use crate::buffers::Buffers;
 use crate::cells::SourceColumn;
 use crate::claim::Advance;
 use crate::failure;
@@ -106,8 +107,12 @@ pub(crate) struct RangeWriter {
     pub(crate) layout: Arc<Layout>,
     pub(crate) program: Program,
     pub(crate) source_columns: Arc<Vec<SourceColumn>>,
+    /// Whether the target's sessions take a moment that names no zone for one at UTC.
+    pub(crate) at_utc: bool,
     /// Taken round a SQLite transaction: one writer at a time, without waiting in the database.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
+    /// For rows that pass through here.
+    pub(crate) buffers: Buffers,
     /// Whose ranges these are.
     pub(crate) owner: Arc<str>,
 }
@@ -141,16 +146,12 @@ impl RangeWriter {
     /// Cuts the next batch off a range: by rows, and by bytes where they pass through here.
     pub(crate) async fn cut(&self, rest: &KeyRange, rows: u64) -> Result<Option<Cut>, DbError> {
         let sql = self.source_sql();
-        let query = if self.through_here() {
-            sql.boundary_by_bytes(
-                rest,
-                (rows, crate::through::BYTES_HERE),
-                &self.source_columns,
-            )
-        } else {
-            sql.boundary(rest, rows)
-        };
-        planner::cut(self.source(), sql, rest, &query).await
+        if self.through_here() {
+            let most = (rows, crate::through::BYTES_HERE);
+            return planner::cut_by_bytes(self.source(), sql, rest, most, &self.source_columns)
+                .await;
+        }
+        planner::cut(self.source(), sql, rest, &sql.boundary(rest, rows)).await
     }
 
     /// The same writer under another name.
@@ -188,8 +189,18 @@ impl RangeWriter {
                     fresh = false;
                 }
                 Err(RangeError::Db(error)) if tries_again(&error, &mut tries).await => {}
-                other => return other,
+                other => {
+                    self.give_back(made);
+                    return other;
+                }
             }
+        }
+    }
+
+    /// The room of rows that are not needed any more.
+    pub(crate) fn give_back(&self, made: Option<Made>) {
+        if let Some(made) = made {
+            self.buffers.give(made.rows.into_bytes());
         }
     }
 

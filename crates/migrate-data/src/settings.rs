@@ -1,16 +1,29 @@
 //! Settings of a session under which batches run, and rows are compared by their text.
 
-use migrate_schema::db::DbError;
+use migrate_schema::db::{Backend, Database, DbError};
 
-use crate::access::Tx;
+use crate::access::{self, Tx};
+
+/// Whether PostgreSQL takes a moment that names no zone for one at UTC, as a session of sqlx does
+/// where its owner did not set another zone.
+pub(crate) async fn at_utc(db: &Database) -> Result<bool, DbError> {
+    if db.backend() == Backend::Sqlite {
+        return Ok(false);
+    }
+    let zone = access::rows(db, "SELECT current_setting('TimeZone')").await?;
+    Ok(zone.first().and_then(|row| row[0].as_deref()) == Some("UTC"))
+}
 
 /// What makes a commit not wait for the disk. Rows and ledger are lost together if the server
 /// crashes, and done again; the mark of the whole copy is committed in full, and all before it.
 pub(crate) fn lazily(tx: &Tx) -> &'static str {
     match tx {
         #[cfg(feature = "postgres")]
-        // A batch's rows are kept in memory while its statement runs.
-        Tx::Postgres(_) => "SET LOCAL synchronous_commit = off; SET LOCAL work_mem = '32MB'; ",
+        // A batch's rows are kept in memory while its statement runs. Compiling the statement of a
+        // batch takes as long as running it.
+        Tx::Postgres(_) => {
+            "SET LOCAL synchronous_commit = off; SET LOCAL work_mem = '32MB'; SET LOCAL jit = off; "
+        }
         #[cfg(feature = "sqlite")]
         Tx::Sqlite(_) => "",
     }

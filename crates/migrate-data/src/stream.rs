@@ -5,6 +5,7 @@ use futures_util::{Stream, TryStreamExt as _};
 use migrate_schema::db::{Database, DbError, DbErrorKind};
 use sqlx::PgConnection;
 
+use crate::buffers::Buffers;
 use crate::cells::{Passing, SourceColumn};
 use crate::copy_format::Opened;
 use crate::copy_format::split::{Split, Splitter};
@@ -78,6 +79,7 @@ impl Reader {
             wires: writer.source_columns.iter().map(opened).collect(),
             places: places(writer).unwrap_or_default(),
             after: range.after,
+            buffers: writer.buffers.clone(),
         })
     }
 }
@@ -89,6 +91,7 @@ pub(crate) struct Batches<S> {
     wires: Vec<Wire>,
     places: Vec<usize>,
     after: Option<Key>,
+    buffers: Buffers,
 }
 
 impl<S, B> Batches<S>
@@ -123,7 +126,7 @@ where
         }
         let upto = self.last_key().map_err(broken)?;
         let after = self.after.replace(upto.clone());
-        let (read, rows) = self.splitter.take();
+        let (read, rows) = self.splitter.take(self.buffers.to_read());
         let range = KeyRange {
             after,
             upto: Some(upto),

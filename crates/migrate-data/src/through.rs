@@ -49,10 +49,14 @@ impl RangeWriter {
             layout: Arc::clone(&self.layout),
             target: self.db.backend(),
             straight: match way {
-                Way::Straight => self.layout.straight(own),
+                Way::Straight => self.layout.straight(|kind| match own(kind) {
+                    Some(Wire::Instant) if self.at_utc => Some(Wire::InstantUtc),
+                    own => own,
+                }),
                 Way::Staged => None,
             },
             staged: self.layout.wires(self.db.backend()),
+            buffers: self.buffers.clone(),
         }
     }
 
@@ -72,17 +76,21 @@ impl RangeWriter {
     }
 
     async fn read(&self, range: &KeyRange, work: &Work) -> Result<Passing, RangeError> {
-        let query = match &self.program {
+        let (query, columns) = match &self.program {
             Program::Sql(script) => {
                 let from = Produced::Script {
                     select: &script.select,
                     range,
                 };
-                self.source_sql().crossing(from, work.outputs())
+                let columns = work.outputs();
+                (self.source_sql().crossing(from, columns), columns.len())
             }
-            Program::Rust(_) => self.source_sql().source_rows(&self.source_columns, range),
+            Program::Rust(_) => {
+                let columns = &self.source_columns;
+                (self.source_sql().source_rows(columns, range), columns.len())
+            }
         };
-        Ok(cells::read(self.source(), &query).await?)
+        Ok(cells::read(self.source(), &query, columns, &self.buffers).await?)
     }
 
     /// Reads a range batch by batch, each of at most so many rows, and sets work on them going.

@@ -6,7 +6,7 @@
 //! up and compared with what is there. The number of all rows is compared at the end.
 
 use migrate_core::StepError;
-use migrate_schema::db::{Backend, DbErrorKind};
+use migrate_schema::db::{Backend, Database, DbError, DbErrorKind};
 
 use crate::access::{TextRow, Tx};
 use crate::compare::Compared;
@@ -139,7 +139,7 @@ impl RangeWriter {
             select: &script.select,
             range: &entry.range,
         };
-        let mut tx = Tx::look(&self.db).await?;
+        let mut tx = look(&self.db).await?;
         let found = self.verify_from(&mut tx, entry, from).await;
         drop(tx.rollback().await);
         found
@@ -246,13 +246,14 @@ impl RangeWriter {
         let (mut rest, mut made) = (entry.range.clone(), 0);
         while let Some(part) = self.cut(&rest, PART).await? {
             let rows = self.transformed(&part.range, Way::Staged).await?;
-            let mut tx = Tx::look(&self.db).await?;
+            let mut tx = look(&self.db).await?;
             let found = async {
                 let from = self.staged(&mut tx, rows.as_ref()).await?;
                 self.compare_part(&mut tx, entry, from).await
             }
             .await;
             drop(tx.rollback().await);
+            self.give_back(rows);
             let (rows, found) = found?;
             made += rows;
             difference.add(found);
@@ -263,7 +264,7 @@ impl RangeWriter {
     }
 
     async fn verify_noted(&self, entry: &Entry) -> Result<Difference, RangeError> {
-        let mut tx = Tx::look(&self.db).await?;
+        let mut tx = look(&self.db).await?;
         let rows = fixed_rows(&mut tx, &self.sql().compare_noted(entry.number)).await;
         drop(tx.rollback().await);
         let [noted, missing, different] = numbers(&rows?)?;
@@ -334,6 +335,15 @@ impl RangeWriter {
     }
 }
 
+/// A transaction that compares a range: compiling its query takes as long as running it.
+async fn look(db: &Database) -> Result<Tx, DbError> {
+    let mut tx = Tx::look(db).await?;
+    if db.backend() == Backend::Postgres {
+        tx.execute("SET LOCAL jit = off").await?;
+    }
+    Ok(tx)
+}
+
 fn numbers(rows: &[TextRow]) -> Result<[u64; 3], RangeError> {
     let parsed = rows.first().map(|row| {
         let number = |value: &Option<String>| value.as_deref().and_then(|v| v.parse().ok());
@@ -343,7 +353,7 @@ fn numbers(rows: &[TextRow]) -> Result<[u64; 3], RangeError> {
         .flatten()
         .and_then(|values| values.try_into().ok())
         .ok_or_else(|| {
-            RangeError::Db(migrate_schema::db::DbError::new(
+            RangeError::Db(DbError::new(
                 DbErrorKind::Other,
                 "a comparison gave no numbers",
             ))

@@ -21,6 +21,8 @@ pub(crate) enum Wire {
     Moment,
     /// A moment as PostgreSQL counts it.
     Instant,
+    /// Likewise, where a text that names no zone is at UTC.
+    InstantUtc,
     /// Date and time without a zone, likewise.
     Local,
     Day,
@@ -103,7 +105,7 @@ impl Wire {
             Self::Float8 => "double precision",
             Self::Bytes => "bytea",
             Self::Text | Self::Cast | Self::Moment => "text",
-            Self::Instant => "timestamp with time zone",
+            Self::Instant | Self::InstantUtc => "timestamp with time zone",
             Self::Local => "timestamp without time zone",
             Self::Day => "date",
             Self::Uuid => "uuid",

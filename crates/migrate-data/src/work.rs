@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use migrate_schema::db::{Backend, DbError, DbErrorKind};
 
+use crate::buffers::Buffers;
 use crate::cells::{Passing, SourceColumn};
 use crate::copy_format::{Opened, Packer};
 use crate::keyset::{Key, KeyPart};
 use crate::layout::Layout;
+use crate::lite_format::{Broken, Unpacked};
 use crate::range::{Program, RangeError};
 use crate::transform::{Cell, SourceRow};
 use crate::wire::Wire;
@@ -39,6 +41,7 @@ pub(crate) struct Work {
     pub(crate) straight: Option<Vec<(String, Wire)>>,
     /// How they cross otherwise.
     pub(crate) staged: Vec<(String, Wire)>,
+    pub(crate) buffers: Buffers,
 }
 
 impl Work {
@@ -65,7 +68,11 @@ impl Work {
             {
                 read
             }
-            (Backend::Postgres, read) => return self.packed(&read),
+            (Backend::Postgres, read) => {
+                let made = self.packed(&read);
+                self.buffers.give(read.into_bytes());
+                return made;
+            }
             (Backend::Sqlite, read) => {
                 let mut rows = Vec::new();
                 self.each(&read, columns, |made| {
@@ -81,7 +88,7 @@ impl Work {
     /// Packed the wanted way, or staged where a value has no form that goes straight.
     fn packed(&self, read: &Passing) -> Result<Made, RangeError> {
         let pack = |columns: &[(String, Wire)]| {
-            let mut packer = Packer::new(columns, read.bytes());
+            let mut packer = Packer::new(columns, self.buffers.to_make());
             self.each(read, columns, |made| {
                 packer.row(made).map_err(|reason| RangeError::Row {
                     key: self.key_of_output(made),
@@ -148,11 +155,21 @@ impl Work {
     }
 }
 
+/// A text that is not UTF-8 is about its row, as a value that SQLite can't convert.
+fn unreadable(why: Broken) -> RangeError {
+    let mut error = DbError::new(DbErrorKind::Other, why.to_string());
+    if why == Broken::Text {
+        error.code = Some("SQLITE_MISMATCH".to_owned());
+    }
+    RangeError::Db(error)
+}
+
 impl Passing {
-    fn bytes(&self) -> usize {
+    /// The room of what came in one piece.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         match self {
-            Self::Cells(rows) => rows.len() * 64,
-            Self::Copy(bytes) => bytes.len() * 2,
+            Self::Cells(_) => Vec::new(),
+            Self::Copy(bytes) | Self::Packed(bytes) => bytes,
         }
     }
 
@@ -165,6 +182,14 @@ impl Passing {
         let broken = |why| RangeError::Db(DbError::new(DbErrorKind::Other, why));
         match self {
             Self::Cells(rows) => rows.iter().try_for_each(|row| take(row)),
+            Self::Packed(bytes) => {
+                let mut unpacked = Unpacked::new(bytes, wires.len());
+                let mut row = Vec::with_capacity(wires.len());
+                while unpacked.next(&mut row).map_err(unreadable)? {
+                    take(&row)?;
+                }
+                Ok(())
+            }
             Self::Copy(bytes) => {
                 let mut opened = Opened::new(bytes, wires).map_err(broken)?;
                 let mut row = Vec::with_capacity(wires.len());

@@ -88,7 +88,7 @@ fn cell(rest: &mut Rest<'_>, wire: Wire, place: &mut Cell) -> Result<(), String>
                 Cell::Text(text)
             }
         }
-        Wire::Day | Wire::Uuid | Wire::Json | Wire::Jsonb | Wire::Sealed(_) => {
+        Wire::InstantUtc | Wire::Day | Wire::Uuid | Wire::Json | Wire::Jsonb | Wire::Sealed(_) => {
             return Err(format!("{} can't be opened here", wire.type_name()));
         }
     };

@@ -1,6 +1,7 @@
 //! Cells to bytes.
 
 use super::{HEADER_REST, SIGNATURE};
+use crate::buffers::add;
 use crate::calendar;
 use crate::transform::Cell;
 use crate::wire::Wire;
@@ -12,9 +13,8 @@ pub(crate) struct Packer<'a> {
 }
 
 impl<'a> Packer<'a> {
-    /// Begins one that will have about so many bytes.
-    pub(crate) fn new(columns: &'a [(String, Wire)], bytes: usize) -> Self {
-        let mut out = Vec::with_capacity(SIGNATURE.len() + HEADER_REST + bytes);
+    /// Begins one in an empty buffer.
+    pub(crate) fn new(columns: &'a [(String, Wire)], mut out: Vec<u8>) -> Self {
         out.extend_from_slice(SIGNATURE);
         out.extend_from_slice(&[0; HEADER_REST]);
         Self { out, columns }
@@ -23,6 +23,8 @@ impl<'a> Packer<'a> {
     /// Adds a row, or says why it does not fit, without its values.
     pub(crate) fn row(&mut self, cells: &[Cell]) -> Result<(), String> {
         let count = i16::try_from(self.columns.len()).unwrap_or(i16::MAX);
+        // Room for what is short in a row.
+        add(&mut self.out, &[]);
         self.out.extend_from_slice(&count.to_be_bytes());
         for (cell, (name, wire)) in cells.iter().zip(self.columns) {
             field(&mut self.out, cell, *wire)
@@ -63,7 +65,7 @@ fn field(out: &mut Vec<u8>, cell: &Cell, wire: Wire) -> Result<(), String> {
             _ => Err(no()),
         },
         Wire::Text | Wire::Cast | Wire::Moment => text(out, cell, wire),
-        Wire::Instant | Wire::Local | Wire::Day => {
+        Wire::Instant | Wire::InstantUtc | Wire::Local | Wire::Day => {
             let counted = counted(cell, wire).ok_or_else(no)?;
             match wire {
                 Wire::Day => put(
@@ -86,9 +88,13 @@ fn field(out: &mut Vec<u8>, cell: &Cell, wire: Wire) -> Result<(), String> {
 /// A moment or day as it is counted, where its text is the one that a database writes.
 fn counted(cell: &Cell, wire: Wire) -> Option<i64> {
     match (cell, wire) {
-        (Cell::Timestamp(text), Wire::Instant | Wire::Local) | (Cell::Text(text), Wire::Local) => {
-            calendar::read(text)
-        }
+        (Cell::Timestamp(text), Wire::Instant | Wire::InstantUtc | Wire::Local)
+        | (Cell::Text(text), Wire::Local) => calendar::read(text),
+        (Cell::Text(text), Wire::Instant | Wire::InstantUtc) => match calendar::at_utc(text) {
+            Some(moment) => calendar::read(moment),
+            None if wire == Wire::InstantUtc => calendar::read(text),
+            None => None,
+        },
         (Cell::Text(text), Wire::Day) => calendar::read_day(text),
         _ => None,
     }
@@ -141,7 +147,7 @@ fn put_after(out: &mut Vec<u8>, front: &[u8], bytes: &[u8]) -> Result<(), String
         i32::try_from(front.len() + bytes.len()).map_err(|_| "is longer than 2 GiB".to_owned())?;
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(front);
-    out.extend_from_slice(bytes);
+    add(out, bytes);
     Ok(())
 }
 

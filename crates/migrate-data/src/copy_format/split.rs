@@ -1,5 +1,7 @@
 //! One long COPY into many.
 
+use crate::buffers::add;
+
 use super::{HEADER_REST, Rest, SIGNATURE};
 
 /// Cuts a COPY that arrives in parts of any size into COPYs of whole rows.
@@ -58,7 +60,7 @@ impl Splitter {
             self.filled.extend_from_slice(&[0; HEADER_REST]);
         }
         self.last = self.filled.len();
-        self.filled.extend_from_slice(row);
+        add(&mut self.filled, row);
         self.rows += 1;
         self.done += length;
         Ok(Split::Row)
@@ -79,9 +81,9 @@ impl Splitter {
         &self.filled[self.last..]
     }
 
-    /// What is filled in, as a whole COPY, and how many rows that is.
-    pub(crate) fn take(&mut self) -> (Vec<u8>, u64) {
-        let room = Vec::with_capacity(self.filled.len());
+    /// What is filled in, as a whole COPY, and how many rows that is. What comes next is filled
+    /// into `room`.
+    pub(crate) fn take(&mut self, room: Vec<u8>) -> (Vec<u8>, u64) {
         let mut filled = std::mem::replace(&mut self.filled, room);
         filled.extend_from_slice(&(-1_i16).to_be_bytes());
         (filled, std::mem::take(&mut self.rows))

@@ -11,21 +11,74 @@ use crate::wire::Wire;
 impl Statements<'_> {
     /// The last key of the first rows of a range, with their number.
     pub(crate) fn boundary(&self, range: &KeyRange, most: u64) -> String {
+        self.last_of(range, most, None)
+    }
+
+    /// The same, and how many bytes those rows have.
+    pub(crate) fn boundary_measured(
+        &self,
+        range: &KeyRange,
+        most: u64,
+        columns: &[SourceColumn],
+    ) -> String {
+        self.last_of(range, most, Some(&self.width(columns)))
+    }
+
+    fn last_of(&self, range: &KeyRange, most: u64, width: Option<&str>) -> String {
         let keys = self.layout.keys(self.backend);
-        // Qualified: alone, a name could mean the column of the result, which is text.
-        let descending = self
-            .layout
-            .key
-            .iter()
-            .map(|name| format!("next.{} DESC", ident(name)));
+        let (measured, sum) = match width {
+            Some(width) => (
+                format!(", {width} AS _etlrs_bytes"),
+                ", (SELECT sum(_etlrs_bytes) FROM next)",
+            ),
+            None => (String::new(), ""),
+        };
+        if let (Backend::Sqlite, [key]) = (self.backend, self.layout.key.as_slice()) {
+            let sum = width.map_or("", |_| ", _etlrs_sum");
+            return format!(
+                "SELECT _etlrs_n, {}{sum} FROM (SELECT count(*) AS _etlrs_n, max({key}) AS {key}, {} AS _etlrs_sum \
+                 FROM (SELECT {key}{measured} FROM {} WHERE {} ORDER BY {key} LIMIT {most})) WHERE _etlrs_n > 0",
+                keys.selection(),
+                width.map_or("0", |_| "sum(_etlrs_bytes)"),
+                self.layout.source_sql(),
+                keys.within(range),
+                key = ident(key),
+            );
+        }
+        // The key is made readable when it is the only one left.
         format!(
-            "SELECT count(*) OVER (), {} FROM (SELECT {list} FROM {} WHERE {} ORDER BY {list} LIMIT {most}) AS next ORDER BY {} LIMIT 1",
-            keys.selection(),
+            "WITH next AS (SELECT {list}{measured} FROM {} WHERE {} ORDER BY {list} LIMIT {most}) \
+             SELECT (SELECT count(*) FROM next), {}{sum} FROM (SELECT {list} FROM next ORDER BY {} LIMIT 1) AS last",
             self.layout.source_sql(),
             keys.within(range),
-            descending.collect::<Vec<_>>().join(", "),
+            keys.selection(),
+            self.descending(),
             list = keys.list(),
         )
+    }
+
+    /// Qualified: alone, a name could mean the column of the result, which is text.
+    fn descending(&self) -> String {
+        let key = self.layout.key.iter();
+        key.map(|name| format!("next.{} DESC", ident(name)))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// About how many bytes a row of the source has on its way.
+    fn width(&self, columns: &[SourceColumn]) -> String {
+        let width = columns.iter().map(|column| {
+            let name = ident(&column.name);
+            match (self.backend, Wire::of(&column.type_name)) {
+                (Backend::Sqlite, _) | (Backend::Postgres, Wire::Text | Wire::Bytes) => {
+                    format!("coalesce(octet_length({name}), 0)")
+                }
+                (Backend::Postgres, Wire::Cast) => format!("coalesce(pg_column_size({name}), 0)"),
+                (Backend::Postgres, _) => "8".to_owned(),
+            }
+        });
+        let width = std::iter::once("0".to_owned()).chain(width);
+        width.collect::<Vec<_>>().join(" + ")
     }
 
     /// Every so many keys of the source, without the last one of all.
@@ -125,34 +178,16 @@ impl Statements<'_> {
         columns: &[SourceColumn],
     ) -> String {
         let keys = self.layout.keys(self.backend);
-        let width = columns.iter().map(|column| {
-            let name = ident(&column.name);
-            match (self.backend, Wire::of(&column.type_name)) {
-                (Backend::Sqlite, _) | (Backend::Postgres, Wire::Text | Wire::Bytes) => {
-                    format!("coalesce(octet_length({name}), 0)")
-                }
-                (Backend::Postgres, Wire::Cast) => format!("coalesce(pg_column_size({name}), 0)"),
-                (Backend::Postgres, _) => "8".to_owned(),
-            }
-        });
-        let width = std::iter::once("0".to_owned())
-            .chain(width)
-            .collect::<Vec<_>>();
-        let descending = self
-            .layout
-            .key
-            .iter()
-            .map(|name| format!("next.{} DESC", ident(name)));
         format!(
             "SELECT count(*) OVER (), {selection} FROM (SELECT {list} FROM (SELECT {list}, \
              sum(_etlrs_bytes) OVER (ORDER BY {list} ROWS UNBOUNDED PRECEDING) AS _etlrs_sum, \
              row_number() OVER (ORDER BY {list}) AS _etlrs_n FROM (SELECT {list}, {width} AS _etlrs_bytes FROM {source} \
              WHERE {within} ORDER BY {list} LIMIT {rows}) AS measured) AS summed WHERE _etlrs_sum <= {bytes} OR _etlrs_n = 1) AS next \
              ORDER BY {} LIMIT 1",
-            descending.collect::<Vec<_>>().join(", "),
+            self.descending(),
             selection = keys.selection(),
             list = keys.list(),
-            width = width.join(" + "),
+            width = self.width(columns),
             source = self.layout.source_sql(),
             within = keys.within(range),
         )

@@ -167,3 +167,90 @@ async fn a_plan_may_name_another_database_but_no_password() {
     assert_eq!(found[0].pointer, "/data_migration/source_url");
     assert!(!format!("{found:?}").contains("hunter2"));
 }
+
+/// Values of SQLite that are easily taken for others: empty, with NUL bytes and marks of the form
+/// in which rows cross, real numbers at their ends, and moments in every form.
+const ODD: &str = "CREATE TABLE src (id integer PRIMARY KEY, t text, b blob, r real, n integer, at text); \
+    INSERT INTO src VALUES (1, '', x'', 0.1, -9223372036854775808, '2024-02-29 12:00:00'), \
+    (2, 't5:;n', x'00ff3b3a', 1e308, 9223372036854775807, '2024-02-29T12:00:00Z'), \
+    (3, 'é' || char(10) || '\\N', x'742d', -0.0, 0, '2024-02-29 14:00:00+02:00'), \
+    (4, NULL, NULL, 9e999, NULL, '2024-02-29 12:00:00.5+00'), \
+    (5, '日本', zeroblob(70000), 1.7976931348623157e308, 1, '29 Feb 2024 12:00 UTC'), \
+    (6, 'x', x'01', 2.2250738585072014e-308, 2, NULL)";
+
+#[tokio::test]
+async fn odd_values_of_sqlite_arrive_as_they_are_in_every_encoding() {
+    for encoding in ["UTF-8", "UTF-16le"] {
+        let (from, to) = (World::sqlite().await, World::postgres().await);
+        // The encoding is the file's once there is a table.
+        from.sql(&format!("PRAGMA encoding = '{encoding}'; {ODD}"))
+            .await;
+        to.sql(
+            "CREATE TABLE dst (id integer PRIMARY KEY, t text, b bytea, r double precision, n bigint, at timestamptz)",
+        )
+        .await;
+        migrator(&from, &to)
+            .migrate("src", "dst", "SELECT * FROM batch")
+            .await
+            .unwrap_or_else(|error| panic!("{encoding}: {error}"));
+        let there = to
+            .query(
+                "SELECT string_agg(concat_ws('|', id, t, encode(substr(b, 1, 8), 'hex'), length(b), r, n, \
+                 to_char(at AT TIME ZONE 'UTC', 'DD HH24:MI:SS.MS')), E'\\x01' ORDER BY id) FROM dst",
+            )
+            .await;
+        let expected = [
+            "1|||0|0.1|-9223372036854775808|29 12:00:00.000",
+            "2|t5:;n|00ff3b3a|4|1e+308|9223372036854775807|29 12:00:00.000",
+            "3|é\n\\N|742d|2|0|0|29 12:00:00.000",
+            "4|Infinity|29 12:00:00.500",
+            "5|日本|0000000000000000|70000|1.7976931348623157e+308|1|29 12:00:00.000",
+            "6|x|01|1|2.2250738585072014e-308|2",
+        ];
+        assert_eq!(there, json!(expected.join("\u{1}")), "{encoding}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_is_not_utf_8_is_about_its_row() {
+    let (from, to) = (World::sqlite().await, World::postgres().await);
+    from.sql("CREATE TABLE src (id integer PRIMARY KEY, t text); INSERT INTO src WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400) SELECT i, 'x' FROM n; \
+              UPDATE src SET t = CAST(x'c328' AS text) WHERE id = 333").await;
+    to.sql("CREATE TABLE dst (id integer PRIMARY KEY, t text)")
+        .await;
+    let error = migrator(&from, &to)
+        .migrate("src", "dst", "SELECT * FROM batch")
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("the row id=333 of src"), "{error}");
+    assert!(error.contains("a text is not UTF-8"), "{error}");
+}
+
+#[tokio::test]
+async fn tables_with_many_columns_cross_too() {
+    let (from, to) = (World::sqlite().await, World::postgres().await);
+    let columns = |kind: &str| {
+        let all: Vec<String> = (1..=130).map(|at| format!("c{at} {kind}")).collect();
+        format!("(id integer PRIMARY KEY, {})", all.join(", "))
+    };
+    let values: Vec<String> = (1..=130).map(|at| format!("'v{at}'")).collect();
+    from.sql(&format!(
+        "CREATE TABLE src {}; INSERT INTO src VALUES (1, {})",
+        columns("text"),
+        values.join(", ")
+    ))
+    .await;
+    to.sql(&format!("CREATE TABLE dst {}", columns("text")))
+        .await;
+    let counts = migrator(&from, &to)
+        .migrate("src", "dst", "SELECT * FROM batch")
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(counts.inserted, 1);
+    let query = "SELECT c1, c40, c41, c130 FROM ";
+    assert_eq!(
+        from.query(&format!("{query} src")).await,
+        to.query(&format!("{query} dst")).await
+    );
+}
