@@ -62,15 +62,16 @@ impl Output {
             }));
             return;
         }
-        let count = done.migrations.len();
-        if count == 0 {
-            out("nothing to do");
+        schema_counted(done.migrations.len(), what, done.transactions);
+    }
+
+    /// What `schema redo` did. Its migrations are there twice: taken back, and run.
+    pub(crate) fn schema_redone(&self, layout: Layout, done: &Done) {
+        if self.json() {
+            self.schema_done("run again", layout, done);
         } else {
-            match done.transactions {
-                0 => out(&format!("{count} {what}")),
-                1 => out(&format!("{count} {what} in one transaction")),
-                many => out(&format!("{count} {what} in {many} transactions")),
-            }
+            let count = done.migrations.len() / 2;
+            schema_counted(count, "taken back and run again", done.transactions);
         }
     }
 
@@ -94,8 +95,13 @@ impl Output {
                 } else {
                     ", statement by statement"
                 };
+                let done = match migration["done"].as_u64() {
+                    None | Some(0) => String::new(),
+                    Some(1) => ", its first statement is done".to_owned(),
+                    Some(many) => format!(", {many} of its statements are done"),
+                };
                 out(&format!(
-                    "-- {} ({}{how})",
+                    "-- {} ({}{how}{done})",
                     text(&migration["migration"]),
                     text(&migration["file"])
                 ));
@@ -125,6 +131,22 @@ impl Output {
             return Arc::new(Unobserved);
         }
         Arc::new(Lines(self.human.clone()))
+    }
+}
+
+fn schema_counted(count: usize, what: &str, transactions: usize) {
+    if count == 0 {
+        out("nothing to do");
+        return;
+    }
+    let what = match count {
+        1 => format!("1 migration {what}"),
+        many => format!("{many} migrations {what}"),
+    };
+    match transactions {
+        0 => out(&what),
+        1 => out(&format!("{what} in one transaction")),
+        many => out(&format!("{what} in {many} transactions")),
     }
 }
 

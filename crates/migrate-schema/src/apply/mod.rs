@@ -38,7 +38,7 @@ pub use event::{Event, Observer, Unobserved};
 pub use failure::{ApplyError, Broken};
 pub use options::{Grouping, Missing, Options, OutOfOrder, Target};
 pub use pending::{Standing, latest, missing, standings, stranded};
-pub use preview::PlannedTransaction;
+pub use preview::{PlannedMigration, PlannedTransaction};
 pub use repair::{Decision, Repair};
 pub use trial::{FreshDatabase, Trial, Trials, Verdict};
 

@@ -4,6 +4,8 @@ use super::engine::{Down, SchemaEngine};
 use super::failure::ApplyError;
 use super::item::{Batch, Item, batches};
 use super::options::Target;
+use super::script::How;
+use crate::history::State;
 use crate::layout::MigrationSet;
 
 /// What would run in one go.
@@ -11,8 +13,21 @@ use crate::layout::MigrationSet;
 pub struct PlannedTransaction {
     /// Whether it is one transaction; else its statements run by themselves.
     pub whole: bool,
-    /// The migrations in it: label, file, statements.
-    pub migrations: Vec<(String, String, Vec<String>)>,
+    /// The migrations in it.
+    pub migrations: Vec<PlannedMigration>,
+}
+
+/// What would run of a migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedMigration {
+    /// Its version and name.
+    pub label: String,
+    /// Its file.
+    pub file: String,
+    /// How many of its statements an interrupted run has done: they are not run again.
+    pub done: usize,
+    /// The statements that would run.
+    pub statements: Vec<String>,
 }
 
 impl SchemaEngine {
@@ -24,7 +39,7 @@ impl SchemaEngine {
     ) -> Result<Vec<PlannedTransaction>, ApplyError> {
         let state = self.state().await?;
         let found = self.pending(set, &state, target).await?;
-        Ok(self.planned(self.items(set, &found)?))
+        Ok(self.planned(self.items(set, &found)?, &state))
     }
 
     /// What [`SchemaEngine::down`] would run.
@@ -34,30 +49,50 @@ impl SchemaEngine {
         how: &Down,
     ) -> Result<Vec<PlannedTransaction>, ApplyError> {
         let state = self.state().await?;
-        Ok(self.planned(self.downs(set, &state, how).await?))
+        Ok(self.planned(self.downs(set, &state, how).await?, &state))
     }
 
-    fn planned(&self, items: Vec<Item>) -> Vec<PlannedTransaction> {
+    fn planned(&self, items: Vec<Item>, state: &State) -> Vec<PlannedTransaction> {
         batches(items, self.options.grouping)
             .into_iter()
             .map(|batch| match batch {
                 Batch::Together(items) => PlannedTransaction {
                     whole: true,
-                    migrations: items.iter().map(planned).collect(),
+                    migrations: items.iter().map(|item| planned(item, state)).collect(),
                 },
                 Batch::ByUnits(item) => PlannedTransaction {
                     whole: false,
-                    migrations: vec![planned(&item)],
+                    migrations: vec![planned(&item, state)],
                 },
             })
             .collect()
     }
 }
 
-fn planned(item: &Item) -> (String, String, Vec<String>) {
-    (
-        item.label.clone(),
-        item.script.section().file().to_owned(),
-        item.script.statements().map(str::to_owned).collect(),
-    )
+fn planned(item: &Item, state: &State) -> PlannedMigration {
+    let script = &item.script;
+    let is_done = |unit: usize| {
+        state.started.iter().any(|row| {
+            row.done
+                && row.key == item.entry.key
+                && row.direction == item.direction
+                && usize::try_from(row.unit) == Ok(unit)
+        })
+    };
+    let (mut done, mut statements) = (0, Vec::new());
+    for (number, unit) in script.units().iter().enumerate() {
+        // What sets something for the session runs in every session anew.
+        if unit.how != How::Session && is_done(number) {
+            done += unit.statements.len();
+        } else {
+            let texts = unit.statements.clone().map(|at| script.statement(at));
+            statements.extend(texts.map(str::to_owned));
+        }
+    }
+    PlannedMigration {
+        label: item.label.clone(),
+        file: script.section().file().to_owned(),
+        done,
+        statements,
+    }
 }

@@ -167,7 +167,7 @@ impl Step for SourceUpdate {
                 .collect(),
                 actions: migrations
                     .into_iter()
-                    .flat_map(|(_, _, statements)| statements)
+                    .flat_map(|one| one.statements)
                     .map(|statement| format!("{statement};"))
                     .collect(),
                 ..Preview::default()

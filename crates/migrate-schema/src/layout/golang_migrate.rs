@@ -1,43 +1,39 @@
-//! golang-migrate: `V_name.up.sql` and `V_name.down.sql`. It opens no transaction of its own:
+//! golang-migrate: `V_name.up.sql` and `V_name.down.sql`, or with any other end. It opens no transaction of its own:
 //! what can't run in one makes the file run statement by statement.
 
 use std::collections::BTreeMap;
 
 use super::migration::{Migration, Transactions};
-use super::plain::{is_sql, named, spaced};
+use super::plain::{directed, is_sql, spaced};
 use super::section::whole;
 use super::sqlx_cli::attach_downs;
-use super::{Reading, SourceFile, markers};
+use super::{Reading, SourceFile, Version, markers};
 use crate::db::Backend;
 
 pub(super) fn read(files: &[SourceFile], backend: Backend) -> Reading {
     let mut reading = Reading::default();
     let mut downs = BTreeMap::new();
     for file in files.iter().filter(|file| is_sql(file)) {
-        let (named, suffix) = match named(file) {
-            Some(named) if matches!(named.suffix, "up" | "down") => {
-                let suffix = named.suffix;
-                (named, suffix)
-            }
-            _ => {
-                reading.ignore(
-                    file,
-                    "its name is neither V_name.up.sql nor V_name.down.sql",
-                );
-                continue;
-            }
+        let inside = file.folder().is_empty().then(|| directed(file.name()));
+        let Some([version, name, direction, _]) = inside.flatten() else {
+            reading.ignore(
+                file,
+                "its name is neither V_name.up.sql nor V_name.down.sql",
+            );
+            continue;
         };
+        let version = Version::numeric(version);
         if let Some((whose, at)) = markers::foreign(file) {
             reading.error(file, at, format!("this is a mark of {whose}"));
             continue;
         }
         let section = whole(file);
-        if suffix == "down" {
-            downs.insert(named.version, section);
+        if direction == "down" {
+            downs.insert(version, section);
         } else {
             reading.migrations.push(Migration {
                 transactions: Transactions::by_content(backend, &section),
-                ..Migration::versioned(named.version, &spaced(named.name), section)
+                ..Migration::versioned(version, &spaced(name), section)
             });
         }
     }

@@ -28,9 +28,27 @@ pub(super) fn named(file: &SourceFile) -> Option<Named<'_>> {
 
 /// Whether a file is one that may hold migrations of any layout.
 pub(super) fn is_sql(file: &SourceFile) -> bool {
-    std::path::Path::new(file.name())
+    is_script(file.name())
+}
+
+/// Whether a file of this name holds SQL: `*.sql`, however it is written, and
+/// `V_name.up.ANYTHING`, which golang-migrate runs too. A layout whose tool would pass it by says so.
+pub(super) fn is_script(name: &str) -> bool {
+    std::path::Path::new(name)
         .extension()
-        .is_some_and(|end| end == "sql")
+        .is_some_and(|end| end.eq_ignore_ascii_case("sql"))
+        || directed(name).is_some()
+}
+
+/// `V_name.up.END` and `V_name.down.END` as version, name, direction and end.
+pub(super) fn directed(name: &str) -> Option<[&str; 4]> {
+    let (stem, end) = name.rsplit_once('.')?;
+    let (stem, direction) = stem.rsplit_once('.')?;
+    let (version, name) = stem.split_once('_')?;
+    let is_number = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+    let is_end = !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    (is_number && is_end && matches!(direction, "up" | "down"))
+        .then_some([version, name, direction, end])
 }
 
 /// A name with its underscores as spaces.

@@ -38,8 +38,9 @@ impl SourceFile {
 /// How deep folders are looked into.
 const DEPTH: usize = 4;
 
-/// Reads the SQL files of a directory and its folders, and the settings beside them
-/// (`metadata.toml`, `*.sql.conf`), in order of their paths.
+/// Reads the SQL files of a directory and its folders (`*.sql`, and golang-migrate's
+/// `V_name.up.ANYTHING`), and the settings beside them (`metadata.toml`, `*.sql.conf`), in order
+/// of their paths.
 ///
 /// # Errors
 /// The file or directory that can't be read, and why.
@@ -104,7 +105,5 @@ fn read_into(
 }
 
 fn is_wanted(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|end| end == "sql")
-        || name == "metadata.toml"
-        || name.ends_with(".sql.conf")
+    super::plain::is_script(name) || name == "metadata.toml" || name.ends_with(".sql.conf")
 }

@@ -138,6 +138,33 @@ fn golang_migrate_runs_alone_what_can_not_be_in_a_transaction() {
 }
 
 #[test]
+fn golang_migrate_takes_any_end_and_no_other_layout_passes_one_by() {
+    let found = [
+        ("1_t.up.sql", "a"),
+        ("2_u.up.pgsql", "b"),
+        ("2_u.down.PGSQL", "c"),
+        ("3_v.up.SQL", "d"),
+    ];
+    assert_eq!(
+        named(Layout::GolangMigrate, Backend::Postgres, &found),
+        [
+            r#"1 "t" tx up[a] tx down[-] verify[-]"#,
+            r#"2 "u" tx up[b] tx down[c] verify[-]"#,
+            r#"3 "v" tx up[d] tx down[-] verify[-]"#,
+        ]
+    );
+    assert_eq!(auto(&found), Ok(Layout::GolangMigrate));
+    let set = MigrationSet::of_files(&files(&found), Choice::Named(Layout::Sqlx), Backend::Sqlite);
+    let ignored: Vec<String> = set
+        .unwrap()
+        .warnings
+        .into_iter()
+        .filter_map(|one| one.place.map(|place| place.file))
+        .collect();
+    assert_eq!(ignored, ["2_u.down.PGSQL", "2_u.up.pgsql", "3_v.up.SQL"]);
+}
+
+#[test]
 fn goose_marks_are_read_and_checked() {
     let text = "-- +goose NO TRANSACTION\n-- +goose Up\n-- +goose StatementBegin\na;\n-- +goose StatementEnd\n-- +goose Down\nb;\n";
     assert_eq!(

@@ -75,7 +75,8 @@ pub(crate) async fn redo(global: &Global, args: &RedoArgs, output: &Output) -> R
         agree(global, output, &target, &planned)?;
         work::locked(global, output, &target.db, engine.redo(&set)).await?
     };
-    output.schema_done("run again", set.layout, &done);
+    // Each is there twice: taken back, and run.
+    output.schema_redone(set.layout, &done);
     Ok(exit::DONE)
 }
 
@@ -103,7 +104,7 @@ fn agree(
     }
     let labels: Vec<&str> = planned
         .iter()
-        .flat_map(|one| one.migrations.iter().map(|(label, _, _)| label.as_str()))
+        .flat_map(|one| one.migrations.iter().map(|one| one.label.as_str()))
         .collect();
     let question = format!("{} on {} can lose rows", labels.join(", "), target.url);
     if output.confirm(&question)? {

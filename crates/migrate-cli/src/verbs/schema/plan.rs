@@ -58,8 +58,13 @@ pub(crate) async fn run(global: &Global, args: &PlanArgs, output: &Output) -> Re
             let migrations: Vec<_> = one
                 .migrations
                 .iter()
-                .map(|(label, file, statements)| {
-                    json!({ "migration": label, "file": file, "statements": statements })
+                .map(|one| {
+                    json!({
+                        "migration": one.label,
+                        "file": one.file,
+                        "done": one.done,
+                        "statements": one.statements,
+                    })
                 })
                 .collect();
             json!({ "transaction": one.whole, "migrations": migrations })
