@@ -68,6 +68,7 @@ CROSS JOIN LATERAL (
         (parsed.doc -> 'log_level')::text AS log_level,
         (parsed.doc -> 'batch_size')::text AS batch_size,
         (parsed.doc -> 'parallel_tasks')::text AS parallel_tasks
-    FROM (SELECT config::json AS doc OFFSET 0) AS parsed
+    -- The escape of a NUL is seen to above.
+    FROM (SELECT CASE WHEN strpos(config, '\u0000') = 0 THEN config::json END AS doc OFFSET 0) AS parsed
     OFFSET 0
 ) AS old
