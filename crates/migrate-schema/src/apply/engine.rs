@@ -268,6 +268,8 @@ impl SchemaEngine {
         }
         self.prepare().await?;
         let total = items.len();
+        #[cfg(feature = "postgres")]
+        let sessions = super::postgres::Sessions::default();
         let mut queue: std::collections::VecDeque<Batch> =
             batches(items, self.options.grouping).into();
         while let Some(batch) = queue.pop_front() {
@@ -277,6 +279,8 @@ impl SchemaEngine {
                 started: &state.started,
                 before: done.migrations.len(),
                 total,
+                #[cfg(feature = "postgres")]
+                sessions: &sessions,
             };
             let labels = match batch {
                 Batch::ByUnits(item) => {

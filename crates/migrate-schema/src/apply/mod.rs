@@ -58,6 +58,9 @@ pub(crate) struct Run<'r> {
     pub(crate) before: usize,
     /// How many there are altogether.
     pub(crate) total: usize,
+    /// What its batches run in.
+    #[cfg(feature = "postgres")]
+    pub(crate) sessions: &'r postgres::Sessions,
 }
 
 impl Run<'_> {

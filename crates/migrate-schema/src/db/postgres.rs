@@ -143,6 +143,30 @@ impl Postgres {
         Ok(connection)
     }
 
+    /// Makes a connection of the pool as it was when it was opened: nothing that a script set, made or
+    /// locked for its session is left. `false` where that can't be: an embedder's pool may set
+    /// what is not known here.
+    pub(crate) async fn renew(&self, connection: &mut PgConnection) -> Result<bool, DbError> {
+        const CLEAN: &str = "reset session authorization; reset role; reset all; close all; unlisten *; \
+             select pg_advisory_unlock_all(); discard temp; discard sequences";
+
+        if self.shared.url.is_none() {
+            return Ok(false);
+        }
+        let unlimited = unlimited(self.beside.get_options().unwrap_or_default());
+        let renewed = format!("{CLEAN}; {unlimited}");
+        sqlx::raw_sql(AssertSqlSafe(renewed))
+            .execute(&mut *connection)
+            .await?;
+        drop(sqlx::raw_sql(END_WITH_US).execute(&mut *connection).await);
+        // What a script prepared has no other statement that would take it away; sqlx's own stay.
+        let prepared: bool =
+            sqlx::query_scalar("select exists (select from pg_prepared_statements where from_sql)")
+                .fetch_one(connection)
+                .await?;
+        Ok(!prepared)
+    }
+
     /// Begins a read-only transaction whose every query sees the same state of the database.
     pub async fn begin_snapshot(&self) -> Result<Transaction<'static, sqlx::Postgres>, DbError> {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";

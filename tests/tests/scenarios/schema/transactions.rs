@@ -280,6 +280,34 @@ fn a_commit_that_meets_an_error_is_looked_up() {
     world.run(&["apply"]).expect(0);
 }
 
+/// The batches of a run share a session; nothing that a script leaves in it is there for the next.
+#[test]
+fn what_a_script_leaves_in_its_session_is_gone_for_the_next() {
+    let world = World::postgres().files(&[
+        (
+            "1_t.sql",
+            "-- no-transaction\ncreate schema s;\nset statement_timeout = '7s';\n\
+             create temp table tmp (a integer);\nprepare p as select 1;\nselect pg_advisory_lock(42);\n\
+             do $$ begin perform set_config('search_path', 's', false); end $$;\n\
+             set session characteristics as transaction read only;",
+        ),
+        (
+            "2_u.sql",
+            "create table u (a integer);\n\
+             do $$ begin\n\
+               if to_regclass('pg_temp.tmp') is not null then raise exception 'a temporary table'; end if;\n\
+               if exists (select from pg_prepared_statements where from_sql) then raise exception 'a statement'; end if;\n\
+               if exists (select from pg_locks where locktype = 'advisory' and objid = 42) then raise exception 'a lock'; end if;\n\
+               if current_setting('search_path') = 's' then raise exception 'a path'; end if;\n\
+               if current_setting('statement_timeout') = '7s' then raise exception 'a limit'; end if;\n\
+             end $$;",
+        ),
+        ("3_v.sql", "-- no-transaction\ncreate table v (a integer);"),
+    ]);
+    world.run(&["apply"]).expect(0).says(&["3 applied"]);
+    world.sql("select a from public.u; select a from public.v");
+}
+
 on_both!(
     statements_marked_so_run_one_by_one_and_go_on_after_a_failure,
     a_way_back_that_stopped_is_gone_on_with,

@@ -9,5 +9,6 @@ mod units;
 mod watch;
 
 pub(super) use round::round;
+pub(super) use session::Sessions;
 pub(super) use together::together;
 pub(super) use units::by_units;

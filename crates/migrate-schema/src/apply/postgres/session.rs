@@ -1,6 +1,8 @@
 //! The session that migrations run in: a connection that is closed afterwards, because a
 //! script may set anything in it.
 
+use std::sync::{Mutex, PoisonError};
+
 use futures_util::StreamExt as _;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -17,10 +19,38 @@ pub(super) struct Session {
     pub(super) name: String,
 }
 
+/// The session that the batches of a run share: a new one has to read the catalog anew, which
+/// takes longer than most migrations.
+#[derive(Default)]
+pub(crate) struct Sessions(Mutex<Option<Open>>);
+
+/// An open session.
+type Open = (PoolConnection<sqlx::Postgres>, Session);
+
+impl Sessions {
+    /// The session of the batch before, as if it were new, or a new one.
+    pub(super) async fn open(&self, pg: &Postgres) -> Result<Open, DbError> {
+        let kept = self.kept().take();
+        if let Some((mut connection, session)) = kept
+            && let Ok(true) = pg.renew(&mut connection).await
+        {
+            return Ok((connection, session));
+        }
+        open(pg).await
+    }
+
+    /// Keeps the session of a batch that was committed.
+    pub(super) fn keep(&self, open: Open) {
+        *self.kept() = Some(open);
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Option<Open>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Opens a session of its own.
-pub(super) async fn open(
-    pg: &Postgres,
-) -> Result<(PoolConnection<sqlx::Postgres>, Session), DbError> {
+pub(super) async fn open(pg: &Postgres) -> Result<Open, DbError> {
     let mut connection = pg.pool().acquire().await?;
     connection.close_on_drop();
     let (pid, start): (i32, String) = sqlx::query_as(

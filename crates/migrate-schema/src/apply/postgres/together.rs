@@ -21,10 +21,21 @@ pub(in super::super) async fn together(
     items: &[Item],
     run: &Run<'_>,
 ) -> Result<(), Failed> {
-    let (connection, Session { pid, .. }) = session::open(pg).await?;
-    let mut tx = pg.begin_on(connection).await?;
+    let (mut connection, session) = run.sessions.open(pg).await?;
+    transaction(pg, (&mut connection, &session), items, run).await?;
+    run.sessions.keep((connection, session));
+    Ok(())
+}
+
+async fn transaction(
+    pg: &Postgres,
+    (connection, session): (&mut PgConnection, &Session),
+    items: &[Item],
+    run: &Run<'_>,
+) -> Result<(), Failed> {
+    let mut tx = pg.begin_within(connection).await?;
     session::limit(&mut tx, run.options).await?;
-    let watch = Watch::start(pg, pid, run.options.queue_budget, run.observer);
+    let watch = Watch::start(pg, session.pid, run.options.queue_budget, run.observer);
     let mut entries: Vec<Entry> = Vec::with_capacity(items.len());
     for (number, item) in items.iter().enumerate() {
         run.running(item, number);

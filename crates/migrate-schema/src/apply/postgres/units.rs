@@ -32,7 +32,7 @@ pub(in super::super) async fn by_units(
 ) -> Result<(), Failed> {
     let began = Instant::now();
     run.running(item, 0);
-    let (mut connection, session) = session::open(pg).await?;
+    let (mut connection, session) = run.sessions.open(pg).await?;
     let total = item.script.units().len();
     for (number, unit) in item.script.units().iter().enumerate() {
         let text = item.script.text_of(unit);
@@ -64,7 +64,9 @@ pub(in super::super) async fn by_units(
             How::Alone(alone) => work.alone(&mut connection, alone, before, &mut row).await?,
         }
     }
-    finish(pg, item, run, &mut connection, began).await
+    finish(pg, item, run, &mut connection, began).await?;
+    run.sessions.keep((connection, session));
+    Ok(())
 }
 
 /// The line in the log replaces the journal's rows.
