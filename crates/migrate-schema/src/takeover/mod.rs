@@ -8,6 +8,8 @@ mod tables;
 
 pub(crate) use tables::NAMES as HISTORY_TABLES;
 
+use tables::Within;
+
 use crate::apply::{ApplyError, SchemaEngine};
 use crate::db::{Database, DbError};
 use crate::layout::{Layout, MigrationSet};
@@ -16,7 +18,7 @@ use crate::layout::{Layout, MigrationSet};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignHistory {
     layout: Layout,
-    table: &'static str,
+    table: String,
     lines: Vec<Line>,
     upto: bool,
 }
@@ -38,9 +40,9 @@ impl ForeignHistory {
         self.layout
     }
 
-    /// Its table.
-    pub fn table(&self) -> &'static str {
-        self.table
+    /// Its table, as SQL names it.
+    pub fn table(&self) -> &str {
+        &self.table
     }
 
     /// How many lines say that something is applied.
@@ -57,8 +59,12 @@ impl ForeignHistory {
 /// Looks for the history of another tool: the first that says something, else an empty one.
 /// Read-only.
 pub async fn find(db: &Database) -> Result<Option<ForeignHistory>, DbError> {
+    find_within(db, Within::SearchPath).await
+}
+
+async fn find_within(db: &Database, within: Within) -> Result<Option<ForeignHistory>, DbError> {
     let mut empty = None;
-    for (layout, table) in tables::there(db).await? {
+    for (layout, table) in tables::there(db, within).await? {
         let found = tables::read(db, layout, table).await?;
         if !found.is_empty() {
             return Ok(Some(found));
@@ -70,7 +76,8 @@ pub async fn find(db: &Database) -> Result<Option<ForeignHistory>, DbError> {
 
 /// The layout whose tool has a history table in the database.
 pub async fn layout_of(db: &Database) -> Result<Option<Layout>, DbError> {
-    Ok(tables::there(db).await?.first().map(|(layout, _)| *layout))
+    let there = tables::there(db, Within::SearchPath).await?;
+    Ok(there.first().map(|(layout, _)| *layout))
 }
 
 /// The keys of the set's migrations that another tool's history says are applied.
@@ -85,15 +92,24 @@ pub fn applied_keys(
 }
 
 impl SchemaEngine {
-    /// Records what another tool's history says is applied, without running anything.
+    /// Records what another tool's history says is applied, without running anything. On PostgreSQL
+    /// it may be in a schema outside the search path, if only one schema has such a table. A repeatable
+    /// migration that was changed since is left pending.
     ///
     /// # Errors
     /// Refused where there is no such history, where it names a failed migration or one
     /// without a file, or where a file is not what was applied as far as its checksum tells.
     pub async fn take_over(&self, set: &MigrationSet) -> Result<Vec<String>, ApplyError> {
-        let found = find(self.database())
+        let unread = "the other tool's history can't be read";
+        let mut found = find(self.database())
             .await
-            .map_err(ApplyError::db("the other tool's history can't be read"))?;
+            .map_err(ApplyError::db(unread))?;
+        if found.as_ref().is_none_or(ForeignHistory::is_empty) {
+            let elsewhere = find_within(self.database(), Within::AnySchema)
+                .await
+                .map_err(ApplyError::db(unread))?;
+            found = elsewhere.or(found);
+        }
         let found = found.ok_or_else(|| ApplyError::Refused(vec![check::no_history()]))?;
         let keys = check::keys(set, &found).map_err(ApplyError::Refused)?;
         let note = format!("taken over from {}", found.table);

@@ -16,19 +16,31 @@ pub(crate) const NAMES: [&str; 6] = [
     "refinery_schema_history",
 ];
 
-/// Those that are in the database, with the tool that each is of.
-pub(super) async fn there(db: &Database) -> Result<Vec<(Layout, &'static str)>, DbError> {
+/// Where a history is looked for on PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Within {
+    /// In the search path: others may be of other applications.
+    SearchPath,
+    /// Also in any other schema, if only one has a table of that name.
+    AnySchema,
+}
+
+/// Those that are in the database, with the tool that each is of and their names as SQL.
+pub(super) async fn there(db: &Database, within: Within) -> Result<Vec<(Layout, String)>, DbError> {
+    let elsewhere = within == Within::AnySchema;
     let names: Vec<String> = NAMES.iter().map(|name| format!("('{name}')")).collect();
     let names = names.join(", ");
     let sql = match db.backend() {
         Backend::Postgres => format!(
             "select coalesce(json_agg(json_build_array(n, exists (select from pg_attribute a \
-                 where a.attrelid = to_regclass(n) and a.attname = 'dirty')))::text, '[]') \
-             from (values {names}) v(n) where to_regclass(n) is not null"
+                 where a.attrelid = t and a.attname = 'dirty'), t::text))::text, '[]') \
+             from (select n, coalesce(to_regclass(n), (select max(c.oid)::regclass from pg_class c \
+                 where {elsewhere} and c.relname = n and c.relkind in ('r', 'p') having count(*) = 1)) as t \
+                 from (values {names}) v(n)) found where t is not null"
         ),
         Backend::Sqlite => format!(
             "select json_group_array(json_array(column1, exists (select 1 \
-                 from pragma_table_info(column1) where name = 'dirty'))) \
+                 from pragma_table_info(column1) where name = 'dirty'), column1)) \
              from (values {names}) where column1 in (select name from sqlite_master)"
         ),
     };
@@ -38,7 +50,7 @@ pub(super) async fn there(db: &Database) -> Result<Vec<(Layout, &'static str)>, 
         .filter_map(|name| {
             let row = found.iter().find(|row| row[0] == *name)?;
             let dirty = row[1] == true || row[1] == 1;
-            Some((layout(name, dirty)?, *name))
+            Some((layout(name, dirty)?, row[2].as_str()?.to_owned()))
         })
         .collect())
 }
@@ -60,7 +72,7 @@ fn layout(name: &str, dirty: bool) -> Option<Layout> {
 pub(super) async fn read(
     db: &Database,
     layout: Layout,
-    table: &'static str,
+    table: String,
 ) -> Result<ForeignHistory, DbError> {
     let (columns, order) = columns(db.backend(), layout);
     let sql = match db.backend() {

@@ -270,7 +270,46 @@ fn what_does_not_fit_is_refused(store: Store) {
         .says(&["no history table", "baseline --to"]);
 }
 
+/// A repeatable script that was changed since is run by the next `apply`, as Flyway would.
+fn a_changed_repeatable_one_is_left_to_be_run(store: Store) {
+    let world = made_by(store, &flyway());
+    world.write("R__seen.sql", "create view seen as select a from t;\n");
+    world.sql(
+        "insert into flyway_schema_history (installed_rank, version, description, type, script, checksum, \
+         installed_by, execution_time, success) values (5, null, 'seen', 'SQL', 'R__seen.sql', 1, 'x', 1, true)",
+    );
+    world
+        .run(&["baseline", "--from-history"])
+        .expect(0)
+        .says(&["2 recorded as there"]);
+    world.run(&["apply"]).expect(0).says(&["2 applied"]);
+    world.sql("select a from seen");
+}
+
+#[test]
+fn a_history_in_another_schema_is_taken_over_where_that_is_asked_for() {
+    let mut tool = flyway();
+    tool.postgres = format!(
+        "create schema tools; set search_path = tools; {}; set search_path = public",
+        tool.postgres.trim_end_matches(';')
+    );
+    let world = made_by(Store::Postgres, &tool);
+    world
+        .run(&["baseline", "--from-history"])
+        .expect(0)
+        .says(&["2 recorded as there"]);
+    world.run(&["apply"]).expect(0).says(&["1 applied"]);
+    // Two of them: whose is it?
+    let world = made_by(Store::Postgres, &tool);
+    world.sql("create schema others; create table others.flyway_schema_history (a integer)");
+    world
+        .run(&["baseline", "--from-history"])
+        .expect(1)
+        .says(&["no history table"]);
+}
+
 on_both!(
+    a_changed_repeatable_one_is_left_to_be_run,
     every_tools_history_is_taken_over_without_running_anything,
     drift_is_found_before_and_after_it_is_taken_over,
     what_does_not_fit_is_refused,
