@@ -104,7 +104,9 @@ pub(crate) fn batches(items: Vec<Item>, grouping: Grouping) -> Vec<Batch> {
             open = false;
             continue;
         }
-        let ends = item.script.ends_transaction || grouping == Grouping::Each;
+        let ends = item.script.ends_transaction
+            || item.script.sets_transaction
+            || grouping == Grouping::Each;
         match batches.last_mut() {
             Some(Batch::Together(last)) if open && fits(last, &item) => last.push(item),
             _ => batches.push(Batch::Together(vec![item])),
@@ -116,6 +118,9 @@ pub(crate) fn batches(items: Vec<Item>, grouping: Grouping) -> Vec<Batch> {
 
 /// Foreign keys are switched outside of transactions only: all of one must ask for the same.
 fn fits(batch: &[Item], item: &Item) -> bool {
+    if item.script.sets_transaction {
+        return false;
+    }
     match (foreign_keys(batch), item.script.foreign_keys) {
         (ForeignKeys::Either, _) | (_, ForeignKeys::Either) => true,
         (mine, theirs) => mine == theirs,
@@ -173,6 +178,11 @@ mod tests {
         assert_eq!(
             shape(postgres, together, &["a", enumeration, "b", "c"]),
             ["2", "2"]
+        );
+        let read_only = "set transaction read only; select 1";
+        assert_eq!(
+            shape(postgres, together, &["a", read_only, "b", "c"]),
+            ["1", "1", "2"]
         );
     }
 

@@ -21,6 +21,7 @@ pub(super) struct Reading {
     /// The statement after which a transaction must end because a later one uses a new value.
     cut_after: Option<usize>,
     sets_session: bool,
+    sets_transaction: bool,
     foreign_keys: ForeignKeys,
     dropped: Vec<String>,
 }
@@ -36,6 +37,7 @@ impl Reading {
             added: Vec::new(),
             cut_after: None,
             sets_session: false,
+            sets_transaction: false,
             foreign_keys: ForeignKeys::Either,
             dropped: Vec::new(),
         }
@@ -99,6 +101,7 @@ impl Reading {
         }
         if sets_session(self.backend, text, effect) {
             self.sets_session = true;
+            self.sets_transaction |= sets_transaction(text);
             return Ok(How::Session);
         }
         Ok(How::Covered)
@@ -193,6 +196,7 @@ impl Reading {
             units: self.units,
             whole,
             sets_session: self.sets_session,
+            sets_transaction: self.sets_transaction,
             foreign_keys: self.foreign_keys,
         }
     }
@@ -200,6 +204,15 @@ impl Reading {
 
 fn is_off(value: &str) -> bool {
     matches!(value, "off" | "0" | "false" | "no")
+}
+
+/// Whether one that sets something sets it for its transaction: nothing takes that back before its end.
+fn sets_transaction(text: &str) -> bool {
+    let mut words = text.split_whitespace();
+    let is = |word: Option<&str>, which: &[&str]| {
+        word.is_some_and(|word| which.iter().any(|one| word.eq_ignore_ascii_case(one)))
+    };
+    is(words.next(), &["set"]) && is(words.next(), &["transaction", "constraints"])
 }
 
 /// Whether a statement changes what holds for the rest of the session.

@@ -28,6 +28,8 @@ pub(crate) struct Script {
         expect(dead_code, reason = "SQLite's pragmas are no session settings")
     )]
     pub(crate) sets_session: bool,
+    /// Whether it changes what holds to the end of its transaction (`SET TRANSACTION`, `SET CONSTRAINTS`).
+    pub(crate) sets_transaction: bool,
     /// What it asks of SQLite's foreign keys.
     pub(crate) foreign_keys: ForeignKeys,
 }
