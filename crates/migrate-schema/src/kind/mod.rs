@@ -60,16 +60,16 @@ impl StepKind for SchemaUpdateKind {
         step: &MigrationStep,
         site: &StepSite<'_>,
     ) -> Result<Box<dyn Step>, Vec<Finding>> {
-        if step.extra.contains_key("source") {
-            let built = source::SourceUpdate::read(step, &*self.scripts, self.db.clone())?;
-            return Ok(Box::new(built));
-        }
-        let spec = Spec::read(step, &*self.scripts, self.db.backend())?;
         // Steps of `rollback_steps` are counted in a list of their own.
         let before = match site.plan.steps.get(site.index) {
             Some(same) if same == step => &site.plan.steps[..site.index],
             _ => &[],
         };
+        if step.extra.contains_key("source") {
+            let built = source::SourceUpdate::read(step, before, &*self.scripts, self.db.clone())?;
+            return Ok(Box::new(built));
+        }
+        let spec = Spec::read(step, &*self.scripts, self.db.backend())?;
         if let Some(clash) = never_run(&spec, before) {
             return Err(vec![clash]);
         }

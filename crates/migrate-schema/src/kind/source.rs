@@ -21,12 +21,15 @@ pub(super) struct SourceUpdate {
     source: String,
     set: MigrationSet,
     target: Target,
+    /// How far an earlier step of the plan brings the same directory.
+    earlier: Option<Target>,
     can_rollback: bool,
 }
 
 impl SourceUpdate {
     pub(super) fn read(
         step: &MigrationStep,
+        before: &[MigrationStep],
         scripts: &dyn Scripts,
         db: Database,
     ) -> Result<Self, Vec<Finding>> {
@@ -51,6 +54,23 @@ impl SourceUpdate {
             None => Target::Latest,
             Some(version) => Target::Version(version_of(&set, &version)?),
         };
+        let mut earlier: Option<Target> = None;
+        for step in before {
+            if text(step, "source").ok().flatten().as_ref() != Some(&source) {
+                continue;
+            }
+            let upto = match text(step, "to").ok().flatten() {
+                None => Target::Latest,
+                Some(version) => Target::Version(version_of(&set, &version)?),
+            };
+            earlier = Some(match (earlier, upto) {
+                (Some(Target::Version(one)), Target::Version(other)) => {
+                    Target::Version(one.max(other))
+                }
+                (None, upto) => upto,
+                _ => Target::Latest,
+            });
+        }
         let title = match step.description.trim() {
             "" => format!("migrations of {source}"),
             text => text.to_owned(),
@@ -61,6 +81,7 @@ impl SourceUpdate {
             source,
             set,
             target,
+            earlier,
             can_rollback: step.can_rollback,
         })
     }
@@ -76,14 +97,16 @@ impl SourceUpdate {
 
     /// Those up to the target.
     fn migrations(&self) -> impl Iterator<Item = &Migration> {
-        self.set
-            .migrations
-            .iter()
-            .filter(move |one| match (&self.target, &one.version) {
-                (Target::Latest, _) => true,
-                (Target::Version(last), Some(version)) => version <= last,
-                (Target::Version(_), None) => false,
-            })
+        let all = self.set.migrations.iter();
+        all.filter(|one| within(&self.target, one))
+    }
+
+    /// Whether an earlier step of the plan brings a file's migration.
+    fn is_brought(&self, file: &str) -> bool {
+        self.earlier.as_ref().is_some_and(|earlier| {
+            let mut all = self.set.migrations.iter();
+            all.any(|one| one.up.file() == file && within(earlier, one))
+        })
     }
 
     fn undoable(&self) -> bool {
@@ -154,9 +177,14 @@ impl Step for SourceUpdate {
                 .preview(&self.set, &self.target)
                 .await
                 .map_err(ApplyError::into_step_error)?;
-            let transactions = planned.len();
+            let mut transactions = 0;
+            let mut migrations = Vec::new();
+            for mut one in planned {
+                one.migrations.retain(|one| !self.is_brought(&one.file));
+                transactions += usize::from(!one.migrations.is_empty());
+                migrations.append(&mut one.migrations);
+            }
             let warnings = self.danger(cx).await?;
-            let migrations: Vec<_> = planned.into_iter().flat_map(|one| one.migrations).collect();
             Ok(Preview {
                 notes: std::iter::once(format!(
                     "{} migrations of {} in {transactions} transactions",
@@ -280,6 +308,14 @@ impl Observer for Told {
             }
             _ => {}
         }
+    }
+}
+
+fn within(target: &Target, one: &Migration) -> bool {
+    match (target, &one.version) {
+        (Target::Latest, _) => true,
+        (Target::Version(last), Some(version)) => version <= last,
+        (Target::Version(_), None) => false,
     }
 }
 

@@ -5,6 +5,21 @@ use serde_json::json;
 
 use crate::{on_both, shipped};
 
+fn step(id: &str, to: serde_json::Value) -> serde_json::Value {
+    let mut step = json!({
+        "id": id,
+        "step_type": "SchemaUpdate",
+        "description": "the application's own migrations",
+        "source": "app",
+        "timeout": "60s",
+        "can_rollback": true,
+    });
+    if !to.is_null() {
+        step["to"] = to;
+    }
+    step
+}
+
 fn with_migrations(store: Store) -> Deployment {
     let deployment = Deployment::v1().rows(20).on(store);
     for (name, text) in [
@@ -17,19 +32,7 @@ fn with_migrations(store: Store) -> Deployment {
     ] {
         deployment.write(&format!("migrations/{name}"), text);
     }
-    shipped::insert_step(
-        &deployment,
-        1,
-        json!({
-            "id": "app-migrations",
-            "step_type": "SchemaUpdate",
-            "description": "the application's own migrations",
-            "source": "app",
-            "to": "2",
-            "timeout": "60s",
-            "can_rollback": true,
-        }),
-    );
+    shipped::insert_step(&deployment, 1, step("app-migrations", json!("2")));
     deployment
 }
 
@@ -53,6 +56,23 @@ fn a_dry_run_shows_its_sql_and_a_wrong_file_is_told_before_anything(store: Store
         .run(&["--from", "1.5.0", "--to", "2.0.0", "--dry-run"])
         .expect(0)
         .says(&["create table tags", "2 migrations of app in 1 transactions"]);
+    // A second step on the same directory shows what is left for it.
+    let mut both = shipped::plan();
+    let steps = both["steps"].as_array_mut().unwrap();
+    steps.insert(1, step("app-migrations", json!("2")));
+    steps.insert(2, step("more-migrations", json!(null)));
+    shipped::overlay(&deployment, &both);
+    let shown = deployment.run(&["--from", "1.5.0", "--to", "2.0.0", "--dry-run"]);
+    shown.expect(0).says(&[
+        "create table later",
+        "1 migrations of app in 1 transactions",
+    ]);
+    assert_eq!(
+        shown.stdout.matches("create table tags").count(),
+        1,
+        "{}",
+        shown.stdout
+    );
     deployment.write(
         "migrations/app/2_tags.up.sql",
         "create table tags (a integer);\nselect 'x",
