@@ -34,6 +34,12 @@ const CASES: &[Case] = &[
         run: postgres::into_empty,
     },
     Case {
+        name: "distinct",
+        rows: 1_000_000,
+        rounds: 3,
+        run: postgres::distinct,
+    },
+    Case {
         name: "half",
         rows: 1_000_000,
         rounds: 3,

@@ -15,8 +15,12 @@ const INSERT_SELECT: &str = include_str!("../sql/insert_select.postgres.sql");
 const CHUNK: u64 = 10_000;
 
 fn source(rows: u64) -> TestDatabase<'static> {
+    source_of(SOURCE, rows)
+}
+
+fn source_of(script: &str, rows: u64) -> TestDatabase<'static> {
     let test = TestDatabase::create();
-    test.admin_psql(&SOURCE.replace(":rows", &rows.to_string()));
+    test.admin_psql(&script.replace(":rows", &rows.to_string()));
     test
 }
 
@@ -46,8 +50,23 @@ fn two_sessions(test: &TestDatabase<'_>, rows: u64) {
 
 /// Into an empty table, without and with verification.
 pub(crate) fn into_empty(rows: u64, rounds: u64) {
+    empty_from(&source(rows), "", rows, rounds);
+}
+
+/// The same where no config is there twice: a server that remembers what came out of one gains nothing.
+pub(crate) fn distinct(rows: u64, rounds: u64) {
+    let script = SOURCE.replace("i % 3 ||", "i ||");
+    assert_ne!(script, SOURCE, "configs differ by their database");
+    empty_from(
+        &source_of(&script, rows),
+        ", all configs differ",
+        rows,
+        rounds,
+    );
+}
+
+fn empty_from(test: &TestDatabase<'_>, which: &str, rows: u64, rounds: u64) {
     let runtime = runtime();
-    let test = source(rows);
     let db = open(&runtime, &test.admin_url().parse().expect("a URL"));
     let empty = || {
         test.admin_psql(TARGET);
@@ -63,12 +82,14 @@ pub(crate) fn into_empty(rows: u64, rounds: u64) {
             test.admin_psql(INSERT_SELECT);
         })
         .with("off", empty, || copy(Verify::Off))
-        .with(two, empty, || two_sessions(&test, rows))
+        .with(two, empty, || two_sessions(test, rows))
         .with("full", empty, || copy(Verify::Full))
         .run(rounds);
-    done.compare("2 workers, verify off", one, "off", 1.5);
-    done.compare("2 workers, verify off", two, "off", 0.95);
-    done.compare("2 workers, verify full", one, "full", 0.9);
+    let off = format!("2 workers, verify off{which}");
+    done.compare(&off, one, "off", 1.5);
+    done.compare(&off, two, "off", 0.95);
+    let full = format!("2 workers, verify full{which}");
+    done.compare(&full, one, "full", 0.9);
     runtime.block_on(db.close());
 }
 
