@@ -56,7 +56,8 @@ pub(crate) struct Global {
     /// How to write results and events.
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
-    /// Agree to everything that the plan shows, steps without undo included (not to losing data).
+    /// Agree to everything that the plan shows, steps without undo included (not to losing data,
+    /// except what downs of `schema down` and `schema redo` drop).
     #[arg(short, long, global = true)]
     pub(crate) yes: bool,
     /// Agree to run the commands that a plan holds.

@@ -3,12 +3,31 @@
 use std::path::Path;
 
 use console::style;
-use migrate_schema::snapshot::CatalogDiff;
+use migrate_schema::snapshot::{CatalogDiff, Snapshot};
 use serde_json::json;
 
 use super::{Output, document, err, out};
 
 impl Output {
+    /// A schema as SQL; to machines object by object.
+    pub(crate) fn schema_dump(&self, snapshot: &Snapshot) {
+        if !self.json() {
+            self.text(&snapshot.to_string());
+            return;
+        }
+        let objects: Vec<_> = snapshot
+            .blocks
+            .iter()
+            .map(|block| json!({ "name": block.name, "sql": block.sql }))
+            .collect();
+        document(&json!({
+            "format": 1,
+            "database": snapshot.backend.to_string(),
+            "objects": objects,
+            "left_out": snapshot.left_out,
+        }));
+    }
+
     /// That a dump was written.
     pub(crate) fn schema_dumped(&self, path: &Path, objects: usize) {
         if self.json() {

@@ -28,7 +28,11 @@ impl Output {
                 "pending" => style(shown).yellow(),
                 _ => style(shown).red().bold(),
             };
-            let mut line = format!("{shown} {}", text(&one["file"]));
+            let file = one["file"].as_str().unwrap_or("(its file is not there)");
+            let mut line = match one["file"].as_str() {
+                Some(_) => format!("{shown} {file}"),
+                None => format!("{shown} {} {file}", text(&one["version"])),
+            };
             if let Some(at) = one["at"].as_str() {
                 line.push_str(&format!("  {at} by {}", text(&one["by"])));
             }
@@ -139,14 +143,10 @@ fn schema_counted(count: usize, what: &str, transactions: usize) {
         out("nothing to do");
         return;
     }
-    let what = match count {
-        1 => format!("1 migration {what}"),
-        many => format!("{many} migrations {what}"),
-    };
     match transactions {
-        0 => out(&what),
-        1 => out(&format!("{what} in one transaction")),
-        many => out(&format!("{what} in {many} transactions")),
+        0 => out(&format!("{count} {what}")),
+        1 => out(&format!("{count} {what} in one transaction")),
+        many => out(&format!("{count} {what} in {many} transactions")),
     }
 }
 

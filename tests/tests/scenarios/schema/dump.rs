@@ -32,6 +32,20 @@ fn a_dump_is_sorted_and_loads(store: Store) {
     assert_eq!(second.bare(&["dump"]).expect(0).stdout, text);
 }
 
+fn machines_get_it_object_by_object(store: Store) {
+    let world = World::on(store);
+    world.sql("create table t (a integer); create table u (a integer)");
+    let dump = world.bare(&["dump", "--format", "json"]).expect(0).json();
+    let objects = dump["objects"].as_array().unwrap();
+    let named = |name: &str| {
+        let found = objects
+            .iter()
+            .find(|one| one["name"].as_str().unwrap().ends_with(name));
+        found.unwrap()["sql"].as_str().unwrap().to_lowercase()
+    };
+    assert!(named("t").contains("create table") && named("u").contains("create table"));
+}
+
 fn what_is_not_there_is_said_and_nothing_is_written(store: Store) {
     let world = World::on(store);
     let run = world.bare(&["dump", "-o", "/nonexistent-dir/x.sql"]);
@@ -41,5 +55,6 @@ fn what_is_not_there_is_said_and_nothing_is_written(store: Store) {
 
 on_both!(
     a_dump_is_sorted_and_loads,
+    machines_get_it_object_by_object,
     what_is_not_there_is_said_and_nothing_is_written
 );

@@ -124,6 +124,25 @@ fn one_that_is_half_done_is_not_forgotten_with_its_file(store: Store) {
 }
 
 /// SQLite's reader stops at it, and would be asked for the rest for ever.
+fn a_plan_leaves_out_what_is_done_of_a_half_done_one(store: Store) {
+    let world = World::on(store).files(&[(
+        "1_t.sql",
+        "-- no-transaction\ncreate table t (a integer);\ncreate table u (a integer);\n\
+         select * from nothing;\ncreate table v (a integer);",
+    )]);
+    world.run(&["apply"]).expect(4);
+    let plan = world.run(&["plan"]);
+    plan.expect(0);
+    plan.says(&[
+        "statement by statement, 2 of its statements are done",
+        "select * from nothing;",
+        "create table v",
+    ]);
+    assert!(!plan.stdout.contains("create table u"), "{}", plan.stdout);
+    let plan = world.run(&["plan", "--format", "json"]).expect(0).json();
+    assert_eq!(plan["transactions"][0]["migrations"][0]["done"], 2);
+}
+
 fn a_nul_byte_is_refused(store: Store) {
     let world = World::on(store).files(&[("1_t.sql", "create table t (a integer);\n\0")]);
     for verb in ["apply", "lint", "plan", "status"] {
@@ -178,6 +197,7 @@ on_both!(
     a_file_that_is_gone_is_told,
     a_way_down_does_not_pass_by_one_whose_file_is_gone,
     one_that_is_half_done_is_not_forgotten_with_its_file,
+    a_plan_leaves_out_what_is_done_of_a_half_done_one,
     a_nul_byte_is_refused,
     a_baseline_runs_nothing,
 );

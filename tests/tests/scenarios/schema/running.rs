@@ -94,7 +94,10 @@ fn down_takes_back_and_redo_does_again(store: Store) {
         ["001_users.sql applied", "002_mails.sql pending"]
     );
     world.run(&["apply"]).expect(0);
-    world.run(&["redo", "--yes"]).expect(0);
+    world
+        .run(&["redo", "--yes"])
+        .expect(0)
+        .says(&["1 taken back and run again in one transaction"]);
     assert_eq!(world.snapshot(), full);
     world.run(&["down", "--all", "--yes"]).expect(0);
     assert_eq!(world.snapshot(), empty);

@@ -124,7 +124,7 @@ impl<'server> World<'server> {
             .map(|one| {
                 format!(
                     "{} {}",
-                    one["file"].as_str().unwrap(),
+                    one["file"].as_str().unwrap_or("not there"),
                     one["state"].as_str().unwrap()
                 )
             })

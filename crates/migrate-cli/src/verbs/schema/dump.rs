@@ -27,7 +27,7 @@ pub(crate) async fn run(global: &Global, args: &DumpArgs, output: &Output) -> Re
     let snapshot = read(&target).await?;
     let text = snapshot.to_string();
     match &args.output {
-        None => output.text(&text),
+        None => output.schema_dump(&snapshot),
         Some(path) => {
             write(path, &text)?;
             output.schema_dumped(path, snapshot.blocks.len());

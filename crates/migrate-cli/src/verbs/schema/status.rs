@@ -59,9 +59,11 @@ pub(crate) async fn run(
         .chain(missing(&set, &state).into_iter().map(
             |(key, file)| json!({ "version": key, "name": "", "file": file, "state": "missing" }),
         ))
-        .chain(stranded(&set, &state).into_iter().map(
-            |key| json!({ "version": key, "name": "", "file": "not there", "state": "half done" }),
-        ))
+        .chain(
+            stranded(&set, &state).into_iter().map(
+                |key| json!({ "version": key, "name": "", "file": null, "state": "half done" }),
+            ),
+        )
         .collect();
     output.warnings(&set.warnings);
     output.schema(&json!({
