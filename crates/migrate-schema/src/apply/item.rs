@@ -3,7 +3,7 @@
 use migrate_core::Finding;
 
 use super::options::{Grouping, Options};
-use super::script::{ForeignKeys, Script};
+use super::script::{Company, ForeignKeys, Script};
 use crate::history::{Action, Direction, Entry};
 use crate::layout::{Migration, MigrationSet, Section, Transactions};
 
@@ -104,9 +104,7 @@ pub(crate) fn batches(items: Vec<Item>, grouping: Grouping) -> Vec<Batch> {
             open = false;
             continue;
         }
-        let ends = item.script.ends_transaction
-            || item.script.sets_transaction
-            || grouping == Grouping::Each;
+        let ends = item.script.company != Company::Any || grouping == Grouping::Each;
         match batches.last_mut() {
             Some(Batch::Together(last)) if open && fits(last, &item) => last.push(item),
             _ => batches.push(Batch::Together(vec![item])),
@@ -118,7 +116,7 @@ pub(crate) fn batches(items: Vec<Item>, grouping: Grouping) -> Vec<Batch> {
 
 /// Foreign keys are switched outside of transactions only: all of one must ask for the same.
 fn fits(batch: &[Item], item: &Item) -> bool {
-    if item.script.sets_transaction {
+    if item.script.company == Company::Nothing {
         return false;
     }
     match (foreign_keys(batch), item.script.foreign_keys) {

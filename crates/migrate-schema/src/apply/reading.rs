@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use migrate_core::Finding;
 
-use super::script::{ForeignKeys, How, Script, Unit};
+use super::script::{Company, ForeignKeys, How, Script, Unit};
 use crate::db::Backend;
 use crate::layout::{Layout, Section, Transactions};
 use crate::script::{AddedValue, Alone, Effect, reads_stdin};
@@ -191,12 +191,17 @@ impl Reading {
         Script {
             section: section.clone(),
             backend,
-            ends_transaction: !self.added.is_empty(),
+            company: if self.sets_transaction {
+                Company::Nothing
+            } else if self.added.is_empty() {
+                Company::Any
+            } else {
+                Company::NothingAfter
+            },
             statements: self.statements,
             units: self.units,
             whole,
             sets_session: self.sets_session,
-            sets_transaction: self.sets_transaction,
             foreign_keys: self.foreign_keys,
         }
     }

@@ -20,18 +20,27 @@ pub(crate) struct Script {
     pub(super) units: Vec<Unit>,
     /// Whether it runs in one transaction with its record.
     pub(crate) whole: bool,
-    /// Whether a transaction must end after it, before what it added can be used.
-    pub(crate) ends_transaction: bool,
+    /// What else its transaction may hold.
+    pub(crate) company: Company,
     /// Whether it changes what holds for the session (`SET …`).
     #[cfg_attr(
         not(feature = "postgres"),
         expect(dead_code, reason = "SQLite's pragmas are no session settings")
     )]
     pub(crate) sets_session: bool,
-    /// Whether it changes what holds to the end of its transaction (`SET TRANSACTION`, `SET CONSTRAINTS`).
-    pub(crate) sets_transaction: bool,
     /// What it asks of SQLite's foreign keys.
     pub(crate) foreign_keys: ForeignKeys,
+}
+
+/// What else a script's transaction may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Company {
+    /// Scripts before and after it.
+    Any,
+    /// Nothing after it: the transaction must end before what it added can be used.
+    NothingAfter,
+    /// Nothing: it changes what holds to the end of its transaction (`SET TRANSACTION`).
+    Nothing,
 }
 
 /// Statements that run together.
@@ -258,14 +267,14 @@ mod tests {
             [(0..1, How::Covered), (1..2, How::Covered)]
         );
         let script = prepared(Backend::Postgres, Transactions::One, used).unwrap();
-        assert!(!script.whole && script.ends_transaction);
+        assert!(!script.whole && script.company == Company::NothingAfter);
         let unused = prepared(
             Backend::Postgres,
             Transactions::One,
             "alter type m add value 'x'; select 1",
         )
         .unwrap();
-        assert!(unused.whole && unused.ends_transaction);
+        assert!(unused.whole && unused.company == Company::NothingAfter);
     }
 
     #[test]
