@@ -9,7 +9,9 @@ use sqlx::AssertSqlSafe;
 use sqlx::{Row as _, TypeInfo as _, ValueRef as _};
 
 use crate::access::Tx;
-use crate::buffers::{Buffers, add};
+use crate::buffers::Buffers;
+#[cfg(feature = "postgres")]
+use crate::buffers::add;
 #[cfg(feature = "sqlite")]
 use crate::lite_format;
 #[cfg(feature = "sqlite")]
