@@ -72,6 +72,23 @@ cargo build --workspace --all-targets
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 ETLRS_TEST_BIN="$target/debug/etlrs-migrate" cargo test --workspace
 
+# The schema engine on every other release of PostgreSQL whose programs are here, and on the one that
+# ETLRS_TEST_PG_NEWER names. The suite above takes the newest of Debian's, or ETLRS_TEST_PG_BIN.
+title "the schema engine on other releases of PostgreSQL"
+taken="${ETLRS_TEST_PG_BIN:-$(compgen -G '/usr/lib/postgresql/*/bin' | sort -V | tail -1 || true)}"
+others=0
+for bin in $(compgen -G '/usr/lib/postgresql/*/bin' || true) ${ETLRS_TEST_PG_NEWER:-}; do
+    if [ "$bin" = "$taken" ] || [ ! -x "$bin/initdb" ]; then continue; fi
+    release=$("$bin/initdb" --version | grep -oE '[0-9]+' | head -1)
+    [ "$release" -ge 15 ] || continue # older ones are refused
+    others=$((others + 1))
+    echo "$("$bin/initdb" --version) in $bin"
+    PATH="$bin:$PATH" ETLRS_TEST_PG_BIN="$bin" ETLRS_TEST_BIN="$target/debug/etlrs-migrate" \
+        cargo test -p migrate-tests --test scenarios -- schema::
+    PATH="$bin:$PATH" ETLRS_TEST_PG_BIN="$bin" cargo test -p migrate-schema -p migrate-rollback
+done
+[ "$others" -gt 0 ] || echo "there is none (CONTRIBUTING.md tells where to get one)"
+
 # A warning is an error here too, without other flags, by which everything would be built anew.
 check() {
     local said
