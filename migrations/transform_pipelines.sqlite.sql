@@ -50,7 +50,7 @@ FROM (
             -- As it is mostly written: one look is enough.
             WHEN typeof(created_at) = 'text'
                 AND created_at GLOB '[0-9][0-9][0-9][0-9]-*'
-                AND created_at = strftime('%Y-%m-%d %H:%M:%S', created_at, '+0 seconds')
+                AND created_at COLLATE BINARY = strftime('%Y-%m-%d %H:%M:%S', created_at, '+0 seconds')
                 THEN created_at
             -- Numbers and 'now' mean other things to SQLite's date functions than they do to people.
             WHEN typeof(created_at) <> 'text'

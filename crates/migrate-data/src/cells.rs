@@ -84,13 +84,21 @@ pub(crate) async fn read(
                 .fetch_one(&mut *connection)
                 .await?;
             if encoding.try_get::<&str, _>(0)? == "UTF-8" {
-                let all = sql(lite_format::packed(query, columns))
+                let packed = sql(lite_format::packed(query, columns))
                     .fetch_one(&mut *connection)
-                    .await?;
-                let bytes: Option<Vec<u8>> = all.try_get(0)?;
-                return Ok(Passing::Packed(bytes.unwrap_or_default()));
+                    .await;
+                match packed.map_err(DbError::from) {
+                    Ok(all) if !all.try_get::<bool, _>(1)? => {
+                        let bytes: Option<Vec<u8>> = all.try_get(0)?;
+                        return Ok(Passing::Packed(bytes.unwrap_or_default()));
+                    }
+                    Ok(_) => {}
+                    // Together they are too long for a value; by themselves they need not be.
+                    Err(error) if is_too_big(&error) => {}
+                    Err(error) => return Err(error),
+                }
             }
-            // Bytes of its texts are others than those that arrive.
+            // In another encoding the bytes of texts are others than those that arrive.
             let rows = sql(query.to_owned()).fetch_all(&mut *connection).await?;
             let cells = rows.iter().map(sqlite_cells);
             Ok(Passing::Cells(cells.collect::<Result<_, _>>()?))
@@ -98,6 +106,12 @@ pub(crate) async fn read(
         #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
         _ => Err(db.unsupported()),
     }
+}
+
+#[cfg(feature = "sqlite")]
+fn is_too_big(error: &DbError) -> bool {
+    let code = error.code.as_deref();
+    code.is_some_and(|code| code.starts_with("SQLITE_TOOBIG"))
 }
 
 #[cfg(feature = "sqlite")]

@@ -6,7 +6,17 @@
 
 use crate::transform::Cell;
 
-/// The query whose only value is all rows of another query that gives so many columns.
+/// Whether a value is a real number that does not cross this way. Those further from nought, or nearer
+/// to it, SQLite writes so that it reads them again itself; read rightly, the text can be the number beside.
+fn is_far(name: &str) -> String {
+    format!(
+        "(typeof({name}) = 'real' AND {name} <> 0 \
+         AND ({name} > 1e100 OR {name} < -1e100 OR ({name} < 1e-60 AND {name} > -1e-60)))"
+    )
+}
+
+/// The query that gives all rows of another query of so many columns as one value, and whether a
+/// number is among them that does not cross that way. Minus nought becomes nought.
 pub(crate) fn packed(query: &str, columns: usize) -> String {
     /// So many arguments of a function are fine with every build of SQLite.
     const TOGETHER: usize = 40;
@@ -19,11 +29,14 @@ pub(crate) fn packed(query: &str, columns: usize) -> String {
             format!("concat({})", values.join(", "))
         })
         .collect();
+    let far: Vec<String> = names.iter().map(|name| is_far(name)).collect();
     // LIMIT keeps SQLite from working a value out wherever it is named.
     format!(
-        "WITH rows ({}) AS (SELECT * FROM ({query}) LIMIT -1) SELECT CAST(group_concat({}, '') AS BLOB) FROM rows",
+        "WITH _etlrs_rows ({}) AS (SELECT * FROM ({query}) LIMIT -1) \
+         SELECT CAST(group_concat({}, '') AS BLOB), coalesce(max({}), 0) FROM _etlrs_rows",
         names.join(", "),
-        parts.join(" || ")
+        parts.join(" || "),
+        far.join(" OR "),
     )
 }
 

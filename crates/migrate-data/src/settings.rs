@@ -5,9 +5,9 @@ use migrate_schema::db::{Backend, Database, DbError};
 use crate::access::{self, Tx};
 
 /// Whether PostgreSQL takes a moment that names no zone for one at UTC, as a session of sqlx does
-/// where its owner did not set another zone.
+/// where nobody set another zone. Sessions of an embedder's pool may differ from each other.
 pub(crate) async fn at_utc(db: &Database) -> Result<bool, DbError> {
-    if db.backend() == Backend::Sqlite {
+    if db.backend() == Backend::Sqlite || db.url().is_none() {
         return Ok(false);
     }
     let zone = access::rows(db, "SELECT current_setting('TimeZone')").await?;

@@ -29,7 +29,7 @@ impl Statements<'_> {
         let (measured, sum) = match width {
             Some(width) => (
                 format!(", {width} AS _etlrs_bytes"),
-                ", (SELECT sum(_etlrs_bytes) FROM next)",
+                ", (SELECT sum(_etlrs_bytes) FROM _etlrs_next)",
             ),
             None => (String::new(), ""),
         };
@@ -47,8 +47,9 @@ impl Statements<'_> {
         }
         // The key is made readable when it is the only one left.
         format!(
-            "WITH next AS (SELECT {list}{measured} FROM {} WHERE {} ORDER BY {list} LIMIT {most}) \
-             SELECT (SELECT count(*) FROM next), {}{sum} FROM (SELECT {list} FROM next ORDER BY {} LIMIT 1) AS last",
+            "WITH _etlrs_next AS (SELECT {list}{measured} FROM {} WHERE {} ORDER BY {list} LIMIT {most}) \
+             SELECT (SELECT count(*) FROM _etlrs_next), {}{sum} \
+             FROM (SELECT {list} FROM _etlrs_next AS next ORDER BY {} LIMIT 1) AS last",
             self.layout.source_sql(),
             keys.within(range),
             keys.selection(),

@@ -254,3 +254,72 @@ async fn tables_with_many_columns_cross_too() {
         to.query(&format!("{query} dst")).await
     );
 }
+
+/// SQLite writes a number that is very large or very small so that another reader takes it for the
+/// number beside; nothing compares it by another way.
+#[tokio::test]
+async fn real_numbers_of_sqlite_arrive_to_the_last_bit() {
+    use migrate_schema::db::Database;
+    let (from, to) = (World::sqlite().await, World::postgres().await);
+    from.sql("CREATE TABLE src (id integer PRIMARY KEY, r real)")
+        .await;
+    to.sql("CREATE TABLE dst (id integer PRIMARY KEY, r double precision)")
+        .await;
+    let (Database::Sqlite(lite), Database::Postgres(pg)) = (&from.db, &to.db) else {
+        panic!("these are the databases that were asked for");
+    };
+    let mut tx = lite.pool().begin().await.unwrap();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut sent: Vec<(i32, u64)> = Vec::new();
+    // Of every exponent some; a part of the ids has ordinary numbers only, and goes the fast way.
+    for id in 1..=4_000_i32 {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let mut number = f64::from_bits(state);
+        if !number.is_finite() || number == 0.0 || id > 3_000 {
+            number = f64::from(id) / 7.0;
+        }
+        sqlx::query("INSERT INTO src VALUES (?, ?)")
+            .bind(id)
+            .bind(number)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        sent.push((id, number.to_bits()));
+    }
+    tx.commit().await.unwrap();
+    migrator(&from, &to)
+        .migrate("src", "dst", "SELECT * FROM batch")
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    let rows: Vec<(i32, f64)> = sqlx::query_as("SELECT id, r FROM dst ORDER BY id")
+        .fetch_all(pg.pool())
+        .await
+        .unwrap();
+    let arrived: Vec<(i32, u64)> = rows
+        .into_iter()
+        .map(|(id, number)| (id, number.to_bits()))
+        .collect();
+    assert!(
+        arrived == sent,
+        "{:?}",
+        arrived.iter().zip(&sent).find(|(a, b)| a != b)
+    );
+}
+
+/// Names of ours must not hide those of the user.
+#[tokio::test]
+async fn tables_may_have_any_name() {
+    for name in ["rows", "next", "last", "made", "measured"] {
+        let (from, to) = (World::sqlite().await, World::postgres().await);
+        from.sql(&format!("CREATE TABLE {name} (a integer, b text, PRIMARY KEY (a, b)) WITHOUT ROWID; INSERT INTO {name} VALUES (1, 'x'), (1, 'y'), (2, 'x')")).await;
+        to.sql("CREATE TABLE dst (a integer, b text, PRIMARY KEY (a, b))")
+            .await;
+        let counts = migrator(&from, &to)
+            .migrate(name, "dst", "SELECT a, b FROM batch")
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(counts.inserted, 3, "{name}");
+    }
+}
