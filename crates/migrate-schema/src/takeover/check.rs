@@ -6,12 +6,27 @@ use sha2::{Digest, Sha384};
 use super::{ForeignHistory, Line};
 use crate::layout::{Layout, Migration, MigrationSet, Version};
 
-pub(super) fn no_history() -> Finding {
-    Finding::error(
+/// Tables outside the search path can be another application's: they are named, and no more.
+pub(super) fn no_history(elsewhere: &[(Layout, String)]) -> Finding {
+    let none = Finding::error(
         "takeover.none",
         "the database has no history table of another tool",
+    );
+    if elsewhere.is_empty() {
+        return none.hint("say which version it is at: `schema baseline --to VERSION`");
+    }
+    let named = elsewhere
+        .iter()
+        .map(|(layout, table)| format!("{table} ({layout})"));
+    let named = named.collect::<Vec<_>>().join(", ");
+    Finding::error(
+        "takeover.none",
+        format!("the search path has no history table of another tool; outside of it are {named}"),
     )
-    .hint("say which version it is at: `schema baseline --to VERSION`")
+    .hint(
+        "if one is this application's, put its schema into the search path: \
+         `ALTER DATABASE name SET search_path = public, SCHEMA`",
+    )
 }
 
 /// The keys of the set's migrations that are applied.

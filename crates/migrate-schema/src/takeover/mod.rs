@@ -59,12 +59,8 @@ impl ForeignHistory {
 /// Looks for the history of another tool: the first that says something, else an empty one.
 /// Read-only.
 pub async fn find(db: &Database) -> Result<Option<ForeignHistory>, DbError> {
-    find_within(db, Within::SearchPath).await
-}
-
-async fn find_within(db: &Database, within: Within) -> Result<Option<ForeignHistory>, DbError> {
     let mut empty = None;
-    for (layout, table) in tables::there(db, within).await? {
+    for (layout, table) in tables::there(db, Within::SearchPath).await? {
         let found = tables::read(db, layout, table).await?;
         if !found.is_empty() {
             return Ok(Some(found));
@@ -92,25 +88,24 @@ pub fn applied_keys(
 }
 
 impl SchemaEngine {
-    /// Records what another tool's history says is applied, without running anything. On PostgreSQL
-    /// it may be in a schema outside the search path, if only one schema has such a table. A repeatable
+    /// Records what another tool's history says is applied, without running anything. A repeatable
     /// migration that was changed since is left pending.
     ///
     /// # Errors
-    /// Refused where there is no such history, where it names a failed migration or one
+    /// Refused where there is no such history (on PostgreSQL: in the search path; one outside of it,
+    /// which can be another application's, is named), where it names a failed migration or one
     /// without a file, or where a file is not what was applied as far as its checksum tells.
     pub async fn take_over(&self, set: &MigrationSet) -> Result<Vec<String>, ApplyError> {
         let unread = "the other tool's history can't be read";
-        let mut found = find(self.database())
+        let found = find(self.database())
             .await
             .map_err(ApplyError::db(unread))?;
-        if found.as_ref().is_none_or(ForeignHistory::is_empty) {
-            let elsewhere = find_within(self.database(), Within::AnySchema)
+        let Some(found) = found else {
+            let elsewhere = tables::there(self.database(), Within::OtherSchemas)
                 .await
                 .map_err(ApplyError::db(unread))?;
-            found = elsewhere.or(found);
-        }
-        let found = found.ok_or_else(|| ApplyError::Refused(vec![check::no_history()]))?;
+            return Err(ApplyError::Refused(vec![check::no_history(&elsewhere)]));
+        };
         let keys = check::keys(set, &found).map_err(ApplyError::Refused)?;
         let note = format!("taken over from {}", found.table);
         self.baseline_keys(set, &keys, Some(&note)).await

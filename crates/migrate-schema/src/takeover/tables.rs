@@ -21,22 +21,22 @@ pub(crate) const NAMES: [&str; 6] = [
 pub(super) enum Within {
     /// In the search path: others may be of other applications.
     SearchPath,
-    /// Also in any other schema, if only one has a table of that name.
-    AnySchema,
+    /// In all others.
+    OtherSchemas,
 }
 
 /// Those that are in the database, with the tool that each is of and their names as SQL.
 pub(super) async fn there(db: &Database, within: Within) -> Result<Vec<(Layout, String)>, DbError> {
-    let elsewhere = within == Within::AnySchema;
+    let elsewhere = within == Within::OtherSchemas;
     let names: Vec<String> = NAMES.iter().map(|name| format!("('{name}')")).collect();
     let names = names.join(", ");
     let sql = match db.backend() {
         Backend::Postgres => format!(
-            "select coalesce(json_agg(json_build_array(n, exists (select from pg_attribute a \
-                 where a.attrelid = t and a.attname = 'dirty'), t::text))::text, '[]') \
-             from (select n, coalesce(to_regclass(n), (select max(c.oid)::regclass from pg_class c \
-                 where {elsewhere} and c.relname = n and c.relkind in ('r', 'p') having count(*) = 1)) as t \
-                 from (values {names}) v(n)) found where t is not null"
+            "select coalesce(json_agg(json_build_array(c.relname, exists (select from pg_attribute a \
+                 where a.attrelid = c.oid and a.attname = 'dirty'), c.oid::regclass::text))::text, '[]') \
+             from (values {names}) v(n) join pg_class c on c.relname = n and c.relkind in ('r', 'p') \
+             where case when {elsewhere} then c.oid is distinct from to_regclass(n)::oid \
+                 else c.oid = to_regclass(n)::oid end"
         ),
         Backend::Sqlite => format!(
             "select json_group_array(json_array(column1, exists (select 1 \
@@ -45,13 +45,22 @@ pub(super) async fn there(db: &Database, within: Within) -> Result<Vec<(Layout, 
         ),
     };
     let found = rows(db, &sql).await?;
-    Ok(NAMES
+    let mut found: Vec<(usize, Layout, String)> = found
         .iter()
-        .filter_map(|name| {
-            let row = found.iter().find(|row| row[0] == *name)?;
+        .filter_map(|row| {
+            let place = NAMES.iter().position(|name| row[0] == *name)?;
             let dirty = row[1] == true || row[1] == 1;
-            Some((layout(name, dirty)?, row[2].as_str()?.to_owned()))
+            Some((
+                place,
+                layout(NAMES[place], dirty)?,
+                row[2].as_str()?.to_owned(),
+            ))
         })
+        .collect();
+    found.sort();
+    Ok(found
+        .into_iter()
+        .map(|(_, layout, table)| (layout, table))
         .collect())
 }
 
