@@ -36,7 +36,13 @@ pub(super) fn read(files: &[SourceFile], backend: Backend) -> Reading {
                 ..Migration::versioned(version, &spaced(name), section)
             }),
             ('U', Some(version)) => {
-                undos.insert(version, section);
+                if let Some(other) = undos.insert(version, section) {
+                    reading.error(
+                        file,
+                        0,
+                        format!("{} takes the same version back", other.file()),
+                    );
+                }
             }
             ('R', None) => reading.migrations.push(Migration {
                 transactions,

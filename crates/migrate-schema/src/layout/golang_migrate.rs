@@ -1,4 +1,4 @@
-//! golang-migrate: `V_name.up.sql` and `V_name.down.sql`, or with any other end. It opens no transaction of its own:
+//! golang-migrate: `V_name.up.sql` and `V_name.down.sql`, or `.pgsql` and the like. It opens no transaction of its own:
 //! what can't run in one makes the file run statement by statement.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ pub(super) fn read(files: &[SourceFile], backend: Backend) -> Reading {
     let mut downs = BTreeMap::new();
     for file in files.iter().filter(|file| is_sql(file)) {
         let inside = file.folder().is_empty().then(|| directed(file.name()));
-        let Some([version, name, direction, _]) = inside.flatten() else {
+        let Some([version, name, direction]) = inside.flatten() else {
             reading.ignore(
                 file,
                 "its name is neither V_name.up.sql nor V_name.down.sql",
@@ -29,7 +29,13 @@ pub(super) fn read(files: &[SourceFile], backend: Backend) -> Reading {
         }
         let section = whole(file);
         if direction == "down" {
-            downs.insert(version, section);
+            if let Some(other) = downs.insert(version, section) {
+                reading.error(
+                    file,
+                    0,
+                    format!("{} takes the same version back", other.file()),
+                );
+            }
         } else {
             reading.migrations.push(Migration {
                 transactions: Transactions::by_content(backend, &section),

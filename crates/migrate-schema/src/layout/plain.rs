@@ -31,24 +31,27 @@ pub(super) fn is_sql(file: &SourceFile) -> bool {
     is_script(file.name())
 }
 
-/// Whether a file of this name holds SQL: `*.sql`, however it is written, and
-/// `V_name.up.ANYTHING`, which golang-migrate runs too. A layout whose tool would pass it by says so.
+/// Whether a file of this name holds SQL: `*.sql`, and `V_name.up.pgsql` and its like, which
+/// golang-migrate runs too. A layout whose tool would pass it by says so.
 pub(super) fn is_script(name: &str) -> bool {
     std::path::Path::new(name)
         .extension()
-        .is_some_and(|end| end.eq_ignore_ascii_case("sql"))
+        .is_some_and(|end| end == "sql")
         || directed(name).is_some()
 }
 
-/// `V_name.up.END` and `V_name.down.END` as version, name, direction and end.
-pub(super) fn directed(name: &str) -> Option<[&str; 4]> {
+/// Ends of files that hold SQL; golang-migrate itself takes any.
+const ENDS: [&str; 6] = ["sql", "psql", "pgsql", "ddl", "sqlite", "sqlite3"];
+
+/// `V_name.up.END` and `V_name.down.END` as version, name and direction.
+pub(super) fn directed(name: &str) -> Option<[&str; 3]> {
     let (stem, end) = name.rsplit_once('.')?;
     let (stem, direction) = stem.rsplit_once('.')?;
     let (version, name) = stem.split_once('_')?;
     let is_number = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
-    let is_end = !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_end = ENDS.iter().any(|one| end.eq_ignore_ascii_case(one));
     (is_number && is_end && matches!(direction, "up" | "down"))
-        .then_some([version, name, direction, end])
+        .then_some([version, name, direction])
 }
 
 /// A name with its underscores as spaces.

@@ -39,7 +39,7 @@ impl SourceFile {
 const DEPTH: usize = 4;
 
 /// Reads the SQL files of a directory and its folders (`*.sql`, and golang-migrate's
-/// `V_name.up.ANYTHING`), and the settings beside them (`metadata.toml`, `*.sql.conf`), in order
+/// `V_name.up.pgsql` and the like), and the settings beside them (`metadata.toml`, `*.sql.conf`), in order
 /// of their paths.
 ///
 /// # Errors

@@ -27,7 +27,13 @@ pub(super) fn read(files: &[SourceFile]) -> Reading {
                 ..Migration::versioned(named.version, &spaced(named.name), up)
             }),
             "down" => {
-                downs.insert(named.version, up);
+                if let Some(other) = downs.insert(named.version, up) {
+                    reading.error(
+                        file,
+                        0,
+                        format!("{} takes the same version back", other.file()),
+                    );
+                }
             }
             _ => reading.ignore(file, "only `.up` and `.down` may stand before `.sql`"),
         }

@@ -138,7 +138,7 @@ fn golang_migrate_runs_alone_what_can_not_be_in_a_transaction() {
 }
 
 #[test]
-fn golang_migrate_takes_any_end_and_no_other_layout_passes_one_by() {
+fn golang_migrate_takes_other_ends_and_no_other_layout_passes_one_by() {
     let found = [
         ("1_t.up.sql", "a"),
         ("2_u.up.pgsql", "b"),
@@ -154,6 +154,30 @@ fn golang_migrate_takes_any_end_and_no_other_layout_passes_one_by() {
         ]
     );
     assert_eq!(auto(&found), Ok(Layout::GolangMigrate));
+    // Which of two would be run is nobody's guess.
+    let twice = [
+        ("1_t.up.sql", "a"),
+        ("1_t.down.sql", "b"),
+        ("1_t.down.ddl", "c"),
+    ];
+    let read = MigrationSet::of_files(
+        &files(&twice),
+        Choice::Named(Layout::GolangMigrate),
+        Backend::Postgres,
+    );
+    assert!(
+        read.unwrap_err()[0]
+            .message
+            .contains("takes the same version back")
+    );
+    for name in [
+        "2_fill.up.py",
+        "2_seed.up.gz",
+        "Backup.SQL",
+        "1_t.up.sql.bak",
+    ] {
+        assert!(!plain::is_script(name), "{name}");
+    }
     let set = MigrationSet::of_files(&files(&found), Choice::Named(Layout::Sqlx), Backend::Sqlite);
     let ignored: Vec<String> = set
         .unwrap()
