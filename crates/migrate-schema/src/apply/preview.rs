@@ -5,7 +5,7 @@ use super::failure::ApplyError;
 use super::item::{Batch, Item, batches};
 use super::options::Target;
 use super::script::How;
-use crate::history::State;
+use crate::history::{Started, State, text_hash};
 use crate::layout::MigrationSet;
 
 /// What would run in one go.
@@ -58,22 +58,24 @@ impl SchemaEngine {
             .map(|batch| match batch {
                 Batch::Together(items) => PlannedTransaction {
                     whole: true,
-                    migrations: items.iter().map(|item| planned(item, state)).collect(),
+                    // All of it runs, whatever an earlier run did statement by statement.
+                    migrations: items.iter().map(|item| planned(item, &[])).collect(),
                 },
                 Batch::ByUnits(item) => PlannedTransaction {
                     whole: false,
-                    migrations: vec![planned(&item, state)],
+                    migrations: vec![planned(&item, &state.started)],
                 },
             })
             .collect()
     }
 }
 
-fn planned(item: &Item, state: &State) -> PlannedMigration {
+fn planned(item: &Item, started: &[Started]) -> PlannedMigration {
     let script = &item.script;
     let is_done = |unit: usize| {
-        state.started.iter().any(|row| {
+        started.iter().any(|row| {
             row.done
+                && row.text_hash == text_hash(&script.text_of(&script.units()[unit]))
                 && row.key == item.entry.key
                 && row.direction == item.direction
                 && usize::try_from(row.unit) == Ok(unit)

@@ -214,10 +214,16 @@ fn is_off(value: &str) -> bool {
 /// Whether one that sets something sets it for its transaction: nothing takes that back before its end.
 fn sets_transaction(text: &str) -> bool {
     let mut words = text.split_whitespace();
-    let is = |word: Option<&str>, which: &[&str]| {
-        word.is_some_and(|word| which.iter().any(|one| word.eq_ignore_ascii_case(one)))
-    };
-    is(words.next(), &["set"]) && is(words.next(), &["transaction", "constraints"])
+    if !words
+        .next()
+        .is_some_and(|word| word.eq_ignore_ascii_case("set"))
+    {
+        return false;
+    }
+    let what = words.map(str::to_ascii_lowercase);
+    let mut what = what.skip_while(|word| matches!(word.as_str(), "local" | "session"));
+    what.next()
+        .is_some_and(|word| word == "constraints" || word.starts_with("transaction"))
 }
 
 /// Whether a statement changes what holds for the rest of the session.

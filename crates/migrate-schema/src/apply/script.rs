@@ -119,6 +119,30 @@ impl Script {
         &self.section
     }
 
+    /// Whether it may leave something in its session that nothing but the session's end takes away, or
+    /// that only a new session sees: settings of its own naming, libraries, defaults of the database.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn lingers(&self) -> bool {
+        let text = self.section.sql().to_ascii_lowercase();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let named = |name: &str| text.contains(name);
+        let sets = |at: usize| {
+            let mut rest = words[at + 1..].iter();
+            let mut what = rest
+                .by_ref()
+                .skip_while(|word| matches!(**word, "local" | "session"));
+            // `SET app.user = …`; also where it stands in a function.
+            what.next()
+                .is_some_and(|word| word.split('=').next().unwrap_or(word).contains('.'))
+        };
+        ["set_config", "setseed", "dblink"].into_iter().any(named)
+            || words.windows(2).any(|pair| {
+                pair[0] == "alter" && matches!(pair[1], "database" | "role" | "user" | "system")
+                    || pair[0] == "load"
+            })
+            || (0..words.len()).any(|at| words[at] == "set" && sets(at))
+    }
+
     /// The text of a unit.
     pub(crate) fn text_of(&self, unit: &Unit) -> String {
         let parts: Vec<&str> = unit

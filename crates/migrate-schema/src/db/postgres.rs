@@ -143,9 +143,10 @@ impl Postgres {
         Ok(connection)
     }
 
-    /// Makes a connection of the pool as it was when it was opened: nothing that a script set, made or
-    /// locked for its session is left. `false` where that can't be: an embedder's pool may set
-    /// what is not known here.
+    /// Makes a connection of the pool as it was when it was opened, as far as that can be done: what a
+    /// script set, made or locked for its session goes, but for settings of its own naming, libraries
+    /// and what extensions keep. `false` where it can't be: an embedder's pool may set what is
+    /// not known here.
     pub(crate) async fn renew(&self, connection: &mut PgConnection) -> Result<bool, DbError> {
         const CLEAN: &str = "reset session authorization; reset role; reset all; close all; unlisten *; \
              select pg_advisory_unlock_all(); discard temp; discard sequences";

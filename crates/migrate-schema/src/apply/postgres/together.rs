@@ -23,7 +23,9 @@ pub(in super::super) async fn together(
 ) -> Result<(), Failed> {
     let (mut connection, session) = run.sessions.open(pg).await?;
     transaction(pg, (&mut connection, &session), items, run).await?;
-    run.sessions.keep((connection, session));
+    if !items.iter().any(|item| item.script.lingers()) {
+        run.sessions.keep((connection, session));
+    }
     Ok(())
 }
 

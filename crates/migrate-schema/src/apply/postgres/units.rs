@@ -65,7 +65,9 @@ pub(in super::super) async fn by_units(
         }
     }
     finish(pg, item, run, &mut connection, began).await?;
-    run.sessions.keep((connection, session));
+    if !item.script.lingers() {
+        run.sessions.keep((connection, session));
+    }
     Ok(())
 }
 
