@@ -88,11 +88,13 @@ pub(crate) async fn read(
                     .fetch_one(&mut *connection)
                     .await;
                 match packed.map_err(DbError::from) {
-                    Ok(all) if !all.try_get::<bool, _>(1)? => {
+                    Ok(all) => {
                         let bytes: Option<Vec<u8>> = all.try_get(0)?;
-                        return Ok(Passing::Packed(bytes.unwrap_or_default()));
+                        let bytes = bytes.unwrap_or_default();
+                        if lite_format::is_exact(&bytes) {
+                            return Ok(Passing::Packed(bytes));
+                        }
                     }
-                    Ok(_) => {}
                     // Together they are too long for a value; by themselves they need not be.
                     Err(error) if is_too_big(&error) => {}
                     Err(error) => return Err(error),

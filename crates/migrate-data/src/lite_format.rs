@@ -6,17 +6,8 @@
 
 use crate::transform::Cell;
 
-/// Whether a value is a real number that does not cross this way. Those further from nought, or nearer
-/// to it, SQLite writes so that it reads them again itself; read rightly, the text can be the number beside.
-fn is_far(name: &str) -> String {
-    format!(
-        "(typeof({name}) = 'real' AND {name} <> 0 \
-         AND ({name} > 1e100 OR {name} < -1e100 OR ({name} < 1e-60 AND {name} > -1e-60)))"
-    )
-}
-
-/// The query that gives all rows of another query of so many columns as one value, and whether a
-/// number is among them that does not cross that way. Minus nought becomes nought.
+/// The query that gives all rows of another query of so many columns as one value. Minus nought
+/// becomes nought.
 pub(crate) fn packed(query: &str, columns: usize) -> String {
     /// So many arguments of a function are fine with every build of SQLite.
     const TOGETHER: usize = 40;
@@ -29,24 +20,44 @@ pub(crate) fn packed(query: &str, columns: usize) -> String {
             format!("concat({})", values.join(", "))
         })
         .collect();
-    let far: Vec<String> = names.iter().map(|name| is_far(name)).collect();
     // LIMIT keeps SQLite from working a value out wherever it is named.
     format!(
         "WITH _etlrs_rows ({}) AS (SELECT * FROM ({query}) LIMIT -1) \
-         SELECT CAST(group_concat({}, '') AS BLOB), coalesce(max({}), 0) FROM _etlrs_rows",
+         SELECT CAST(group_concat({}, '') AS BLOB) FROM _etlrs_rows",
         names.join(", "),
         parts.join(" || "),
-        far.join(" OR "),
     )
 }
 
+/// Real numbers further from nought, or nearer to it, than those here SQLite writes so that it reads
+/// them again itself; read rightly, the text can be the number beside. They stand as `x`.
 fn value(name: &str) -> String {
+    let is_near =
+        format!("{name} = 0 OR {name} BETWEEN 1e-60 AND 1e100 OR {name} BETWEEN -1e100 AND -1e-60");
     format!(
         "CASE typeof({name}) WHEN 'text' THEN concat('t', octet_length({name}), ':') \
-         WHEN 'blob' THEN concat('b', length({name}), ':') WHEN 'null' THEN 'n' ELSE substr(typeof({name}), 1, 1) END, \
+         WHEN 'blob' THEN concat('b', length({name}), ':') WHEN 'null' THEN 'n' WHEN 'real' THEN CASE WHEN {is_near} THEN 'r' ELSE 'x' END ELSE 'i' END, \
          CASE typeof({name}) WHEN 'blob' THEN CAST({name} AS TEXT) WHEN 'real' THEN concat(quote({name}), ';') \
          WHEN 'integer' THEN concat({name}, ';') ELSE {name} END"
     )
+}
+
+/// Whether every value of such a text is in it exactly.
+pub(crate) fn is_exact(bytes: &[u8]) -> bool {
+    let mut all = Unpacked::new(bytes, 1);
+    while let Some((kind, rest)) = all.rest.split_first() {
+        all.rest = rest;
+        let passed = match kind {
+            b'n' => Ok(()),
+            b'i' | b'r' => all.upto(b';').map(drop),
+            b't' | b'b' => all.bytes().map(drop),
+            _ => return false,
+        };
+        if passed.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 /// The rows of such a text, one after the other.
@@ -99,11 +110,15 @@ impl<'a> Unpacked<'a> {
         Ok(())
     }
 
-    fn number<N: std::str::FromStr>(&mut self, end: u8) -> Result<N, Broken> {
+    fn upto(&mut self, end: u8) -> Result<&'a [u8], Broken> {
         let at = self.rest.iter().position(|byte| *byte == end);
-        let at = at.ok_or(Broken::Form)?;
-        let text = std::str::from_utf8(&self.rest[..at]).map_err(|_| Broken::Form)?;
-        self.rest = &self.rest[at + 1..];
+        let (text, rest) = self.rest.split_at(at.ok_or(Broken::Form)?);
+        self.rest = &rest[1..];
+        Ok(text)
+    }
+
+    fn number<N: std::str::FromStr>(&mut self, end: u8) -> Result<N, Broken> {
+        let text = std::str::from_utf8(self.upto(end)?).map_err(|_| Broken::Form)?;
         text.parse().map_err(|_| Broken::Form)
     }
 
@@ -168,6 +183,8 @@ mod tests {
             ])
         );
         assert_eq!(unpacked(b"", 4), Ok(Vec::new()));
+        assert!(is_exact(bytes) && is_exact(b""));
+        assert!(!is_exact(b"i1;x1e300;t1:a") && !is_exact(b"t5:abc"));
         for end in 1..bytes.len() {
             let whole = end == b"i-12;t3:a;:nr-0.5;".len();
             assert_eq!(unpacked(&bytes[..end], 4).is_ok(), whole, "{end}");
