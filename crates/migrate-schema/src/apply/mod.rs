@@ -10,6 +10,7 @@
 //! - Nothing runs while a file of the set can't be read, split or put in order.
 
 mod attempts;
+mod commit_in_doubt;
 mod engine;
 mod event;
 mod failure;
