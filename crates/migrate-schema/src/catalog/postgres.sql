@@ -7,6 +7,52 @@
 -- tail (ends the table), then (a statement after it), note (a comment), fact (compared, but
 -- written by nobody: an owner, or what follows from another object).
 with
+-- The options that users set, by what has them. A server may keep others of its own beside them,
+-- which differ from one CREATE TABLE to the next and which pg_dump does not write: not read here.
+known_option(of, name) as materialized (
+    select 'column', unnest(array['n_distinct', 'n_distinct_inherited'])
+    union all
+    select 'view', unnest(array['security_barrier', 'security_invoker', 'check_option'])
+    union all
+    select 'index', unnest(array['fillfactor', 'deduplicate_items', 'buffering', 'fastupdate',
+        'gin_pending_list_limit', 'pages_per_range', 'autosummarize'])
+    union all
+    select 'table', unnest(array['fillfactor', 'toast_tuple_target', 'parallel_workers', 'user_catalog_table',
+        'vacuum_index_cleanup', 'vacuum_truncate', 'vacuum_max_eager_freeze_failure_rate',
+        'log_autovacuum_min_duration', 'log_autoanalyze_min_duration', 'autovacuum_enabled',
+        'autovacuum_parallel_workers', 'autovacuum_vacuum_threshold', 'autovacuum_vacuum_max_threshold',
+        'autovacuum_vacuum_insert_threshold', 'autovacuum_analyze_threshold',
+        'autovacuum_vacuum_scale_factor', 'autovacuum_vacuum_insert_scale_factor',
+        'autovacuum_analyze_scale_factor', 'autovacuum_vacuum_cost_delay', 'autovacuum_vacuum_cost_limit',
+        'autovacuum_freeze_min_age', 'autovacuum_freeze_max_age', 'autovacuum_freeze_table_age',
+        'autovacuum_multixact_freeze_min_age', 'autovacuum_multixact_freeze_max_age',
+        'autovacuum_multixact_freeze_table_age'])
+),
+-- Each relation's known options, and all of them as pg_get_indexdef writes them. Of a relation whose
+-- access method came with an extension, all are the user's.
+options as materialized (
+    select oid, string_agg(text, ', ' order by place) filter (where is_known and not toast) as known,
+           string_agg(text, ', ' order by place) filter (where is_known and toast) as toast,
+           string_agg(written, ', ' order by place) filter (where not toast) as every,
+           string_agg(written, ', ' order by place) filter (where is_known and not toast) as known_written
+    from (
+        select w.oid, w.text, w.place, w.toast,
+               quote_ident(o.name) || '=' || case when quote_ident(o.value) = o.value then o.value
+                                                  else quote_literal(o.value) end as written,
+               w.of_extension or exists (select from known_option k where k.of = w.of and k.name = o.name) as is_known
+        from (
+            select c.oid, x.text, x.place, false as toast, c.relam >= 16384 as of_extension,
+                   case when c.relkind in ('i', 'I') then 'index' when c.relkind = 'v' then 'view' else 'table' end as of
+            from pg_class c cross join lateral unnest(c.reloptions) with ordinality x(text, place)
+            union all
+            select c.oid, x.text, x.place, true, false, 'table'
+            from pg_class c join pg_class t on t.oid = c.reltoastrelid
+            cross join lateral unnest(t.reloptions) with ordinality x(text, place)
+        ) w
+        cross join lateral (select split_part(w.text, '=', 1), substring(w.text from position('=' in w.text) + 1)) o(name, value)
+    ) r
+    group by oid
+),
 ext as materialized (select classid, objid from pg_depend where deptype = 'e'),
 ns as materialized (
     select oid, nspname, nspowner, nspacl, quote_ident(nspname) as name from pg_namespace
@@ -177,7 +223,7 @@ pieces(name, block, parent, place, part, text, class, oid) as (
     select c.block, c.block, null, 0, 'head',
            case when c.relkind in ('v', 'm') then
                     'CREATE ' || case c.relkind when 'm' then 'MATERIALIZED ' else '' end || 'VIEW ' || c.name
-                    || coalesce(' WITH (' || array_to_string(c.reloptions, ', ') || ')', '') || ' AS' || E'\n'
+                    || coalesce(' WITH (' || (select o.known from options o where o.oid = c.oid) || ')', '') || ' AS' || E'\n'
                     || rtrim(pg_get_viewdef(c.oid), ';') || case c.relkind when 'm' then E'\n  WITH NO DATA' else '' end
                 when c.relkind = 'c' then 'CREATE TYPE ' || c.name || ' AS ('
                 else 'CREATE ' || case when c.relpersistence = 'u' then 'UNLOGGED ' else '' end
@@ -196,7 +242,7 @@ pieces(name, block, parent, place, part, text, class, oid) as (
                                 from pg_options_to_table(f.ftoptions) o) || ')', '')
                              from pg_foreign_table f join pg_foreign_server s on s.oid = f.ftserver where f.ftrelid = c.oid),
                'USING ' || (select quote_ident(amname) from pg_am where oid = c.relam and amname <> 'heap'),
-               'WITH (' || array_to_string(c.reloptions, ', ') || ')'),
+               'WITH (' || (select o.known from options o where o.oid = c.oid) || ')'),
            null, null
     from rel c where c.relkind in ('r', 'p', 'f', 'c')
     union all
@@ -249,7 +295,10 @@ pieces(name, block, parent, place, part, text, class, oid) as (
         ('SET STORAGE ' || case when a.attstorage <> a.typstorage then
              case a.attstorage when 'p' then 'PLAIN' when 'e' then 'EXTERNAL' when 'm' then 'MAIN' else 'EXTENDED' end end),
         ('SET STATISTICS ' || case when a.attstattarget >= 0 then a.attstattarget end),
-        ('SET (' || array_to_string(a.attoptions, ', ') || ')')) w(what)
+        ('SET (' || (select string_agg(o.text, ', ' order by o.text) from unnest(a.attoptions) o(text)
+             join known_option k on k.of = 'column' and k.name = split_part(o.text, '=', 1)) || ')'),
+        ('OPTIONS (' || (select string_agg(quote_ident(o.option_name) || ' ' || quote_literal(o.option_value), ', '
+                         order by o.option_name) from pg_options_to_table(a.attfdwoptions) o) || ')')) w(what)
     where what is not null and a.relkind <> 'c'
 
     union all
@@ -264,8 +313,12 @@ pieces(name, block, parent, place, part, text, class, oid) as (
     union all
     select i.block, case when i.of_constraint then i.rel_block else i.block end,
            case when not i.of_constraint then i.rel_block end, 0,
-           case when i.of_constraint then 'fact' else 'head' end, pg_get_indexdef(i.oid), 'pg_class'::regclass, i.oid
-    from idx i
+           case when i.of_constraint then 'fact' else 'head' end,
+           case when o.every is null or o.every = o.known_written then pg_get_indexdef(i.oid)
+                else replace(pg_get_indexdef(i.oid), ' WITH (' || o.every || ')',
+                             coalesce(' WITH (' || o.known_written || ')', '')) end,
+           'pg_class'::regclass, i.oid
+    from idx i left join options o on o.oid = i.oid
     union all
     select i.block, case when i.of_constraint then i.rel_block else i.block end, null, 2000001, part, text, null, null
     from idx i cross join lateral (values
