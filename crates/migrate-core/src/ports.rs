@@ -1,6 +1,6 @@
 //! What the engine needs from outside, each a trait of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use async_trait::async_trait;
@@ -54,18 +54,35 @@ pub enum DeploymentVersion {
 pub struct Fingerprint(pub BTreeMap<String, String>);
 
 impl Fingerprint {
+    /// Begins the name of a fact that fingerprints of earlier releases do not hold: `fact owner of
+    /// publication p`.
+    pub const FACT: &'static str = "fact ";
+
+    /// The entry that says of a fingerprint that it holds facts.
+    pub const HOLDS_FACTS: &'static str = "facts";
+
+    /// The names of what both could know, in order. A fingerprint taken by an earlier release says
+    /// nothing of facts, so that their absence from it is no difference.
+    pub fn names_to_compare<'a>(&'a self, other: &'a Self) -> BTreeSet<&'a String> {
+        let known = |of: &Self| of.0.get(Self::HOLDS_FACTS).cloned();
+        let both = known(self).is_some() && known(self) == known(other);
+        (self.0.keys().chain(other.0.keys()))
+            .filter(|name| *name != Self::HOLDS_FACTS && (both || !name.starts_with(Self::FACT)))
+            .collect()
+    }
+
     /// The names of what differs, with both sides, in order; empty when equal.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut out = Vec::new();
-        for (name, mine) in &self.0 {
-            match other.0.get(name) {
-                None => out.push(format!("{name}: gone")),
-                Some(theirs) if theirs != mine => out.push(format!("{name}: {mine} -> {theirs}")),
-                Some(_) => {}
+        for name in self.names_to_compare(other) {
+            match (self.0.get(name), other.0.get(name)) {
+                (Some(_), None) => out.push(format!("{name}: gone")),
+                (None, _) => out.push(format!("{name}: new")),
+                (Some(mine), Some(theirs)) if theirs != mine => {
+                    out.push(format!("{name}: {mine} -> {theirs}"));
+                }
+                (Some(_), Some(_)) => {}
             }
-        }
-        for name in other.0.keys().filter(|name| !self.0.contains_key(*name)) {
-            out.push(format!("{name}: new"));
         }
         out
     }

@@ -34,7 +34,7 @@ pub(crate) async fn database_at(
             let hash = sha256(definition_text(name, definition).as_bytes());
             found
                 .0
-                .insert(format!("catalog {name}"), hash[..HASH].to_owned());
+                .insert(fingerprint::entry_of(name), hash[..HASH].to_owned());
         }
     }
     Ok(found)

@@ -43,8 +43,8 @@ pub async fn table(db: &Database, table: &TableName) -> Result<TableSum, DbError
     }
 }
 
-/// The whole database in one snapshot: `catalog OBJECT` with a hash of its definition, `rows
-/// TABLE` with its count and sum. Our own objects are left out.
+/// The whole database in one snapshot: `catalog OBJECT` and `fact OBJECT` with a hash of its
+/// definition, `rows TABLE` with its count and sum. Our own objects are left out.
 pub async fn database(db: &Database) -> Result<Fingerprint, DbError> {
     database_at(db, None).await
 }
@@ -88,10 +88,45 @@ pub async fn database_at(db: &Database, snapshot: Option<&str>) -> Result<Finger
             catalog
         }
     };
+    found.insert(Fingerprint::HOLDS_FACTS.to_owned(), FACTS.to_owned());
     for (name, definition) in catalog.objects() {
-        found.insert(format!("catalog {name}"), definition_hash(definition));
+        found.insert(entry_of(name), definition_hash(definition));
     }
     Ok(Fingerprint(found))
+}
+
+/// Which facts are held: another number when some are added.
+const FACTS: &str = "1";
+
+/// Kinds of objects that are facts: see [`Fingerprint::FACT`].
+const FACT_KINDS: [&str; 16] = [
+    "options of toast of ",
+    "options of statistics ",
+    "content of ",
+    "owner of ",
+    "privileges on ",
+    "comment on ",
+    "security label on ",
+    "language ",
+    "conversion ",
+    "access method ",
+    "transform ",
+    "text search parser ",
+    "text search template ",
+    "operator family ",
+    "foreign-data wrapper ",
+    "user mapping ",
+];
+
+/// The name in a fingerprint of an object of the catalog.
+pub fn entry_of(object: &str) -> String {
+    let is_fact = FACT_KINDS.iter().any(|kind| object.starts_with(kind));
+    let kind = if is_fact {
+        Fingerprint::FACT
+    } else {
+        "catalog "
+    };
+    format!("{kind}{object}")
 }
 
 /// The hash of an object's definition as fingerprints hold it.

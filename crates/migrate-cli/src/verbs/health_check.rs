@@ -3,6 +3,7 @@
 use migrate_core::{Finding, ScopeObject, Severity};
 use migrate_rollback::lock::HolderState;
 use migrate_rollback::recovery::Place;
+use migrate_schema::db::Backend;
 
 use crate::args::Global;
 use crate::deployment::{CONFIG_FILE, Deployment};
@@ -155,6 +156,9 @@ async fn with_database(wired: &Wired, report: &mut Report) {
         wired.db.backend(),
         wired.url
     ));
+    if wired.db.backend() == Backend::Postgres {
+        tested_on(&version, report);
+    }
     if let Some(warning) = wired
         .deployment
         .other_database(&wired.url, wired.url_source)
@@ -209,6 +213,23 @@ async fn with_database(wired: &Wired, report: &mut Report) {
     // Looks for a damaged journal too.
     if let Err(failure) = wired.journal(Access::ReadOnly).await {
         report.findings.extend(findings_of("journal", failure));
+    }
+}
+
+/// The releases that `scripts/test.sh` runs the suite or its schema and rollback parts on.
+const TESTED_RELEASES: std::ops::RangeInclusive<u32> = 15..=18;
+
+fn tested_on(version: &str, report: &mut Report) {
+    let (first, last) = (TESTED_RELEASES.start(), TESTED_RELEASES.end());
+    let tested = format!("this build was tested on PostgreSQL {first} to {last}");
+    let digits = version.split(|c: char| !c.is_ascii_digit()).next();
+    let major = digits.and_then(|digits| digits.parse::<u32>().ok());
+    if major.is_some_and(|major| TESTED_RELEASES.contains(&major)) {
+        report.well.push(tested);
+    } else {
+        let message = format!("{tested}, and this server is {version}");
+        let hint = "rehearse the upgrade on a copy first: `etlrs-migrate rehearse`";
+        (report.findings).push(Finding::warning("database.untested", message).hint(hint));
     }
 }
 

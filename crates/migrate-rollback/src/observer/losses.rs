@@ -1,7 +1,5 @@
 //! What a rollback would lose of what others wrote.
 
-use std::collections::BTreeSet;
-
 use migrate_core::{Counted, Fingerprint, Loss, RowChanges, StepError};
 use migrate_schema::catalog;
 use migrate_schema::db::Database;
@@ -12,8 +10,7 @@ use super::scope::ABSENT;
 /// What differs between the end of the upgrade and now. Counts are lower bounds: a row
 /// added and another one removed leave the count as it was.
 pub(super) fn between(then: &Fingerprint, now: &Fingerprint) -> Vec<Loss> {
-    let names: BTreeSet<&String> = then.0.keys().chain(now.0.keys()).collect();
-    names
+    then.names_to_compare(now)
         .into_iter()
         .filter_map(|name| {
             let (old, new) = (then.0.get(name), now.0.get(name));
@@ -39,7 +36,9 @@ fn loss(name: &str, old: Option<&String>, new: Option<&String>) -> Loss {
                 (_, None) => "dropped since the upgrade",
                 _ => "definition changed since the upgrade",
             };
-            let object = name.strip_prefix("catalog ").unwrap_or(name);
+            let object = (name.strip_prefix("catalog "))
+                .or_else(|| name.strip_prefix(Fingerprint::FACT))
+                .unwrap_or(name);
             (object.to_owned(), None, what.to_owned())
         }
     };

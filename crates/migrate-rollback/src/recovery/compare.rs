@@ -72,12 +72,13 @@ fn between(then: &Fingerprint, now: &Fingerprint) -> Vec<Difference> {
             found.push(Difference { object, detail });
         }
     }
-    let catalog = |sums: &Fingerprint| -> Vec<(String, String)> {
-        let own = |(name, sum): (&String, &String)| (name.clone(), sum.clone());
-        let of = |(name, _): &(&String, &String)| name.starts_with("catalog ");
-        sums.0.iter().filter(of).map(own).collect()
-    };
-    if catalog(then) != catalog(now) {
+    let is_schema =
+        |name: &&String| name.starts_with("catalog ") || name.starts_with(Fingerprint::FACT);
+    let names = then.names_to_compare(now).into_iter().filter(is_schema);
+    if names
+        .into_iter()
+        .any(|name| then.0.get(name) != now.0.get(name))
+    {
         found.push(Difference {
             object: "the schema".to_owned(),
             detail: "differs from the backup's".to_owned(),

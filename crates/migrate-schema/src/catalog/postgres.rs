@@ -29,9 +29,13 @@ pub(super) async fn pieces(connection: &mut PgConnection) -> Result<Vec<Piece>, 
             .await?;
     // Compiling so long a query takes seconds, running it a fraction of one.
     set(connection, "", "off").await?;
-    let rows: Vec<Row> = sqlx::query_as(include_str!("postgres.sql"))
+    let mut rows: Vec<Row> = sqlx::query_as(include_str!("postgres.sql"))
         .fetch_all(&mut *connection)
         .await?;
+    let rare: Vec<Row> = sqlx::query_as(include_str!("postgres_rare.sql"))
+        .fetch_all(&mut *connection)
+        .await?;
+    rows.extend(rare);
     set(connection, &path, &jit).await?;
     Ok(rows
         .into_iter()

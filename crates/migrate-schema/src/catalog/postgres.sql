@@ -32,7 +32,7 @@ known_option(of, name) as materialized (
 -- access method came with an extension, all are the user's.
 options as materialized (
     select oid, string_agg(text, ', ' order by place) filter (where is_known and not toast) as known,
-           string_agg(text, ', ' order by place) filter (where is_known and toast) as toast,
+           string_agg('toast.' || text, ', ' order by place) filter (where is_known and toast) as toast,
            string_agg(written, ', ' order by place) filter (where not toast) as every,
            string_agg(written, ', ' order by place) filter (where is_known and not toast) as known_written
     from (
@@ -245,6 +245,10 @@ pieces(name, block, parent, place, part, text, class, oid) as (
                'WITH (' || (select o.known from options o where o.oid = c.oid) || ')'),
            null, null
     from rel c where c.relkind in ('r', 'p', 'f', 'c')
+    union all
+    select 'options of toast of ' || c.block, c.block, null, 2000001, 'then',
+           'ALTER ' || upper(left(c.block, length(c.block) - length(c.name))) || c.name || ' SET (' || o.toast || ')', null, null
+    from rel c join options o on o.oid = c.oid where o.toast is not null
     union all
     select c.block, c.block, null, 2000000, 'fact', 'columns ' || string_agg(c.own_name, ', ' order by c.attnum), null, null
     from (select rel_block as block, own_name, attnum from col) c group by c.block

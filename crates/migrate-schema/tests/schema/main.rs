@@ -9,6 +9,7 @@ mod db;
 mod lint;
 mod lint_locks;
 mod lint_sqlite;
+mod oracle;
 mod place;
 mod rebuild;
 mod refusals;

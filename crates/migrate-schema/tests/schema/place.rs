@@ -90,6 +90,15 @@ impl Place {
         }
     }
 
+    /// Runs SQL as the superuser of the throwaway server.
+    #[track_caller]
+    pub(crate) fn admin_sql(&self, sql: &str) -> String {
+        match &self.home {
+            Home::Postgres(home) => home.admin_psql(sql),
+            Home::Sqlite(_) => panic!("this is for PostgreSQL"),
+        }
+    }
+
     /// Makes everything that is hard to read from this release's catalog.
     #[track_caller]
     pub(crate) fn everything_hard(&self) {
@@ -106,6 +115,17 @@ impl Place {
             Home::Postgres(home) => home.server().major(),
             Home::Sqlite(_) => panic!("this is for PostgreSQL"),
         }
+    }
+
+    /// A handle with the rights of the throwaway server's superuser.
+    pub(crate) async fn connect_as_admin(&self) -> Database {
+        let Home::Postgres(home) = &self.home else {
+            panic!("this is for PostgreSQL")
+        };
+        let url = home.admin_url().parse().unwrap();
+        Database::connect(&url, &ConnectOptions::default())
+            .await
+            .unwrap()
     }
 
     /// Another handle, as another program has it.
