@@ -11,6 +11,7 @@ mod forward;
 mod preview;
 mod rollback;
 mod run;
+mod settle;
 mod start;
 mod watch;
 
@@ -231,6 +232,8 @@ pub struct MigrationResult {
     pub checks: Vec<CheckOutcome>,
     /// What others wrote and a rollback left, a line each.
     pub left: Vec<String>,
+    /// What others wrote while the run was under way, a line each.
+    pub came_in: Vec<String>,
     /// A dry run's view of each step.
     pub previews: Vec<StepPreview>,
     /// Findings that did not stop the run.
@@ -247,6 +250,7 @@ impl MigrationResult {
             rollback_info: None,
             checks: Vec::new(),
             left: Vec::new(),
+            came_in: Vec::new(),
             previews: Vec::new(),
             findings: Vec::new(),
         }

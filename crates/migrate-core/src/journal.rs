@@ -154,6 +154,9 @@ pub enum Record {
     Committing {
         /// The fingerprint of the scope as the run leaves it.
         after: Fingerprint,
+        /// What others wrote while the run was under way, a line each.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        came_in: Vec<String>,
     },
     /// Services run again.
     ServicesStarted,

@@ -60,8 +60,8 @@ pub use ports::{
 pub use registry::{StepKind, StepRegistry, StepSite};
 pub use status::{IllegalTransition, NextAction, Phase, RunState, StepState, StepStatus, Strategy};
 pub use step::{
-    Description, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject, Step, StepContext,
-    UndoCheck, UndoReport, Undoable,
+    Description, Outcome, OwnRows, Preview, Probe, Readiness, Receipt, ScopeObject, Settled, Step,
+    StepContext, UndoCheck, UndoReport, Undoable,
 };
 pub use version::{Version, VersionError};
 pub use version_pattern::VersionPattern;

@@ -161,6 +161,8 @@ pub struct RunState {
     pub before: Option<Fingerprint>,
     /// The fingerprint as the run left the scope.
     pub after: Option<Fingerprint>,
+    /// What others wrote while the run was under way.
+    pub came_in: Vec<String>,
     /// The last failure.
     pub failure: Option<StepError>,
     /// What others wrote and the way back left.
@@ -187,6 +189,7 @@ impl RunState {
             point: None,
             before: None,
             after: None,
+            came_in: Vec::new(),
             failure: None,
             left: Vec::new(),
             interrupted: None,

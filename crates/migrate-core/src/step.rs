@@ -77,6 +77,79 @@ pub trait Step: Send + Sync {
     /// Looks at the real state of a step that was started. Read-only.
     async fn probe(&self, cx: &StepContext, receipt: &Receipt) -> Result<Probe, StepError>;
 
+    /// Whether a later step of the plan changes what this one copied. [`Self::settle`] is called
+    /// before that one runs, and [`Self::after_own_change`] after it. Pure.
+    fn is_changed_by(&self, _later: &StepId) -> bool {
+        false
+    }
+
+    /// Brings over what others wrote, after the step had run, to what it reads, and counts what
+    /// they wrote to what it writes, which is left. Called before a step that
+    /// [`Self::is_changed_by`] names, and when all steps are done, as often as others write,
+    /// until services start. Idempotent; a crash leaves all of one call or nothing.
+    ///
+    /// # Errors
+    /// What others wrote can't be brought over; the message says how much that is.
+    async fn settle(&self, _cx: &StepContext, _receipt: &Receipt) -> Result<Settled, StepError> {
+        Ok(Settled::default())
+    }
+
+    /// Whether nobody has written since [`Self::settle`] returned `state`. Read-only and cheap.
+    async fn is_settled(
+        &self,
+        _cx: &StepContext,
+        _receipt: &Receipt,
+        _state: &str,
+    ) -> Result<bool, StepError> {
+        Ok(true)
+    }
+
+    /// Keeps writers out of what the step reads and writes until the value is dropped; none where
+    /// that can't be done. Called for plans with downtime, round the last
+    /// [`Self::is_settled`] and the commit point's record.
+    ///
+    /// # Errors
+    /// Somebody holds a lock; it is tried again.
+    async fn lock_out(
+        &self,
+        _cx: &StepContext,
+        _receipt: &Receipt,
+    ) -> Result<Option<Box<dyn Send>>, StepError> {
+        Ok(None)
+    }
+
+    /// Takes what others wrote out of what [`Observer::mark`](crate::Observer::mark) has just
+    /// kept of the run, so that a rollback counts it as theirs. Called where
+    /// [`Settled::own_rows`] is not empty.
+    async fn disown(&self, _cx: &StepContext, _receipt: &Receipt) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    /// Called when [`Self::settle`] is done and a step is about to run that
+    /// [`Self::is_changed_by`] names: what is written from now on is that step's.
+    async fn before_own_change(
+        &self,
+        _cx: &StepContext,
+        _receipt: &Receipt,
+    ) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    /// Takes what a step that [`Self::is_changed_by`] names did for the run's own. Idempotent.
+    async fn after_own_change(
+        &self,
+        _cx: &StepContext,
+        _receipt: &Receipt,
+    ) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    /// Stops looking at what others write: called between the commit point and the start of
+    /// services, and after a rollback. Idempotent.
+    async fn end_watch(&self, _cx: &StepContext, _receipt: &Receipt) -> Result<(), StepError> {
+        Ok(())
+    }
+
     /// Drops what the step keeps for its undo (pre-images, ledger) after a finished rollback. Idempotent.
     async fn forget(&self, _cx: &StepContext, _receipt: &Receipt) -> Result<(), StepError> {
         Ok(())
@@ -243,6 +316,28 @@ impl Outcome {
             ..Self::default()
         }
     }
+}
+
+/// What [`Step::settle`] found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Rows that were brought over by this call.
+    pub brought: u64,
+    /// What came in since the step ran, whether brought over or left, a line each.
+    pub notes: Vec<String>,
+    /// Tables to which others wrote, with what the run itself wrote.
+    pub own_rows: Vec<OwnRows>,
+    /// For [`Step::is_settled`], opaque to the engine.
+    pub state: String,
+}
+
+/// The rows of a table without those that others wrote while a run was under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnRows {
+    /// The names under which a fingerprint may hold the table.
+    pub names: Vec<String>,
+    /// Count and sum, as a fingerprint has them.
+    pub sum: String,
 }
 
 /// What an undo would meet.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{self, Tx};
 use crate::bad_rows::BadRows;
-use crate::copy::TableCopy;
+use crate::copy::{LateRows, TableCopy};
 use crate::layout::{Layout, own_names};
 use crate::range::Program;
 use crate::reverse::{ReverseSql, VERDICT};
@@ -292,6 +292,7 @@ impl Carry<'_> {
             script: ("rows in their old form".to_owned(), select),
             verify: Verify::Full,
             bad_rows: BadRows::Fail,
+            late_rows: LateRows::Ignored,
             ..self.copy.clone()
         }
     }

@@ -20,7 +20,7 @@ pub(crate) struct Compared<'a> {
 
 impl Statements<'_> {
     /// The produced rows as the target's columns would hold them.
-    fn typed(&self, from: Produced<'_>) -> String {
+    pub(crate) fn typed(&self, from: Produced<'_>) -> String {
         let columns = self
             .layout
             .outputs

@@ -46,6 +46,17 @@ pub(crate) struct TableCopy {
     pub(crate) workers: usize,
     pub(crate) verify: Verify,
     pub(crate) bad_rows: BadRows,
+    /// Whether what others write after it is looked at.
+    pub(crate) late_rows: LateRows,
+}
+
+/// What is done about rows that others write after a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LateRows {
+    /// They are looked at until services start: the copy is a step of a plan.
+    Watched,
+    /// The copy ends when it is compared.
+    Ignored,
 }
 
 impl TableCopy {
@@ -192,6 +203,10 @@ impl TableCopy {
         self.index_images(layout)
             .await
             .map_err(|error| error.into_step_error(what()))?;
+        if self.late_rows == LateRows::Watched {
+            let begun = self.begin_watch(cx, layout).await;
+            begun.map_err(|error| error.into_step_error(what()))?;
+        }
         self.prove(&crew, &writer).await?;
         cx.check_cancelled()?;
         self.complete(cx, layout)
@@ -386,6 +401,7 @@ impl TableCopy {
         if !own::exists(&self.db).await? {
             return Ok(());
         }
+        self.end_watch(cx, layout).await?;
         self.build_indexes(layout).await?;
         let marked = ledger::exists(&self.db, "markers").await?;
         let mut tx = Tx::begin(&self.db).await?;

@@ -12,7 +12,7 @@ use migrate_schema::script::find;
 
 use crate::bad_rows::BadRows;
 use crate::carry::back_step;
-use crate::copy::TableCopy;
+use crate::copy::{LateRows, TableCopy};
 use crate::range::Program;
 use crate::script;
 use crate::step::{DataStep, EarlierStep, Reverse};
@@ -127,6 +127,7 @@ impl StepKind for DataMigrationKind {
                 Undoable::No
             },
             earlier: self.earlier(spec, site),
+            later: self.later(spec, site),
         }))
     }
 }
@@ -184,6 +185,36 @@ impl DataMigrationKind {
         })
     }
 
+    /// The steps after this one that may change its tables, each with the text that names them.
+    /// What a command does is none of the plan's.
+    fn later(&self, spec: &MigrationStep, site: &StepSite<'_>) -> Vec<EarlierStep> {
+        let steps = site.plan.steps.iter();
+        let after = steps.skip_while(|step| step.id != spec.id).skip(1);
+        let named = |step: &MigrationStep| match (&step.step_type, &step.data_migration) {
+            (StepType::SchemaUpdate, _) => Some(self.script_of(step)),
+            (_, Some(data)) => Some(Some(data.target_table.clone())),
+            _ => None,
+        };
+        after
+            .filter_map(|step| {
+                Some(EarlierStep {
+                    id: step.id.to_string(),
+                    script: named(step)?,
+                })
+            })
+            .collect()
+    }
+
+    /// The text of a schema step's script; none where it can't be known.
+    fn script_of(&self, step: &MigrationStep) -> Option<String> {
+        let name = match &step.command {
+            Some(CommandLine::Text(name)) => Some(name.as_str()),
+            _ => step.extra.get("script").and_then(|name| name.as_str()),
+        };
+        let found = find(&*self.scripts, self.db.backend(), name?).ok();
+        found.map(|script| script.text)
+    }
+
     /// The steps before this one that may create or alter its tables.
     fn earlier(&self, spec: &MigrationStep, site: &StepSite<'_>) -> Vec<EarlierStep> {
         let lists = [&site.plan.steps, &site.plan.rollback_steps];
@@ -193,17 +224,11 @@ impl DataMigrationKind {
         let before = own.map_or(&[][..], |list| &list[..site.index]);
         let mut earlier = Vec::new();
         for step in before {
-            let script = match (&step.step_type, &step.command) {
-                (StepType::SchemaUpdate, Some(CommandLine::Text(name))) => Some(name.as_str()),
-                (StepType::SchemaUpdate, _) => {
-                    step.extra.get("script").and_then(|name| name.as_str())
-                }
-                (StepType::Other(_), _) => None,
+            let script = match &step.step_type {
+                StepType::SchemaUpdate => self.script_of(step),
+                StepType::Other(_) => None,
                 _ => continue,
             };
-            let script = script
-                .and_then(|name| find(&*self.scripts, self.db.backend(), name).ok())
-                .map(|script| script.text);
             earlier.push(EarlierStep {
                 id: step.id.to_string(),
                 script,
@@ -286,6 +311,7 @@ impl Parts<'_> {
                     workers: data.parallel_workers,
                     verify,
                     bad_rows: bad_rows.unwrap_or_default(),
+                    late_rows: LateRows::Ignored,
                 };
                 Ok((copy, script))
             }

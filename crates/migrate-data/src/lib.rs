@@ -60,6 +60,7 @@ mod inspect;
 mod join;
 pub mod keyset;
 pub mod kind;
+mod late;
 mod layout;
 pub mod ledger;
 mod lite_format;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{self, Tx};
 use crate::bad_rows::BadRows;
-use crate::copy::TableCopy;
+use crate::copy::{LateRows, TableCopy};
 use crate::layout::Layout;
 use crate::ledger;
 use crate::range::Program;
@@ -199,6 +199,7 @@ impl Spec {
             None => Program::Sql(std::sync::Arc::new(script::parse(&self.text).map_err(no)?)),
         };
         Ok(TableCopy {
+            late_rows: LateRows::Ignored,
             db: db.clone(),
             elsewhere: elsewhere.filter(|_| self.elsewhere).cloned(),
             source: self.layout.source.parse().map_err(no)?,

@@ -114,7 +114,7 @@ impl Statements<'_> {
         }
     }
 
-    fn yes(&self) -> &'static str {
+    pub(crate) fn yes(&self) -> &'static str {
         if self.backend == Backend::Postgres {
             "true"
         } else {

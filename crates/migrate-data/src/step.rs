@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use migrate_core::{
-    Description, Finding, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject, Step,
-    StepContext, StepError, UndoCheck, UndoReport, Undoable,
+    Description, Finding, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject, Settled, Step,
+    StepContext, StepError, StepId, UndoCheck, UndoReport, Undoable,
 };
 use migrate_schema::db::{Backend, ConnectOptions, Database, DatabaseUrl, DbError};
 use migrate_schema::own;
@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use crate::access;
 use crate::carry::Carry;
-use crate::copy::TableCopy;
+use crate::copy::{LateRows, TableCopy};
 use crate::foresee::{BEFORE_A_RUN, Unsettled};
 use crate::inspect::{Inspection, Obstacle};
 use crate::keyset::{Key, KeyPart, KeyRange};
@@ -60,6 +60,8 @@ pub(crate) struct DataStep {
     pub(crate) script: (String, String),
     pub(crate) undo: Undoable,
     pub(crate) earlier: Vec<EarlierStep>,
+    /// Steps after this one that may change its tables.
+    pub(crate) later: Vec<EarlierStep>,
 }
 
 impl DataStep {
@@ -81,6 +83,7 @@ impl DataStep {
     /// The copy with its source's database open.
     async fn copy(&self) -> Result<TableCopy, StepError> {
         let mut copy = self.copy.clone();
+        copy.late_rows = LateRows::Watched;
         if let Some(url) = &self.source_url {
             let options = ConnectOptions::default();
             let open = || Database::connect(url, &options);
@@ -324,6 +327,61 @@ impl Step for DataStep {
             })
         };
         look.await.map_err(|error| self.failed(error))
+    }
+
+    fn is_changed_by(&self, later: &StepId) -> bool {
+        let mut all = self.later.iter().filter(|step| step.id == later.as_str());
+        all.any(|step| {
+            step.may_change(self.copy.source.table()) || step.may_change(self.copy.target.table())
+        })
+    }
+
+    async fn settle(&self, cx: &StepContext, receipt: &Receipt) -> Result<Settled, StepError> {
+        let copy = self.copy().await?;
+        Box::pin(copy.settle(cx, &Self::layout(receipt)?)).await
+    }
+
+    async fn is_settled(
+        &self,
+        cx: &StepContext,
+        receipt: &Receipt,
+        state: &str,
+    ) -> Result<bool, StepError> {
+        let copy = self.copy().await?;
+        copy.is_settled(cx, &Self::layout(receipt)?, state).await
+    }
+
+    async fn lock_out(
+        &self,
+        cx: &StepContext,
+        _receipt: &Receipt,
+    ) -> Result<Option<Box<dyn Send>>, StepError> {
+        self.copy().await?.lock_out(cx).await
+    }
+
+    async fn disown(&self, cx: &StepContext, receipt: &Receipt) -> Result<(), StepError> {
+        let copy = self.copy().await?;
+        copy.disown(cx, &Self::layout(receipt)?).await
+    }
+
+    async fn before_own_change(
+        &self,
+        cx: &StepContext,
+        receipt: &Receipt,
+    ) -> Result<(), StepError> {
+        let copy = self.copy().await?;
+        copy.settle_before_own_change(cx, &Self::layout(receipt)?)
+            .await
+    }
+
+    async fn after_own_change(&self, cx: &StepContext, receipt: &Receipt) -> Result<(), StepError> {
+        let copy = self.copy().await?;
+        copy.after_own_change(cx, &Self::layout(receipt)?).await
+    }
+
+    async fn end_watch(&self, cx: &StepContext, receipt: &Receipt) -> Result<(), StepError> {
+        let ended = self.copy.end_watch(cx, &Self::layout(receipt)?).await;
+        ended.map_err(|error| self.failed(error))
     }
 
     async fn forget(&self, cx: &StepContext, receipt: &Receipt) -> Result<(), StepError> {

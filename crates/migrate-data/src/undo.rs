@@ -45,6 +45,7 @@ impl TableCopy {
             return Ok(UndoReport::line("nothing had been copied"));
         }
         self.clear_marker(cx).await.map_err(failed)?;
+        self.end_watch(cx, layout).await.map_err(failed)?;
         self.build_indexes(layout).await.map_err(failed)?;
         self.index_images(layout).await.map_err(failed)?;
         let mut entries = ledger::entries(&self.db, self.statements(layout))

@@ -79,7 +79,7 @@ impl DeploymentObserver {
                 .iter()
                 .rev()
                 .find_map(|(_, record)| match record {
-                    Record::Committing { after } => Some(after.clone()),
+                    Record::Committing { after, .. } => Some(after.clone()),
                     _ => None,
                 })
         }))

@@ -98,6 +98,7 @@ impl Case {
             Record::Validated,
             Record::Committing {
                 after: after.clone(),
+                came_in: Vec::new(),
             },
             Record::ServicesStarted,
             Record::Completed,

@@ -43,6 +43,27 @@ pub async fn table(db: &Database, table: &TableName) -> Result<TableSum, DbError
     }
 }
 
+/// Sums the rows `t` of one table for which a condition holds, as [`table`] does all.
+pub async fn table_where(
+    db: &Database,
+    table: &TableName,
+    condition: &str,
+) -> Result<TableSum, DbError> {
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => {
+            let mut tx = pg.begin_snapshot().await?;
+            let sum = postgres::sum_where(&mut tx, table, condition).await?;
+            tx.rollback().await?;
+            Ok(sum)
+        }
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => {
+            sqlite::sum_where(&mut *lite.acquire().await?, table, condition).await
+        }
+    }
+}
+
 /// The whole database in one snapshot: `catalog OBJECT` and `fact OBJECT` with a hash of its
 /// definition, `rows TABLE` with its count and sum. Our own objects are left out.
 pub async fn database(db: &Database) -> Result<Fingerprint, DbError> {
@@ -195,8 +216,17 @@ pub(crate) mod postgres {
 
     /// Within a transaction, which is left usable; some of its settings change.
     pub(super) async fn sum(tx: &mut PgConnection, table: &TableName) -> Result<TableSum, DbError> {
+        sum_where(tx, table, "true").await
+    }
+
+    /// The same of the rows `t` for which a condition holds.
+    pub(super) async fn sum_where(
+        tx: &mut PgConnection,
+        table: &TableName,
+        condition: &str,
+    ) -> Result<TableSum, DbError> {
         sqlx::query(SETTINGS).execute(&mut *tx).await?;
-        let from = rows_of(tx, table).await?;
+        let from = format!("{} t where {condition}", rows_of(tx, table).await?);
         let by_catalog: bool = sqlx::query_scalar(HASHED_BY_CATALOG)
             .bind(table.sql())
             .fetch_one(&mut *tx)
@@ -226,7 +256,7 @@ pub(crate) mod postgres {
     ) -> Result<TableSum, sqlx::Error> {
         let sql = format!(
             "select count(*), coalesce(sum({}), 0)::text, \
-                    coalesce(sum({}), 0)::text from {from} t",
+                    coalesce(sum({}), 0)::text from {from}",
             hash.replace("SEED", "0"),
             hash.replace("SEED", "1"),
         );
@@ -264,6 +294,15 @@ pub(crate) mod sqlite {
         connection: &mut SqliteConnection,
         table: &TableName,
     ) -> Result<TableSum, DbError> {
+        sum_where(connection, table, "true").await
+    }
+
+    /// The same of the rows `t` for which a condition holds.
+    pub(super) async fn sum_where(
+        connection: &mut SqliteConnection,
+        table: &TableName,
+        condition: &str,
+    ) -> Result<TableSum, DbError> {
         let names: Vec<String> = columns(connection, table)
             .await?
             .into_iter()
@@ -275,7 +314,8 @@ pub(crate) mod sqlite {
                 format!("there is no table {table}"),
             ));
         }
-        let sql = format!("select {} from {}", row_text(&names), table.sql());
+        let row = row_text(&names);
+        let sql = format!("select {row} from {} as t where {condition}", table.sql());
         let mut rows = sqlx::query_scalar::<_, Vec<u8>>(AssertSqlSafe(sql))
             .persistent(false)
             .fetch(connection);

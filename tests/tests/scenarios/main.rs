@@ -28,6 +28,7 @@ mod history;
 mod hostile_plans;
 mod hundred_thousand;
 mod killed_copies;
+mod late_writes;
 mod locking;
 mod losses;
 mod lost_state;

@@ -23,6 +23,7 @@ impl Output {
                 "event": "result", "end": result.end, "run": result.run,
                 "from": plan.from_version, "to": plan.to_version,
                 "steps": result.completed_steps, "checks": result.checks,
+                "came_in": result.came_in,
                 "rollback": result.rollback_info, "rollback_command": back,
                 "duration_ms": millis(result.total_duration),
                 "predicted": self.predicted().map(|predicted| predicted.steps.iter().map(|step| json!({

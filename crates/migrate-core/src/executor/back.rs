@@ -259,6 +259,7 @@ impl MigrationExecutor {
                 ));
             }
         }
+        self.end_watches(run).await;
         if let Err(error) = self.observer.unmark(&run.header.run).await {
             self.warn(format!("the marks of rows were not removed: {error}"));
         }

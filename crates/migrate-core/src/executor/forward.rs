@@ -148,6 +148,9 @@ impl MigrationExecutor {
             return Ok(self.disturbed(run, error).await?);
         }
         if let Some(index) = open {
+            if let Err(error) = self.settle_before(run, index).await {
+                return Ok(self.fail(run, error).await?);
+            }
             return self.one_step(run, index).await;
         }
         if let Some(error) = self.post_checks(run).await {
@@ -193,6 +196,9 @@ impl MigrationExecutor {
             Ended::Well(Did::Done(outcome)) => {
                 if let Some(error) = self.step_check(&run.header.plan, &spec).await {
                     let error = self.blamed(error);
+                    return Ok(self.step_failed(run, index, error).await?);
+                }
+                if let Err(error) = self.after_own_change(run, index).await {
                     return Ok(self.step_failed(run, index, error).await?);
                 }
                 let record = Record::StepCompleted {
@@ -361,22 +367,8 @@ impl MigrationExecutor {
         self.record(run, record).await
     }
 
-    async fn commit(&self, run: &mut Run) -> Result<(), Stop> {
-        match self.observer.fingerprint(&run.header.scope).await {
-            Ok(after) => {
-                let scope = &run.header.scope;
-                if let Err(error) = self.observer.mark(&run.header.run, scope, &after).await {
-                    self.warn(format!(
-                        "what others write from now on can be counted only roughly: {error}"
-                    ));
-                }
-                Ok(self.record(run, Record::Committing { after }).await?)
-            }
-            Err(error) => Ok(self.fail(run, error).await?),
-        }
-    }
-
     async fn start_services(&self, run: &mut Run) -> Result<(), Stop> {
+        self.close_the_gap(run).await?;
         self.phase("services-start");
         let running = run.state.running.clone().unwrap_or_default();
         if !running.is_null() {

@@ -270,6 +270,7 @@ impl MigrationExecutor {
             rollback_info,
             checks: run.checks,
             left: run.state.left,
+            came_in: run.state.came_in,
             previews: Vec::new(),
             findings: run.findings,
             end,

@@ -112,8 +112,10 @@ impl RunState {
                 self.failure = Some(error.clone());
                 P::Failed
             }
-            (P::Validated, Record::Committing { after }) => {
+            // A second time where others wrote until the first was written.
+            (P::Validated | P::Committing, Record::Committing { after, came_in }) => {
                 self.after = Some(after.clone());
+                self.came_in.clone_from(came_in);
                 P::Committing
             }
             (P::Committing | P::Unhealthy, Record::ServicesStarted) => P::Serving,

@@ -2,6 +2,7 @@
 
 use migrate_schema::catalog::Column;
 use migrate_schema::db::{Backend, DbError};
+use migrate_schema::own;
 use migrate_schema::quote::{TableName, literal};
 
 use super::Inspector;
@@ -54,8 +55,11 @@ impl Inspector<'_> {
                 literal(&self.target.sql())
             ),
             Backend::Sqlite => format!(
-                "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower({}) LIMIT 1",
-                literal(self.target.table())
+                "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower({}) \
+                 AND substr(name, 1, {}) <> {} LIMIT 1",
+                literal(self.target.table()),
+                own::SQLITE_PREFIX.len(),
+                literal(own::SQLITE_PREFIX)
             ),
         };
         Ok(!access::rows(self.db, &query).await?.is_empty())

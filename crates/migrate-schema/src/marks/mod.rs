@@ -214,6 +214,75 @@ pub async fn written_since(
     }
 }
 
+/// Rows of a table that were there when it was marked, and are none of the run's doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disowned {
+    /// A condition on the relation `t`: rows that others inserted.
+    pub inserted: String,
+    /// A condition on the relation `t`: rows that others changed.
+    pub updated: String,
+    /// Rows that others deleted, as rows `t` of another table with the same key that meet a condition.
+    pub gone: Option<(TableName, String)>,
+}
+
+/// Makes a run's marks as if others had written these rows after it. Nothing where the table is not
+/// marked.
+///
+/// # Errors
+/// The database's.
+pub async fn disown(
+    db: &Database,
+    run: &str,
+    table: &TableName,
+    rows: &Disowned,
+) -> Result<(), DbError> {
+    let Some(marks) = of_run(db, run).await? else {
+        return Ok(());
+    };
+    let Some((number, marked)) = marks.find(table).filter(|(_, one)| !one.key.is_empty()) else {
+        return Ok(());
+    };
+    let own = own::name(db.backend(), &marks.table);
+    let key = match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(_) => postgres::hash(&marked.key),
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(_) => crate::fingerprint::sqlite::row_text(&marked.key),
+    };
+    let keys =
+        |condition: &str| format!("select {key} from {} as t where {condition}", table.sql());
+    let mut statements = vec![
+        format!(
+            "delete from {own} where object = {number} and key in ({})",
+            keys(&rows.inserted)
+        ),
+        format!(
+            "update {own} set content = ~content where object = {number} and key in ({})",
+            keys(&rows.updated)
+        ),
+    ];
+    if let Some((other, condition)) = &rows.gone
+        && has_columns(db, other, &marked.key).await?
+    {
+        statements.push(format!(
+            "insert into {own} (object, key, content) select {number}, {key}, 0 from {} as t where {condition}",
+            other.sql()
+        ));
+    }
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => postgres::write(pg, statements).await,
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => sqlite::write(lite, statements).await,
+    }
+}
+
+async fn has_columns(db: &Database, table: &TableName, names: &[String]) -> Result<bool, DbError> {
+    let columns = catalog::table_columns(db, table).await?;
+    let there = |name: &String| columns.iter().any(|column| &column.name == name);
+    Ok(names.iter().all(there))
+}
+
 /// Drops what a run kept. Idempotent.
 ///
 /// # Errors

@@ -157,3 +157,13 @@ async fn settle(tx: &mut PgConnection) -> Result<(), DbError> {
     sqlx::query(SETTINGS).execute(&mut *tx).await?;
     run_sql(tx, "set local intervalstyle = 'postgres'".to_owned()).await
 }
+
+/// Runs statements in one transaction under the settings of marks.
+pub(super) async fn write(pg: &Postgres, statements: Vec<String>) -> Result<(), DbError> {
+    let mut tx = pg.begin().await?;
+    settle(&mut tx).await?;
+    for sql in statements {
+        run_sql(&mut tx, sql).await?;
+    }
+    Ok(tx.commit().await?)
+}

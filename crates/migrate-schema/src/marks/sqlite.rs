@@ -155,3 +155,12 @@ pub(super) async fn changes(
     tx.rollback().await?;
     Ok(found)
 }
+
+/// Runs statements in one transaction.
+pub(super) async fn write(lite: &Sqlite, statements: Vec<String>) -> Result<(), DbError> {
+    let mut tx = lite.begin().await?;
+    for sql in statements {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *tx).await?;
+    }
+    Ok(tx.commit().await?)
+}
