@@ -43,6 +43,7 @@ mod rehearse;
 mod rollback;
 mod rows;
 mod schema;
+mod schema_steps;
 mod schemas;
 mod scripts;
 mod secrets;

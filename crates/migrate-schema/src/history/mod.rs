@@ -17,9 +17,10 @@ mod state;
 mod statement;
 mod tables;
 
-pub(crate) use record::Entry;
 pub use record::{Action, Record};
+pub(crate) use record::{Entry, ScriptEntry};
 pub use rewind::rewind;
+pub(crate) use state::ScriptLine;
 pub use state::{Applied, State};
 pub(crate) use statement::{Direction, Started, text_hash};
 pub(crate) use tables::ensure;

@@ -112,7 +112,39 @@ pub(crate) struct Entry {
     pub(crate) note: Option<String>,
 }
 
+/// What a line about the script of a plan says.
+pub(crate) struct ScriptEntry<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) version: i64,
+    pub(crate) name: &'a str,
+    pub(crate) file: &'a str,
+    pub(crate) checksum: String,
+    pub(crate) text: Option<&'a str>,
+    pub(crate) millis: i64,
+    pub(crate) run: Option<&'a str>,
+}
+
 impl Entry {
+    /// A line about the script of a plan.
+    pub(crate) fn of_script(action: Action, line: ScriptEntry<'_>) -> Self {
+        Self {
+            action,
+            key: line.key.to_owned(),
+            version: Some(line.version.to_string()),
+            name: line.name.to_owned(),
+            layout: "script",
+            file: line.file.to_owned(),
+            checksum: line.checksum,
+            up: line.text.map(str::to_owned),
+            down: None,
+            out_of_order: false,
+            millis: line.millis,
+            by: "etlrs-migrate".to_owned(),
+            run: line.run.map(str::to_owned),
+            note: None,
+        }
+    }
+
     /// A line about a migration. Taking one back needs no texts.
     pub(crate) fn of(action: Action, migration: &Migration, layout: Layout, by: &str) -> Self {
         let texts = !matches!(action, Action::Down | Action::Forget);

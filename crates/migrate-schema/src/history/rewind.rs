@@ -1,8 +1,8 @@
 //! The log after a restore: what it says must be what is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Entry, Record, State, append, read};
+use super::{Action, Applied, Entry, Record, State, append, read};
 use crate::db::{Database, DbError};
 
 /// Adds the lines that make the log say what it said when only the lines that `kept` chooses
@@ -23,22 +23,30 @@ pub async fn rewind(
         .cloned()
         .collect();
     let then = State::of(old, Vec::new());
-    let keys: BTreeSet<&String> = now.applied().keys().chain(then.applied().keys()).collect();
-    let entries: Vec<Entry> = keys
-        .into_iter()
+    let mut entries = differing(then.applied(), now.applied(), note);
+    entries.extend(differing(then.scripts(), now.scripts(), note));
+    if !entries.is_empty() {
+        append(db, &entries).await?;
+    }
+    Ok(entries.len())
+}
+
+fn differing(
+    then: &BTreeMap<String, Applied>,
+    now: &BTreeMap<String, Applied>,
+    note: &str,
+) -> Vec<Entry> {
+    let keys: BTreeSet<&String> = now.keys().chain(then.keys()).collect();
+    keys.into_iter()
         .filter_map(|key| {
-            let (action, applied) = match (then.applied().get(key), now.applied().get(key)) {
+            let (action, applied) = match (then.get(key), now.get(key)) {
                 (None, Some(gone)) => (Action::Forget, gone),
                 (Some(back), None) => (Action::Baseline, back),
                 _ => return None,
             };
             Some(entry(action, &applied.record, &applied.checksum, note))
         })
-        .collect();
-    if !entries.is_empty() {
-        append(db, &entries).await?;
-    }
-    Ok(entries.len())
+        .collect()
 }
 
 fn entry(action: Action, record: &Record, checksum: &str, note: &str) -> Entry {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::record::{Action, Record};
 use super::statement::{Direction, Started};
+use crate::migrator::script_name::KEY_PREFIX;
 
 /// A migration that the database has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,10 +17,23 @@ pub struct Applied {
     pub baseline: bool,
 }
 
+/// What the log says about the script of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ScriptLine<'s> {
+    /// It was applied.
+    Applied(&'s Applied),
+    /// It was applied and rolled back.
+    RolledBack,
+    /// There is no line about it.
+    Unknown,
+}
+
 /// What a database has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
     applied: BTreeMap<String, Applied>,
+    /// The scripts of plans, which no directory of migrations holds.
+    scripts: BTreeMap<String, Applied>,
     records: Vec<Record>,
     pub(crate) started: Vec<Started>,
 }
@@ -28,7 +42,13 @@ impl State {
     /// Follows the lines in order.
     pub(crate) fn of(records: Vec<Record>, started: Vec<Started>) -> Self {
         let mut applied: BTreeMap<String, Applied> = BTreeMap::new();
+        let mut scripts: BTreeMap<String, Applied> = BTreeMap::new();
         for record in &records {
+            let applied = if is_script(record) {
+                &mut scripts
+            } else {
+                &mut applied
+            };
             match record.action {
                 Action::Up | Action::Baseline => {
                     applied.insert(
@@ -52,12 +72,35 @@ impl State {
         }
         Self {
             applied,
+            scripts,
             records,
             started,
         }
     }
 
-    /// What is applied, by key.
+    /// What the log says about the script of a plan, by its key.
+    pub(crate) fn script(&self, key: &str) -> ScriptLine<'_> {
+        match self.scripts.get(key) {
+            Some(applied) => ScriptLine::Applied(applied),
+            None if self.records.iter().any(|one| one.key == key) => ScriptLine::RolledBack,
+            None => ScriptLine::Unknown,
+        }
+    }
+
+    /// The versions that applied scripts brought.
+    pub(crate) fn script_versions(&self) -> Vec<i64> {
+        self.scripts
+            .values()
+            .filter_map(|one| one.record.version.as_deref()?.parse().ok())
+            .collect()
+    }
+
+    /// The applied scripts of plans, by key.
+    pub(super) fn scripts(&self) -> &BTreeMap<String, Applied> {
+        &self.scripts
+    }
+
+    /// What is applied of directories, by key; not the scripts of plans.
     pub fn applied(&self) -> &BTreeMap<String, Applied> {
         &self.applied
     }
@@ -67,14 +110,15 @@ impl State {
         &self.records
     }
 
-    /// Whether nothing was ever recorded.
+    /// Whether nothing was ever recorded of a directory of migrations.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.started.is_empty()
+        self.records.iter().all(is_script) && self.started.is_empty()
     }
 
     /// Whether it tells nothing beyond runs of deployments that were taken back whole.
     pub(crate) fn is_settled(&self) -> bool {
         self.applied.is_empty()
+            && self.scripts.is_empty()
             && self.started.is_empty()
             && self.records.iter().all(|record| record.run.is_some())
     }
@@ -92,6 +136,10 @@ impl State {
         keys.dedup();
         keys
     }
+}
+
+fn is_script(record: &Record) -> bool {
+    record.key.starts_with(KEY_PREFIX)
 }
 
 #[cfg(test)]

@@ -49,8 +49,9 @@ pub(super) async fn find(db: &Database, spec: &Spec) -> Result<Vec<Finding>, DbE
 
 fn by_hand(spec: &Spec) -> String {
     format!(
-        "if the change was made by hand, record it: \
-             INSERT INTO schema_versions (version) VALUES ({})",
+        "if the change was made by hand, record it \
+             (INSERT INTO schema_versions (version) VALUES ({})), \
+             or take the step out of the plan",
         spec.version
     )
 }

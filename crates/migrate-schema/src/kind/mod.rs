@@ -19,7 +19,9 @@ use serde_json::json;
 
 use crate::catalog::row_estimate;
 use crate::db::{Database, DbError};
-use crate::migrator::{Applied, Change, Direction, Patience, apply, revert, versions};
+use crate::history;
+use crate::migrator::script_state::{self, Known, ScriptState};
+use crate::migrator::{Applied, Change, Direction, Patience, Versions, apply, revert, versions};
 use crate::own;
 use crate::script::{DefaultValue, Effect};
 
@@ -27,9 +29,9 @@ use spec::{Spec, Undo};
 
 /// Builds `SchemaUpdate` steps.
 ///
-/// The script is named by `script` or `command`. `schema_version` is the version that it
-/// brings; by default the number after `_v` in a name like `001_v2_changes.sql`, else the
-/// number at the name's begin. Instead of a script, `source` names a directory of migrations
+/// The script is named by `script` or `command`; whether it was applied is decided by its line
+/// in our history. `schema_version` is the version that it brings in the guide's
+/// `schema_versions`; by default the number at the name's begin. Instead of a script, `source` names a directory of migrations
 /// in any [layout](crate::layout), of which those that the database does not have are run, up
 /// to the version `to`. `down` names the script that takes it back; by default
 /// `NAME.down.sql` if it exists.
@@ -70,7 +72,7 @@ impl StepKind for SchemaUpdateKind {
             return Ok(Box::new(built));
         }
         let spec = Spec::read(step, &*self.scripts, self.db.backend())?;
-        if let Some(clash) = never_run(&spec, before) {
+        if let Some(clash) = named_before(&spec, before) {
             return Err(vec![clash]);
         }
         let earlier = before
@@ -84,21 +86,22 @@ impl StepKind for SchemaUpdateKind {
     }
 }
 
-/// A step whose version an earlier one reaches would be taken for done already.
-fn never_run(spec: &Spec, before: &[MigrationStep]) -> Option<Finding> {
-    let reached = before
+/// A script that an earlier step applies would not run again.
+fn named_before(spec: &Spec, before: &[MigrationStep]) -> Option<Finding> {
+    let first = before
         .iter()
-        .find(|step| spec::version_brought(step).is_some_and(|version| version >= spec.version))?;
+        .find(|step| spec::applied_by(step).as_ref() == Some(&spec.name))?;
     (spec.direction == Direction::Up).then(|| {
         Finding::error(
-            "schema.version-order",
+            "schema.script-twice",
             format!(
-                "step {} brings schema version {} or a later one already",
-                reached.id, spec.version
+                "step {} applies {} already, and a script is applied once",
+                first.id,
+                spec.name.as_str()
             ),
         )
-        .at("/schema_version")
-        .hint("give each schema step of the plan a `schema_version` above the one before")
+        .at("/script")
+        .hint("put what is to run twice into two scripts")
     })
 }
 
@@ -124,13 +127,6 @@ impl SchemaUpdate {
         Patience {
             give_up_after: cx.timeout.mul_f64(0.9),
             ..Patience::default()
-        }
-    }
-
-    fn is_done(&self, current: i64) -> bool {
-        match self.spec.direction {
-            Direction::Up => current >= self.spec.version,
-            Direction::Down => current < self.spec.version,
         }
     }
 
@@ -171,12 +167,42 @@ impl SchemaUpdate {
             .map_err(|error| error.into_step_error("the schema's version can't be read"))
     }
 
-    async fn readiness(&self) -> Result<Readiness, StepError> {
-        let current = self.current().await?;
-        if self.is_done(current) {
-            return Ok(Readiness::AlreadyDone(format!(
-                "the schema is at version {current}"
-            )));
+    async fn known(&self) -> Result<Known, StepError> {
+        Known::read(&self.db)
+            .await
+            .map_err(|error| error.into_step_error("the history of scripts can't be read"))
+    }
+
+    /// Why nothing is left to do, or why that can't be said; none if the script is to run.
+    async fn settled(&self, known: &Known) -> Result<Option<Readiness>, StepError> {
+        let Spec {
+            script,
+            name,
+            version,
+            direction,
+            ..
+        } = &self.spec;
+        let unread = |error: DbError| error.into_step_error("the history of scripts can't be read");
+        if *direction == Direction::Down {
+            let there = script_state::is_there(&self.db, known, name, *version)
+                .await
+                .map_err(unread)?;
+            return Ok((!there)
+                .then(|| Readiness::AlreadyDone(format!("{} is not applied", name.as_str()))));
+        }
+        let state = script_state::look(&self.db, known, script, name, *version)
+            .await
+            .map_err(unread)?;
+        Ok(match state {
+            ScriptState::Applied(how) => Some(Readiness::AlreadyDone(how)),
+            ScriptState::Unclear(finding) => Some(Readiness::Blocked(vec![*finding])),
+            ScriptState::NotApplied => None,
+        })
+    }
+
+    async fn readiness(&self, known: &Known) -> Result<Readiness, StepError> {
+        if let Some(settled) = self.settled(known).await? {
+            return Ok(settled);
         }
         let mut findings = syntax::check(&self.db, &self.spec.script)
             .await
@@ -242,12 +268,12 @@ impl Step for SchemaUpdate {
 
     async fn preview(&self, cx: &StepContext) -> Result<Preview, StepError> {
         let look = async {
-            let current = self.current().await?;
-            let mut notes = vec![if self.is_done(current) {
-                format!("the schema is at version {current}: nothing would run")
-            } else {
-                self.brings(current)
+            let known = self.known().await?;
+            let mut notes = vec![match self.settled(&known).await? {
+                Some(Readiness::AlreadyDone(how)) => format!("{how}: nothing would run"),
+                _ => self.brings(self.current().await?),
             }];
+            notes.extend(known.leaves_versions(self.spec.version));
             notes.extend(self.rebuilt().await);
             if let Undo::None(why) = &self.spec.undo {
                 notes.push(format!("can't be undone by itself: {why}"));
@@ -263,8 +289,12 @@ impl Step for SchemaUpdate {
 
     async fn check(&self, cx: &StepContext) -> Result<Readiness, StepError> {
         let look = async {
-            let found = self.readiness().await?;
+            let known = self.known().await?;
+            let found = self.readiness(&known).await?;
             if matches!(found, Readiness::Ready) && self.spec.direction == Direction::Up {
+                if let Some(note) = known.leaves_versions(self.spec.version) {
+                    cx.warn(note);
+                }
                 for warning in danger::of_script(&self.db, &self.spec.script).await? {
                     cx.warn(&warning);
                 }
@@ -276,7 +306,7 @@ impl Step for SchemaUpdate {
 
     async fn prepare(&self, cx: &StepContext) -> Result<Receipt, StepError> {
         let look = async {
-            own::ensure(&self.db)
+            history::ensure(&self.db)
                 .await
                 .map_err(|error| error.into_step_error("our own tables can't be made"))?;
             Ok(Receipt(json!({
@@ -289,13 +319,24 @@ impl Step for SchemaUpdate {
     }
 
     async fn run(&self, cx: &StepContext, _receipt: &Receipt) -> Result<Outcome, StepError> {
-        let change = Change {
-            script: &self.spec.script,
-            version: self.spec.version,
-            direction: self.spec.direction,
-            step: Some(cx),
+        let work = async {
+            let known = self.known().await?;
+            let spec = &self.spec;
+            let key =
+                spec.name.key(&self.db).await.map_err(|error| {
+                    error.into_step_error("the script has no key in the history")
+                })?;
+            let change = Change {
+                script: &spec.script,
+                name: &spec.name,
+                key,
+                version: spec.version,
+                versions: Versions::after(&known, spec.version),
+                direction: spec.direction,
+                step: Some(cx),
+            };
+            apply(&self.db, &change, Self::patience(cx)).await
         };
-        let work = apply(&self.db, &change, Self::patience(cx));
         self.db.cancellable(&cx.cancel, work).await?;
         Ok(self.outcome())
     }

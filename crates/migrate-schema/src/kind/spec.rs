@@ -4,13 +4,16 @@ use migrate_core::{CommandLine, Finding, MigrationStep, Scripts};
 
 use super::undo;
 use crate::db::Backend;
-use crate::migrator::Direction;
+use crate::migrator::script_name::ScriptName;
+use crate::migrator::{Direction, V2_SCRIPT};
 use crate::script::{SqlScript, find};
 
 /// A schema step as it was asked for.
 pub(super) struct Spec {
     pub(super) title: String,
     pub(super) script: SqlScript,
+    /// The name by which the history knows it.
+    pub(super) name: ScriptName,
     pub(super) version: i64,
     pub(super) direction: Direction,
     pub(super) undo: Undo,
@@ -72,6 +75,7 @@ impl Spec {
         Ok(Self {
             title,
             script,
+            name: ScriptName::of(&name),
             version,
             direction,
             undo,
@@ -156,29 +160,26 @@ fn direction_of_name(name: &str) -> Direction {
     }
 }
 
-/// The version that a schema step of a plan brings; none if it is no such step or says none.
-pub(super) fn version_brought(step: &MigrationStep) -> Option<i64> {
+/// The script that a schema step of a plan applies; none if it is no such step.
+pub(super) fn applied_by(step: &MigrationStep) -> Option<ScriptName> {
     let (name, _) = script_name(step).ok()?;
     let schema = step.step_type.name() == "SchemaUpdate";
-    (schema && direction_of_name(&name) == Direction::Up)
-        .then(|| version(step, &name).ok())
-        .flatten()
+    (schema && direction_of_name(&name) == Direction::Up).then(|| ScriptName::of(&name))
 }
 
-/// `001_v2_changes.sql` brings version 2, `007_changes.sql` version 7.
+/// `007_changes.sql` brings version 7; the guide's own script, version 2.
 fn version_of_name(name: &str) -> Option<i64> {
     let stem = name.rsplit('/').next()?.split('.').next()?;
-    let number = |text: &str| text.parse().ok().filter(|number| is_version(*number));
-    let named = stem
-        .split('_')
-        .skip(1)
-        .find_map(|part| part.strip_prefix('v').and_then(number));
-    named.or_else(|| {
-        let end = stem
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(stem.len());
-        number(&stem[..end])
-    })
+    if V2_SCRIPT.strip_suffix(".sql") == Some(stem) {
+        return Some(2);
+    }
+    let end = stem
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(stem.len());
+    stem[..end]
+        .parse()
+        .ok()
+        .filter(|number| is_version(*number))
 }
 
 /// The script named by `down`, else `NAME.down.sql` where it exists. Beside a script for one
@@ -225,11 +226,12 @@ mod tests {
     fn a_scripts_name_tells_its_version() {
         for (name, expected) in [
             ("001_v2_schema_updates.sql", Some(2)),
-            ("sub/012_v30_x.sqlite.sql", Some(30)),
+            ("sub/012_v30_x.sqlite.sql", Some(12)),
             ("007_add_index.sql", Some(7)),
             ("7.sql", Some(7)),
             ("001_very_new.sql", Some(1)),
-            ("001_add_v3.sql", Some(3)),
+            ("001_add_v3.sql", Some(1)),
+            ("001_orders_v2.sql", Some(1)),
             ("changes.sql", None),
             ("000.sql", None),
             ("99999999999999999999.sql", None),

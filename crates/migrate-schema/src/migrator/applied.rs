@@ -15,6 +15,12 @@ pub(crate) struct Applied {
     pub(super) version: i64,
     /// The table of versions was not there before.
     pub(super) made_versions: bool,
+    /// Whether the version's row is the script's; another may have brought the same version.
+    #[serde(default = "yes")]
+    pub(super) wrote_version: bool,
+    /// The script's key in the history; none of a release that kept no line for scripts.
+    #[serde(default)]
+    pub(super) script: Option<String>,
     /// Every object that is different after the script.
     pub(super) changed: Vec<Changed>,
     /// PostgreSQL: routines that the script could replace, each with the statement that brings
@@ -25,6 +31,10 @@ pub(crate) struct Applied {
     #[cfg(feature = "sqlite")]
     #[serde(default)]
     pub(super) texts: Vec<crate::catalog::sqlite::MasterRow>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// An object that a script changed, created or dropped.
@@ -150,14 +160,20 @@ pub(super) fn is_versions(name: &str) -> bool {
     own.split('.').any(|part| part == TABLE || part == key)
 }
 
-/// The steps (of those with these markers) whose script brought a version.
-pub(super) fn brought(
+/// The steps (of those with these markers) that ran a script; one of a release that kept no
+/// key for scripts is known by its version.
+pub(super) fn brought<'a>(
     markers: Vec<(String, String)>,
+    key: &'a str,
     version: i64,
-) -> impl Iterator<Item = (String, Applied)> {
+) -> impl Iterator<Item = (String, Applied)> + 'a {
     markers.into_iter().filter_map(move |(step, marker)| {
         let applied = Applied::parse(&marker).ok()?;
-        (applied.version == version).then_some((step, applied))
+        let is_it = match &applied.script {
+            Some(script) => script == key,
+            None => applied.version == version,
+        };
+        is_it.then_some((step, applied))
     })
 }
 

@@ -4,15 +4,19 @@ mod applied;
 mod attempt;
 #[cfg(feature = "postgres")]
 mod blockers;
+mod made;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod rebuild;
 #[cfg(feature = "sqlite")]
 mod restore;
+pub(crate) mod script_name;
+pub(crate) mod script_state;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 pub(crate) mod versions;
+pub(crate) mod versions_table;
 
 use migrate_core::{Scripts, StepContext, StepError, UndoReport};
 
@@ -20,17 +24,22 @@ pub(crate) use applied::Applied;
 pub use attempt::Patience;
 pub(crate) use attempt::pause;
 use attempt::{Attempts, Failed};
+use script_name::ScriptName;
+use script_state::{Known, ScriptState};
 
 use crate::db::{Database, DbError, DbErrorKind};
+use crate::history::{self, Action, Entry, ScriptEntry};
 use crate::script::{SqlScript, Statement, find};
 
 /// The name of the guide's script.
-const V2_SCRIPT: &str = "001_v2_schema_updates.sql";
+pub(crate) const V2_SCRIPT: &str = "001_v2_schema_updates.sql";
 
 /// Brings a database's schema to a version by scripts, and knows which version it is at.
 ///
-/// The version is the highest in the table `schema_versions(version, applied_at)`, which is
-/// made by the first script that is run.
+/// A script that ran has a line in our history, with its name and checksum, which decides
+/// whether it runs again. The version is the highest in the guide's table
+/// `schema_versions(version, applied_at)`, which is made by the first script that is run; a
+/// table of that name with another form is left as it is.
 #[derive(Debug, Clone)]
 pub struct SchemaMigrator {
     db: Database,
@@ -45,7 +54,7 @@ pub enum Migrated {
         /// How many statements.
         statements: usize,
     },
-    /// The schema is at this version already, at least the one asked for; nothing was run.
+    /// The script that brings this version was applied already; nothing was run.
     AlreadyAt(i64),
 }
 
@@ -65,29 +74,39 @@ impl SchemaMigrator {
         self
     }
 
-    /// The highest version that is recorded; 0 if there is no table of versions. Read-only.
+    /// The highest version in the guide's table; 0 if there is none. Read-only.
     pub async fn current_version(&self) -> Result<i64, DbError> {
         versions::current(&self.db).await
     }
 
-    /// Runs a script as one transaction that also records the version, unless the schema is
-    /// there already. A statement that can't get its lock in time makes the whole
+    /// Runs a script as one transaction that also records it and its version, unless it was
+    /// applied already: the history knows it by the file name of its origin. A statement that can't get its lock in time makes the whole
     /// transaction start again, within [`Patience`].
     ///
     /// # Errors
-    /// The statement's file, line and column with the database's message, code and hint;
-    /// nothing was changed.
+    /// The statement's file, line and column with the database's message, code and hint; or
+    /// that the script was applied with another text. Nothing was changed.
     pub async fn migrate(&self, script: &SqlScript, version: i64) -> Result<Migrated, StepError> {
-        let current = self
-            .current_version()
+        let name = ScriptName::of_file(script.origin());
+        let unread = |error: DbError| error.into_step_error("the history can't be read");
+        let known = Known::read(&self.db).await.map_err(unread)?;
+        match script_state::look(&self.db, &known, script, &name, version)
             .await
-            .map_err(|error| error.into_step_error("the schema's version can't be read"))?;
-        if current >= version {
-            return Ok(Migrated::AlreadyAt(current));
+            .map_err(unread)?
+        {
+            ScriptState::Applied(_) => return Ok(Migrated::AlreadyAt(version)),
+            ScriptState::Unclear(finding) => return Err(StepError::failed(finding.to_string())),
+            ScriptState::NotApplied => {}
         }
+        history::ensure(&self.db)
+            .await
+            .map_err(|error| error.into_step_error("our own tables can't be made"))?;
         let change = Change {
             script,
+            name: &name,
+            key: name.key(&self.db).await.map_err(unread)?,
             version,
+            versions: Versions::after(&known, version),
             direction: Direction::Up,
             step: None,
         };
@@ -119,10 +138,33 @@ pub(crate) enum Direction {
     Down,
 }
 
+/// What becomes of the guide's table of versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Versions {
+    /// The version is written there, or removed.
+    Kept,
+    /// It is somebody else's and stays as it is.
+    LeftAlone,
+}
+
+impl Versions {
+    pub(crate) fn after(known: &Known, version: i64) -> Self {
+        match known.leaves_versions(version) {
+            None => Self::Kept,
+            Some(_) => Self::LeftAlone,
+        }
+    }
+}
+
 /// A script to run as a version, for a step of a run or on its own.
 pub(crate) struct Change<'a> {
     pub(crate) script: &'a SqlScript,
+    /// The name by which the history knows it.
+    pub(crate) name: &'a ScriptName,
+    /// Its key in the history.
+    pub(crate) key: String,
     pub(crate) version: i64,
+    pub(crate) versions: Versions,
     pub(crate) direction: Direction,
     /// The step's marker is written in the same transaction, with what an undo needs.
     pub(crate) step: Option<&'a StepContext>,
@@ -138,6 +180,27 @@ impl Change<'_> {
                 "statements",
             );
         }
+    }
+
+    /// The script's line in the history.
+    fn line(&self, millis: i64) -> Entry {
+        let action = match self.direction {
+            Direction::Up => Action::Up,
+            Direction::Down => Action::Down,
+        };
+        Entry::of_script(
+            action,
+            ScriptEntry {
+                key: &self.key,
+                version: self.version,
+                name: self.name.as_str(),
+                file: self.script.origin(),
+                checksum: script_state::checksum(self.script),
+                text: (self.direction == Direction::Up).then(|| self.script.text()),
+                millis,
+                run: self.step.map(|cx| cx.run.as_str()),
+            },
+        )
     }
 
     /// The error of one statement.
@@ -229,6 +292,25 @@ pub(crate) async fn revert(
 fn no_way_back() -> StepError {
     StepError::failed("the script has no down script, so that the step can't be undone")
         .hint("restore the rollback point, or add NAME.down.sql beside the script")
+}
+
+/// The line in the history that a script was undone; none if it had no line.
+fn undone(cx: &StepContext, applied: &Applied) -> Option<Entry> {
+    let key = applied.script.as_deref()?;
+    let name = key.trim_start_matches(script_name::KEY_PREFIX);
+    Some(Entry::of_script(
+        Action::Down,
+        ScriptEntry {
+            key,
+            version: applied.version,
+            name,
+            file: name,
+            checksum: String::new(),
+            text: None,
+            millis: 0,
+            run: Some(cx.run.as_str()),
+        },
+    ))
 }
 
 /// The refusal of an undo that would destroy what others did since.

@@ -7,9 +7,10 @@ use super::applied::{Applied, Routine, brought, changes};
 use super::attempt::{Failed, Patience};
 use super::blockers::Blockers;
 use super::versions::postgres as versions;
-use super::{Change, Direction, changed_since, failed_at, not_as_before};
+use super::{Change, Direction, Versions, changed_since, failed_at, not_as_before, undone};
 use crate::catalog::Catalog;
 use crate::db::{DbError, Postgres};
+use crate::history::postgres as history;
 use crate::own::postgres as own;
 use crate::script::{Effect, SqlScript, Statement};
 
@@ -30,6 +31,7 @@ pub(super) async fn apply(
         None => None,
     };
     let routines = replaceable(&mut tx, change.script).await?;
+    let begun = std::time::Instant::now();
     for (number, statement) in change.script.statements().enumerate() {
         change.started(number);
         execute(pg, &mut tx, pid, statement)
@@ -38,11 +40,21 @@ pub(super) async fn apply(
     }
     session_as_before(&mut tx, &search_path).await?;
     let made_versions = !versions::exists(&mut tx).await?;
-    if let (Some(cx), Some(before)) = (change.step, before) {
+    let after = match change.step {
+        Some(_) => Some(Catalog::read_postgres(&mut tx).await?),
+        None => None,
+    };
+    let millis = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let wrote_version = record(&mut tx, change, millis)
+        .await
+        .map_err(Failed::at("the schema's version can't be recorded"))?;
+    if let (Some(cx), Some(before), Some(after)) = (change.step, before, after) {
         let applied = Applied {
             version: change.version,
             made_versions,
-            changed: changes(&before, &Catalog::read_postgres(&mut tx).await?),
+            wrote_version,
+            script: Some(change.key.clone()),
+            changed: changes(&before, &after),
             routines,
             #[cfg(feature = "sqlite")]
             texts: Vec::new(),
@@ -55,9 +67,6 @@ pub(super) async fn apply(
         )
         .await?;
     }
-    record(&mut tx, change)
-        .await
-        .map_err(Failed::at("the schema's version can't be recorded"))?;
     migrate_failpoint::hit!("schema.commit")
         .map_err(|error| Failed::at("the schema change can't be committed")(error.into()))?;
     tx.commit()
@@ -67,27 +76,45 @@ pub(super) async fn apply(
         .map_err(|error| Failed::at("the schema change is committed, but")(error.into()))
 }
 
-async fn record(tx: &mut PgConnection, change: &Change<'_>) -> Result<(), DbError> {
-    match (change.direction, change.step) {
-        (Direction::Up, _) => versions::record(tx, change.version).await,
-        (Direction::Down, None) => versions::remove(tx, change.version, false).await,
-        (Direction::Down, Some(cx)) => {
-            // The step that brought the version knows whether it made the table.
-            let payloads: Vec<(String, String)> = sqlx::query_as(
-                "select step, payload from etlrs_migrate.markers where run = $1 and step <> $2",
-            )
-            .bind(cx.run.as_str())
-            .bind(cx.step.as_str())
-            .fetch_all(&mut *tx)
-            .await?;
-            let mut made = false;
-            for (step, applied) in brought(payloads, change.version) {
-                made |= applied.made_versions;
-                own::clear_marker(tx, cx.run.as_str(), &step).await?;
-            }
-            versions::remove(tx, change.version, made).await
+/// Records that the script ran: its version in the guide's table, its line in the history.
+/// Whether the version's row is new.
+async fn record(tx: &mut PgConnection, change: &Change<'_>, millis: i64) -> Result<bool, DbError> {
+    let wrote = match change.direction {
+        Direction::Up if change.versions == Versions::Kept => {
+            versions::record(tx, change.version).await?
+        }
+        Direction::Up => false,
+        Direction::Down => {
+            forget(tx, change).await?;
+            false
+        }
+    };
+    history::append(tx, &[change.line(millis)]).await?;
+    Ok(wrote)
+}
+
+/// Removes the version that a script brought. The step that ran it knows whether it wrote
+/// the row and made the table.
+async fn forget(tx: &mut PgConnection, change: &Change<'_>) -> Result<(), DbError> {
+    let (mut made, mut wrote) = (false, change.versions == Versions::Kept);
+    if let Some(cx) = change.step {
+        let payloads: Vec<(String, String)> = sqlx::query_as(
+            "select step, payload from etlrs_migrate.markers where run = $1 and step <> $2",
+        )
+        .bind(cx.run.as_str())
+        .bind(cx.step.as_str())
+        .fetch_all(&mut *tx)
+        .await?;
+        for (step, applied) in brought(payloads, &change.key, change.version) {
+            made |= applied.made_versions;
+            wrote &= applied.wrote_version;
+            own::clear_marker(tx, cx.run.as_str(), &step).await?;
         }
     }
+    if wrote {
+        versions::remove(tx, change.version, made).await?;
+    }
+    Ok(())
 }
 
 /// One attempt to take it back.
@@ -133,7 +160,12 @@ pub(super) async fn revert(
     if !wrong.is_empty() {
         return Err(not_as_before(&wrong));
     }
-    versions::remove(&mut tx, applied.version, applied.made_versions).await?;
+    if applied.wrote_version {
+        versions::remove(&mut tx, applied.version, applied.made_versions).await?;
+    }
+    if let Some(line) = undone(cx, applied) {
+        history::append(&mut tx, &[line]).await?;
+    }
     migrate_failpoint::hit!("schema.undo")
         .map_err(|error| Failed::at("the undo can't be committed")(error.into()))?;
     tx.commit()

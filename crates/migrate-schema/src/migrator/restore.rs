@@ -8,9 +8,10 @@ use super::attempt::Failed;
 use super::rebuild::{NewShape, rebuild};
 use super::sqlite::{ForeignKeys, Held, Violations, execute, refuse_foreign_changes};
 use super::versions::sqlite as versions;
-use super::{failed_at, not_as_before};
+use super::{failed_at, not_as_before, undone};
 use crate::catalog::Catalog;
 use crate::db::{DbErrorKind, Sqlite};
+use crate::history::sqlite as history;
 use crate::own::sqlite as own;
 use crate::quote::ident;
 use crate::script::SqlScript;
@@ -54,7 +55,12 @@ async fn in_transaction(
     if !wrong.is_empty() {
         return Err(not_as_before(&wrong));
     }
-    versions::remove(&mut tx, applied.version, applied.made_versions).await?;
+    if applied.wrote_version {
+        versions::remove(&mut tx, applied.version, applied.made_versions).await?;
+    }
+    if let Some(line) = undone(cx, applied) {
+        history::append(&mut tx, &[line]).await?;
+    }
     migrate_failpoint::hit!("schema.undo")
         .map_err(|error| Failed::at("the undo can't be committed")(error.into()))?;
     tx.commit()

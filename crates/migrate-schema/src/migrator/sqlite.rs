@@ -10,10 +10,11 @@ use super::applied::{Applied, brought, changes};
 use super::attempt::Failed;
 use super::rebuild::{NewShape, rebuild};
 use super::versions::sqlite as versions;
-use super::{Change, Direction, changed_since};
+use super::{Change, Direction, Versions, changed_since};
 use crate::catalog::Catalog;
 use crate::catalog::sqlite::master;
 use crate::db::{DbError, DbErrorKind, Sqlite};
+use crate::history::sqlite as history;
 use crate::own::sqlite as own;
 use crate::script::{DefaultValue, Effect, SqlScript, Statement};
 
@@ -39,6 +40,7 @@ async fn in_transaction(
         None => None,
     };
     let violations = Violations::read(&mut tx, keys).await?;
+    let begun = std::time::Instant::now();
     for (number, (statement, effect)) in change.script.effects().enumerate() {
         change.started(number);
         execute(&mut tx, statement, &effect)
@@ -47,11 +49,21 @@ async fn in_transaction(
     }
     violations.refuse_new(&mut tx, keys).await?;
     let made_versions = !versions::exists(&mut tx).await?;
-    if let (Some(cx), Some((before, texts))) = (change.step, before) {
-        let changed = changes(&before, &Catalog::read_sqlite(&mut tx).await?);
+    let after = match change.step {
+        Some(_) => Some(Catalog::read_sqlite(&mut tx).await?),
+        None => None,
+    };
+    let millis = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let wrote_version = record(&mut tx, change, millis)
+        .await
+        .map_err(Failed::at("the schema's version can't be recorded"))?;
+    if let (Some(cx), Some((before, texts)), Some(after)) = (change.step, before, after) {
+        let changed = changes(&before, &after);
         let applied = Applied {
             version: change.version,
             made_versions,
+            wrote_version,
+            script: Some(change.key.clone()),
             texts: texts
                 .into_iter()
                 .filter(|row| changed.iter().any(|changed| changed.name == row.object()))
@@ -67,9 +79,6 @@ async fn in_transaction(
         )
         .await?;
     }
-    record(&mut tx, change)
-        .await
-        .map_err(Failed::at("the schema's version can't be recorded"))?;
     migrate_failpoint::hit!("schema.commit")
         .map_err(|error| Failed::at("the schema change can't be committed")(error.into()))?;
     tx.commit()
@@ -79,27 +88,49 @@ async fn in_transaction(
         .map_err(|error| Failed::at("the schema change is committed, but")(error.into()))
 }
 
-async fn record(tx: &mut SqliteConnection, change: &Change<'_>) -> Result<(), DbError> {
-    match (change.direction, change.step) {
-        (Direction::Up, _) => versions::record(tx, change.version).await,
-        (Direction::Down, None) => versions::remove(tx, change.version, false).await,
-        (Direction::Down, Some(cx)) => {
-            // The step that brought the version knows whether it made the table.
-            let payloads: Vec<(String, String)> = sqlx::query_as(
-                "select step, payload from _etlrs_markers where run = ?1 and step <> ?2",
-            )
-            .bind(cx.run.as_str())
-            .bind(cx.step.as_str())
-            .fetch_all(&mut *tx)
-            .await?;
-            let mut made = false;
-            for (step, applied) in brought(payloads, change.version) {
-                made |= applied.made_versions;
-                own::clear_marker(tx, cx.run.as_str(), &step).await?;
-            }
-            versions::remove(tx, change.version, made).await
+/// Records that the script ran: its version in the guide's table, its line in the history.
+/// Whether the version's row is new.
+async fn record(
+    tx: &mut SqliteConnection,
+    change: &Change<'_>,
+    millis: i64,
+) -> Result<bool, DbError> {
+    let wrote = match change.direction {
+        Direction::Up if change.versions == Versions::Kept => {
+            versions::record(tx, change.version).await?
+        }
+        Direction::Up => false,
+        Direction::Down => {
+            forget(tx, change).await?;
+            false
+        }
+    };
+    history::append(tx, &[change.line(millis)]).await?;
+    Ok(wrote)
+}
+
+/// Removes the version that a script brought. The step that ran it knows whether it wrote
+/// the row and made the table.
+async fn forget(tx: &mut SqliteConnection, change: &Change<'_>) -> Result<(), DbError> {
+    let (mut made, mut wrote) = (false, change.versions == Versions::Kept);
+    if let Some(cx) = change.step {
+        let payloads: Vec<(String, String)> = sqlx::query_as(
+            "select step, payload from _etlrs_markers where run = ?1 and step <> ?2",
+        )
+        .bind(cx.run.as_str())
+        .bind(cx.step.as_str())
+        .fetch_all(&mut *tx)
+        .await?;
+        for (step, applied) in brought(payloads, &change.key, change.version) {
+            made |= applied.made_versions;
+            wrote &= applied.wrote_version;
+            own::clear_marker(tx, cx.run.as_str(), &step).await?;
         }
     }
+    if wrote {
+        versions::remove(tx, change.version, made).await?;
+    }
+    Ok(())
 }
 
 /// Whether foreign keys are enforced while a transaction runs.

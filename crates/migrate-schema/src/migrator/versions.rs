@@ -1,5 +1,6 @@
 //! The guide's table `schema_versions(version, applied_at)`.
 
+use super::versions_table::VersionsTable;
 use crate::db::{Database, DbError};
 
 /// Its name.
@@ -8,36 +9,9 @@ pub(crate) const TABLE: &str = "schema_versions";
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS schema_versions (\
     version INTEGER PRIMARY KEY, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP)";
 
-/// The highest version; 0 if there is no table.
+/// The highest version; 0 if there is no table of the guide's form.
 pub(crate) async fn current(db: &Database) -> Result<i64, DbError> {
-    match db {
-        #[cfg(feature = "postgres")]
-        Database::Postgres(pg) => {
-            let mut connection = pg.pool().acquire().await?;
-            if !postgres::exists(&mut connection).await? {
-                return Ok(0);
-            }
-            Ok(
-                sqlx::query_scalar("select coalesce(max(version), 0)::bigint from schema_versions")
-                    .persistent(false)
-                    .fetch_one(&mut *connection)
-                    .await?,
-            )
-        }
-        #[cfg(feature = "sqlite")]
-        Database::Sqlite(lite) => {
-            let mut connection = lite.acquire().await?;
-            if !sqlite::exists(&mut connection).await? {
-                return Ok(0);
-            }
-            Ok(
-                sqlx::query_scalar("select coalesce(max(version), 0) from schema_versions")
-                    .persistent(false)
-                    .fetch_one(&mut *connection)
-                    .await?,
-            )
-        }
-    }
+    Ok(VersionsTable::read(db).await?.highest().unwrap_or(0))
 }
 
 /// Within an open transaction on PostgreSQL.
@@ -56,22 +30,23 @@ pub(super) mod postgres {
         )
     }
 
-    /// Records a version.
+    /// Records a version, unless it is there. Whether it was not.
     pub(in super::super) async fn record(
         tx: &mut PgConnection,
         version: i64,
-    ) -> Result<(), DbError> {
+    ) -> Result<bool, DbError> {
         if !exists(tx).await? {
             sqlx::raw_sql(CREATE).execute(&mut *tx).await?;
         }
-        sqlx::query(
-            "insert into schema_versions (version, applied_at) values ($1, current_timestamp)",
+        let done = sqlx::query(
+            "insert into schema_versions (version, applied_at) select $1, current_timestamp \
+             where not exists (select from schema_versions where version = $1)",
         )
         .persistent(false)
         .bind(version)
         .execute(tx)
         .await?;
-        Ok(())
+        Ok(done.rows_affected() > 0)
     }
 
     /// Removes a version, and the table if `made` by the same run and empty.
@@ -118,20 +93,21 @@ pub(super) mod sqlite {
         Ok(found.is_some())
     }
 
-    /// Records a version.
+    /// Records a version, unless it is there. Whether it was not.
     pub(in super::super) async fn record(
         tx: &mut SqliteConnection,
         version: i64,
-    ) -> Result<(), DbError> {
+    ) -> Result<bool, DbError> {
         sqlx::query(CREATE).execute(&mut *tx).await?;
-        sqlx::query(
-            "insert into schema_versions (version, applied_at) values (?1, current_timestamp)",
+        let done = sqlx::query(
+            "insert into schema_versions (version, applied_at) select ?1, current_timestamp \
+             where not exists (select 1 from schema_versions where version = ?1)",
         )
         .persistent(false)
         .bind(version)
         .execute(tx)
         .await?;
-        Ok(())
+        Ok(done.rows_affected() > 0)
     }
 
     /// Removes a version, and the table if `made` by the same run and empty.

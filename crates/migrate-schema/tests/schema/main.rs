@@ -4,6 +4,7 @@
     reason = "a test ends at the first error it does not expect"
 )]
 
+mod applied_scripts;
 mod catalog;
 mod db;
 mod lint;

@@ -141,7 +141,13 @@ async fn the_migrator_brings_a_schema_to_version_2_once() {
         is_at_version_2(&place).await;
         let second = migrator.migrate_to_v2(&Scripts::shipped()).await.unwrap();
         assert_eq!(second, migrate_schema::migrator::Migrated::AlreadyAt(2));
-        assert!(!migrate_schema::own::exists(&place.db).await.unwrap());
+        let history = migrate_schema::history::read(&place.db).await.unwrap();
+        let names: Vec<&str> = history
+            .records()
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect();
+        assert_eq!(names, ["001_v2_schema_updates.sql"]);
     }
 }
 

@@ -165,7 +165,7 @@ async fn a_down_script_as_a_step_takes_the_version_back() {
         assert_eq!(down.check().await, Readiness::Ready);
         let receipt = down.prepare().await;
         let outcome = down.run(&receipt).await.unwrap();
-        assert_eq!(outcome.message, "1 statements, schema back from version 2");
+        assert_eq!(outcome.message, "1 statements, schema back from version 1");
         down.run(&receipt).await.unwrap();
         assert_eq!(old.differences(&before(&place).await), Vec::<String>::new());
         assert_eq!(up.probe(&receipt).await, Probe::NotApplied);
