@@ -11,8 +11,8 @@ use migrate_config::{ConfigUpdateKind, Root};
 use migrate_core::executor::Identity;
 use migrate_core::{
     Cancel, DeploymentVersion, Finding, Journal, MemoryJournal, MigrationError, MigrationExecutor,
-    Observer as _, Reporter, RollbackPoints as _, RunGuard as _, RunLog, RunOptions, ScopeObject,
-    Scripts, ServiceControl as _, StepError, StepRegistry,
+    NoClock, Observer as _, Reporter, RollbackPoints as _, RunGuard as _, RunLog, RunOptions,
+    ScopeObject, Scripts, ServiceControl as _, StepError, StepRegistry,
 };
 use migrate_data::{DataMigrationKind, TransformRegistry};
 use migrate_rollback::lock::{Holder, HolderState};
@@ -242,7 +242,7 @@ impl Wired {
     /// An executor with all its ports.
     pub(crate) fn executor(
         &self,
-        executor: MigrationExecutor,
+        executor: MigrationExecutor<NoClock>,
         journal: &Arc<dyn Journal>,
         options: RunOptions,
         reporter: Arc<dyn Reporter>,

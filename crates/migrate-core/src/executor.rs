@@ -73,22 +73,21 @@ pub struct RunOptions {
     pub scripts: std::collections::BTreeMap<String, crate::Script>,
     /// Who runs this.
     pub identity: Identity,
-    /// Tells runs of one second apart.
-    pub salt: u16,
 }
 
 /// Drives migrations and their rollbacks.
 ///
 /// Without ports it has no services, no rollback points, no lock and a journal in memory:
-/// enough for steps that need none of them. A tool gives it real ones.
+/// enough for steps that need none of them. A tool gives it real ones. The clock can't be
+/// left out: without one ([`NoClock`]) there is nothing to run.
 #[derive(Clone)]
-pub struct MigrationExecutor {
+pub struct MigrationExecutor<C = Arc<dyn Clock>> {
     current_version: String,
     target_version: String,
     dry_run: bool,
     registry: StepRegistry,
     journal: Arc<dyn Journal>,
-    clock: Arc<dyn Clock>,
+    clock: C,
     reporter: Arc<dyn Reporter>,
     guard: Arc<dyn RunGuard>,
     services: Arc<dyn ServiceControl>,
@@ -99,7 +98,11 @@ pub struct MigrationExecutor {
     options: RunOptions,
 }
 
-impl MigrationExecutor {
+/// Stands for the clock of an executor that has none yet.
+#[derive(Debug, Clone, Copy)]
+pub struct NoClock;
+
+impl MigrationExecutor<NoClock> {
     /// An executor from `current` to `target`; with `dry_run` it looks and writes nothing.
     /// The versions are parsed, and wrong ones refused, when a run begins.
     pub fn new(current: &str, target: &str, dry_run: bool) -> Self {
@@ -109,7 +112,7 @@ impl MigrationExecutor {
             dry_run,
             registry: StepRegistry::new(),
             journal: Arc::new(MemoryJournal::default()),
-            clock: Arc::new(absent::Epoch),
+            clock: NoClock,
             reporter: Arc::new(Silent),
             guard: Arc::new(absent::Nothing),
             services: Arc::new(absent::Nothing),
@@ -121,6 +124,29 @@ impl MigrationExecutor {
         }
     }
 
+    /// Takes the time from this clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> MigrationExecutor {
+        MigrationExecutor {
+            current_version: self.current_version,
+            target_version: self.target_version,
+            dry_run: self.dry_run,
+            registry: self.registry,
+            journal: self.journal,
+            clock,
+            reporter: self.reporter,
+            guard: self.guard,
+            services: self.services,
+            points: self.points,
+            observer: self.observer,
+            checks: self.checks,
+            cancel: self.cancel,
+            options: self.options,
+        }
+    }
+}
+
+impl<C> MigrationExecutor<C> {
     /// Uses these step kinds.
     #[must_use]
     pub fn with_registry(mut self, registry: StepRegistry) -> Self {
@@ -132,13 +158,6 @@ impl MigrationExecutor {
     #[must_use]
     pub fn with_journal(mut self, journal: Arc<dyn Journal>) -> Self {
         self.journal = journal;
-        self
-    }
-
-    /// Takes the time from this clock; without one, every entry bears the Unix epoch.
-    #[must_use]
-    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
         self
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Mutex;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -27,6 +29,18 @@ impl RunId {
     /// Makes one from the moment it begins and a number that tells runs of one second apart.
     pub fn new(now: DateTime<Utc>, salt: u16) -> Self {
         Self(format!("{}{salt:04x}", now.format("%Y%m%d%H%M%S")))
+    }
+
+    /// Makes one that no other run has: the moment, a number that is random for each process, and
+    /// how many this process made before.
+    pub fn fresh(now: DateTime<Utc>) -> Self {
+        static MADE: OnceLock<AtomicU32> = OnceLock::new();
+        let made = MADE.get_or_init(|| {
+            let random = RandomState::new().hash_one(std::process::id());
+            AtomicU32::new(u32::try_from(random >> 32).unwrap_or_default())
+        });
+        let number = made.fetch_add(1, Ordering::Relaxed);
+        Self(format!("{}{number:08x}", now.format("%Y%m%d%H%M%S")))
     }
 
     /// The name.
@@ -294,6 +308,13 @@ pub enum JournalError {
     Unreadable(String),
 }
 
+impl JournalError {
+    /// A run whose name another has.
+    pub fn taken(run: &RunId) -> Self {
+        Self::Unavailable(format!("it holds a run {run} already"))
+    }
+}
+
 impl fmt::Display for JournalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -309,6 +330,9 @@ impl std::error::Error for JournalError {}
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// Begins a run's log. Durable when it returns.
+    ///
+    /// # Errors
+    /// Also when there is a log of a run of that name: two runs never share one.
     async fn open(&self, header: &RunHeader) -> Result<(), JournalError>;
 
     /// Appends an entry. Durable when it returns; on an error the caller does nothing further.
@@ -346,7 +370,11 @@ impl MemoryJournal {
 #[async_trait]
 impl Journal for MemoryJournal {
     async fn open(&self, header: &RunHeader) -> Result<(), JournalError> {
-        self.locked().push(RunLog {
+        let mut runs = self.locked();
+        if runs.iter().any(|log| log.header.run == header.run) {
+            return Err(JournalError::taken(&header.run));
+        }
+        runs.push(RunLog {
             header: header.clone(),
             records: Vec::new(),
         });

@@ -43,8 +43,9 @@ pub use error::{MigrationError, StepError, StepErrorKind};
 pub use estimate::{Basis, Estimate, Rehearsal, StepEstimate, estimate, estimate_back};
 pub use event::{Event, Reporter};
 pub use executor::{
-    Backup, CheckOutcome, Consent, Identity, MigrationExecutor, MigrationResult, RollbackInfo,
-    RollbackPreview, RollbackRequest, RunEnd, RunOptions, StepPreview, StepResult, StrategyChoice,
+    Backup, CheckOutcome, Consent, Identity, MigrationExecutor, MigrationResult, NoClock,
+    RollbackInfo, RollbackPreview, RollbackRequest, RunEnd, RunOptions, StepPreview, StepResult,
+    StrategyChoice,
 };
 pub use finding::{Finding, Place, Severity};
 pub use journal::{Journal, JournalError, MemoryJournal, Record, RunHeader, RunId, RunLog};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use migrate_core::{
-    Backup, CheckRunner, DeploymentVersion, Description, Finding, Fingerprint, Journal,
+    Backup, CheckRunner, Clock, DeploymentVersion, Description, Finding, Fingerprint, Journal,
     JournalError, Loss, MemoryJournal, MigrationError, MigrationExecutor, MigrationPlan,
     MigrationStep, Observer, Outcome, Phase, Preview, Probe, Readiness, Receipt, Record,
     RollbackRequest, RunEnd, RunHeader, RunId, RunLog, RunOptions, RunState, ScopeObject, Step,
@@ -171,6 +171,15 @@ struct Tool {
     journal: Arc<MemoryJournal>,
 }
 
+/// A clock that stands still: runs are told apart all the same.
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> chrono::DateTime<chrono::Utc> {
+        chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::hours(12)
+    }
+}
+
 impl Tool {
     fn new() -> Self {
         let put = Put::default();
@@ -183,6 +192,7 @@ impl Tool {
 
     fn executor(&self) -> MigrationExecutor {
         MigrationExecutor::new("1.0.0", "2.0.0", false)
+            .with_clock(Arc::new(Noon))
             .with_registry(StepRegistry::new().with(self.put.clone()))
             .with_journal(self.journal.clone())
             .with_observer(Arc::new(self.put.clone()))
@@ -457,4 +467,24 @@ async fn an_error_after_the_last_entry_is_not_taken_for_an_open_run() {
     let result = back.resume(&tool.log().await).await.unwrap();
     assert_eq!(result.end, RunEnd::RolledBack);
     assert_eq!(tool.world(), old_world());
+}
+
+#[tokio::test]
+async fn runs_of_one_second_have_names_of_their_own() {
+    let tool = Tool::new();
+    for round in 0..3 {
+        tool.executor()
+            .execute_migration(&plan("new"))
+            .await
+            .unwrap();
+        let log = tool.log().await;
+        tool.executor()
+            .rollback(&log, migrate_core::RollbackRequest::default())
+            .await
+            .unwrap();
+        assert_eq!(tool.journal.runs().await.unwrap().len(), round + 1);
+    }
+    let header = tool.log().await.header;
+    let error = tool.journal.open(&header).await.unwrap_err();
+    assert!(error.to_string().contains("already"), "{error}");
 }

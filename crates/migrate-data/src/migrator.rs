@@ -214,9 +214,7 @@ impl DataMigrator {
 
     pub(crate) fn context(&self) -> StepContext {
         let now = Utc::now();
-        // Tells copies of one second apart.
-        let salt = (now.timestamp_subsec_nanos() >> 8) & 0xffff;
-        let fresh = || RunId::new(now, u16::try_from(salt).unwrap_or_default());
+        let fresh = || RunId::fresh(now);
         StepContext {
             run: self.run.clone().unwrap_or_else(fresh),
             step: "copy".parse().expect("a step id of four letters"),

@@ -190,7 +190,10 @@ impl Journal for SqliteJournal {
         let mut connection = self.connection.lock().await;
         head.insert(&mut connection)
             .await
-            .map_err(|error| store::failed(&self.path, &error))?;
+            .map_err(|error| match error.as_database_error() {
+                Some(why) if why.is_unique_violation() => JournalError::taken(&header.run),
+                _ => store::failed(&self.path, &error),
+            })?;
         migrate_failpoint::hit!("journal.open.after").map_err(mirrored::injected)
     }
 

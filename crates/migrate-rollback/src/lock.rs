@@ -9,11 +9,6 @@
 //! killed process has let go of all of them; nothing has to be deleted by hand.
 
 mod alone;
-mod database;
-mod directory;
-mod holder;
-#[cfg(feature = "postgres")]
-mod session;
 mod state_file;
 
 use std::path::{Path, PathBuf};
@@ -23,21 +18,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use migrate_core::{Journal, MigrationError, Phase, RunGuard, RunId, RunState, StepError};
 use migrate_schema::db::{Database, DatabaseUrl, DbError, DbErrorKind, openers};
+use migrate_schema::lock::DatabaseLock;
 use migrate_schema::own;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 pub use alone::DatabaseGuard;
-pub use holder::{Holder, HolderState};
+pub use migrate_schema::lock::{Holder, HolderState};
 
 use crate::state_dir;
-use database::DatabaseLock;
 pub(crate) use state_file::StateLock;
 
 /// How long [`DeploymentGuard`] waits for another run by itself.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(3);
-
-const POLL: Duration = Duration::from_millis(100);
 
 /// The locks of one run on one deployment and its database.
 ///

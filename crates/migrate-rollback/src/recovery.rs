@@ -145,7 +145,7 @@ impl Recovery {
         let dir = state_dir::ensure(&self.root).map_err(|error| {
             unchanged(StepError::caused("can't make the state directory", &error))
         })?;
-        let run = RunId::new(Utc::now(), salt());
+        let run = RunId::fresh(Utc::now());
         let lock = StateLock::acquire(&dir, &Holder::this(&run), Instant::now() + PATIENCE).await?;
 
         let running = self.services.running().await.map_err(unchanged)?;
@@ -421,9 +421,4 @@ async fn has_nothing(database: &Database) -> bool {
             .iter()
             .all(|table| table.schema() == Some(own::SCHEMA))
     })
-}
-
-fn salt() -> u16 {
-    let mixed = (Utc::now().timestamp_subsec_micros() >> 4) ^ std::process::id().rotate_left(7);
-    u16::try_from(mixed & 0xffff).unwrap_or_default()
 }

@@ -6,7 +6,7 @@
 //! [`layout`] (migration directories of all the tools),
 //! `lint` (what is dangerous in them; a feature),
 //! [`history`] (what was done to a schema), [`apply`] (running a directory's migrations),
-//! [`takeover`] (from other tools' histories), [`catalog`], [`snapshot`] and [`fingerprint`]
+//! [`lock`] (one process at a time), [`takeover`] (from other tools' histories), [`catalog`], [`snapshot`] and [`fingerprint`]
 //! (what is in a database), [`marks`] (what each row was when an upgrade ended), [`migrator`]
 //! (running a script and taking it back), [`kind`] and [`validation`] (the step kinds).
 //!
@@ -31,6 +31,7 @@ pub mod kind;
 pub mod layout;
 #[cfg(feature = "lint")]
 pub mod lint;
+pub mod lock;
 pub mod marks;
 pub mod migrator;
 pub mod own;

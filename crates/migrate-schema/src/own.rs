@@ -3,7 +3,7 @@
 
 use crate::db::{Backend, Database, DbError, Fence};
 use crate::history::{HISTORY, STATEMENTS};
-use crate::quote::{ident, literal};
+use crate::quote::{TableName, ident, literal};
 
 /// The schema that holds our objects on PostgreSQL.
 pub const SCHEMA: &str = "etlrs_migrate";
@@ -22,6 +22,14 @@ pub fn name(backend: Backend, table: &str) -> String {
     match backend {
         Backend::Postgres => format!("{SCHEMA}.{}", ident(table)),
         Backend::Sqlite => ident(&format!("{SQLITE_PREFIX}{table}")),
+    }
+}
+
+/// One of our tables as a name.
+pub(crate) fn table(backend: Backend, table: &str) -> TableName {
+    match backend {
+        Backend::Postgres => TableName::new(Some(SCHEMA), table),
+        Backend::Sqlite => TableName::new(None, &format!("{SQLITE_PREFIX}{table}")),
     }
 }
 

@@ -3,7 +3,6 @@
 use migrate_tests::binary::{Run, Tool};
 use migrate_tests::deployment::Store;
 use migrate_tests::postgres::TestDatabase;
-use migrate_tests::sqlite;
 use serde_json::json;
 
 use crate::on_both;
@@ -61,7 +60,7 @@ impl Shop {
     fn sql(&self, sql: &str) -> String {
         match &self.postgres {
             Some(database) => database.psql(sql),
-            None => sqlite::run(&self.dir.path().join("shop.db"), sql),
+            None => migrate_tests::sqlite::run(&self.dir.path().join("shop.db"), sql),
         }
     }
 }

@@ -254,7 +254,6 @@ fn options(
         scripts: hop.scripts.clone(),
         inputs,
         identity: wired.identity.clone(),
-        salt: migrate::salt(),
         ..RunOptions::default()
     }
 }

@@ -61,9 +61,7 @@ async fn make(global: &Global, version: Option<&str>, output: &Output) -> Result
     };
     let journal = wired.journal(Access::Write).await?;
     let guard = wired.guard(&journal);
-    guard
-        .acquire(&RunId::new(chrono::Utc::now(), migrate::salt()))
-        .await?;
+    guard.acquire(&RunId::fresh(chrono::Utc::now())).await?;
     let manager = wired.manager();
     let made = manager
         .create_copy(&version, Purpose::GoBack, &cancel)

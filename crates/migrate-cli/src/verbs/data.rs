@@ -13,7 +13,6 @@ use crate::environment;
 use crate::exit;
 use crate::failure::Failure;
 use crate::report::Output;
-use crate::verbs::migrate;
 
 /// What can be done with rows.
 #[derive(Debug, Subcommand)]
@@ -199,7 +198,7 @@ async fn copy(global: &Global, args: &MigrateArgs, output: &Output) -> Result<u8
     if !global.skip_check.iter().any(|name| name == "rows") {
         look_at_rows(&builder, args, &script, (global, output)).await?;
     }
-    let run = RunId::new(chrono::Utc::now(), migrate::salt());
+    let run = RunId::fresh(chrono::Utc::now());
     let name = run.to_string();
     output.note(&format!(
         "run {run}; another process can help: etlrs-migrate work --run {run}"

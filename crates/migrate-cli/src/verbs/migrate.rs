@@ -201,16 +201,8 @@ fn options(global: &Global, args: &RunArgs, wired: &Wired) -> RunOptions {
         skip_checks: global.skip_check.clone(),
         flags,
         identity: wired.identity.clone(),
-        salt: salt(),
         ..RunOptions::default()
     }
-}
-
-/// Tells runs of one second apart: process number and the clock's fraction.
-pub(crate) fn salt() -> u16 {
-    let nanos = chrono::Utc::now().timestamp_subsec_micros() >> 4;
-    let mixed = (nanos ^ std::process::id().rotate_left(7)) & 0xffff;
-    u16::try_from(mixed).unwrap_or_default()
 }
 
 /// Hashes of what decides the run, by name.

@@ -7,13 +7,23 @@ mod banner;
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use migrate_core::{
-    Backup, Journal, MemoryJournal, MigrationExecutor, MigrationPlan, RollbackRequest, RunOptions,
-    StepRegistry, plan_check,
+    Backup, Clock, Journal, MemoryJournal, MigrationExecutor, MigrationPlan, RollbackRequest,
+    RunOptions, StepRegistry, plan_check,
 };
 use serde_json::Value;
 
 use banner::{BannerKind, Site};
+
+/// The clock of the system, which the engine reads through this alone.
+struct Now;
+
+impl Clock for Now {
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+}
 
 /// Real programs read it from a file; here it is beside the example.
 const PLAN: &str = include_str!("plan.json");
@@ -26,6 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let registry = StepRegistry::new().with(BannerKind::new(site.clone()));
     let executor = |dry_run| {
         MigrationExecutor::new("1.0.0", "2.0.0", dry_run)
+            .with_clock(Arc::new(Now))
             .with_registry(registry.clone())
             .with_journal(journal.clone())
             .with_options(RunOptions {

@@ -1,11 +1,9 @@
 //! What stands in for ports that an embedder did not give: each says plainly that it is absent.
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::cancel::Cancel;
-use crate::clock::Clock;
 use crate::error::{MigrationError, StepError};
 use crate::finding::Finding;
 use crate::journal::RunId;
@@ -17,14 +15,6 @@ use crate::step::ScopeObject;
 use crate::version::Version;
 
 pub(super) struct Nothing;
-
-pub(super) struct Epoch;
-
-impl Clock for Epoch {
-    fn now(&self) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH
-    }
-}
 
 #[async_trait]
 impl RunGuard for Nothing {

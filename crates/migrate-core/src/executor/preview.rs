@@ -15,7 +15,7 @@ impl MigrationExecutor {
         if let Some(reason) = self.already_there(plan).await? {
             return Ok(MigrationResult::of(RunEnd::AlreadyThere(reason)));
         }
-        let run = RunId::new(self.clock.now(), self.options.salt);
+        let run = RunId::fresh(self.clock.now());
         self.phase("checks");
         let findings = self.check_all(&run, plan, &steps).await?;
         let mut previews = Vec::new();

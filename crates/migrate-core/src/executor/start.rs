@@ -34,7 +34,7 @@ impl MigrationExecutor {
         if self.dry_run {
             return self.dry_run(plan, steps).await;
         }
-        let run = RunId::new(self.clock.now(), self.options.salt);
+        let run = RunId::fresh(self.clock.now());
         self.guard.acquire(&run).await?;
         let result = self.begin(run, plan, steps, rollback_steps).await;
         self.guard.release().await;

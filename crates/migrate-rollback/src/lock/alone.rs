@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use migrate_core::{MigrationError, RunId, StepError};
 use migrate_schema::db::Database;
+use migrate_schema::lock::{DatabaseLock, Holder};
 use migrate_schema::own;
 use tokio::time::Instant;
-
-use super::Holder;
-use super::database::DatabaseLock;
 
 /// Keeps every other run on a database away, those of deployments too. Let go by
 /// [`DatabaseGuard::release`], by dropping it, and by the end of the process.

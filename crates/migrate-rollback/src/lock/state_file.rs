@@ -9,8 +9,7 @@ use chrono::Utc;
 use migrate_core::{MigrationError, StepError};
 use tokio::time::Instant;
 
-use super::holder::{BEAT, HolderState};
-use super::{Holder, POLL};
+use migrate_schema::lock::{BEAT, Holder, HolderState, POLL};
 
 const LOCK_FILE: &str = "lock";
 

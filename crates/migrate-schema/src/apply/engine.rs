@@ -17,8 +17,10 @@ use crate::layout::{Migration, MigrationSet, Section, Version};
 
 /// Runs the migrations of a directory on a database and keeps the log of it.
 ///
-/// The caller keeps other runs away (`migrate_rollback::lock`) and cancels through
-/// [`Database::cancellable`]; a future that was dropped or a process that was killed leaves
+/// What changes something takes the [lock](crate::lock) on the database, so that of several
+/// processes that begin at once one runs what is pending and the others find it there. A caller
+/// that holds that lock already (`migrate_rollback::DatabaseGuard`) is the holder here too. The
+/// caller cancels through [`Database::cancellable`]; a future that was dropped or a process that was killed leaves
 /// every migration applied, not applied, or half done with a journal from which the next run
 /// goes on.
 #[derive(Clone)]
@@ -156,10 +158,22 @@ impl SchemaEngine {
     /// [`ApplyError::Refused`] before anything ran; [`ApplyError::Failed`] with what was
     /// committed before.
     pub async fn apply(&self, set: &MigrationSet, target: &Target) -> Result<Done, ApplyError> {
-        let state = self.state().await?;
-        let found = self.pending(set, &state, target).await?;
-        let items = self.items(set, &found)?;
-        self.run(items, &state).await
+        let ready = async || {
+            let state = self.state().await?;
+            let found = self.pending(set, &state, target).await?;
+            let items = self.items(set, &found)?;
+            Ok((items, state))
+        };
+        let (items, _) = ready().await?;
+        if items.is_empty() {
+            return Ok(Done::default());
+        }
+        self.exclusively(async {
+            // Another process may have run them meanwhile.
+            let (items, state) = ready().await?;
+            self.run(items, &state).await
+        })
+        .await
     }
 
     /// Takes back the last `steps` versions, the latest first.
@@ -167,13 +181,23 @@ impl SchemaEngine {
     /// # Errors
     /// As [`SchemaEngine::apply`]; one without a down is refused before anything ran.
     pub async fn down(&self, set: &MigrationSet, how: &Down) -> Result<Done, ApplyError> {
-        let state = self.state().await?;
-        let items = self.downs(set, &state, how).await?;
-        self.run(items, &state).await
+        self.exclusively(async {
+            let state = self.state().await?;
+            let items = self.downs(set, &state, how).await?;
+            self.run(items, &state).await
+        })
+        .await
     }
 
     /// Takes the latest version back and brings it again.
+    ///
+    /// # Errors
+    /// As [`SchemaEngine::apply`].
     pub async fn redo(&self, set: &MigrationSet) -> Result<Done, ApplyError> {
+        self.exclusively(self.redo_latest(set)).await
+    }
+
+    async fn redo_latest(&self, set: &MigrationSet) -> Result<Done, ApplyError> {
         let state = self.state().await?;
         let mut items = self.downs(set, &state, &Down::Steps(1)).await?;
         let Some(latest) = standing::latest(set, &state).and_then(|version| set.find(version))

@@ -13,6 +13,7 @@ mod attempts;
 mod commit_in_doubt;
 mod engine;
 mod event;
+mod exclusive;
 mod failure;
 mod item;
 mod options;

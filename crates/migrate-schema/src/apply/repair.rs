@@ -65,6 +65,15 @@ impl SchemaEngine {
         keys: &[String],
         note: Option<&str>,
     ) -> Result<Vec<String>, ApplyError> {
+        self.exclusively(self.record_keys(set, keys, note)).await
+    }
+
+    async fn record_keys(
+        &self,
+        set: &MigrationSet,
+        keys: &[String],
+        note: Option<&str>,
+    ) -> Result<Vec<String>, ApplyError> {
         self.prepare().await?;
         let state = self.state().await?;
         let entries: Vec<Entry> = set
@@ -88,12 +97,15 @@ impl SchemaEngine {
     /// # Errors
     /// Refused where there is nothing to mend.
     pub async fn repair(&self, set: &MigrationSet, what: &Repair) -> Result<String, ApplyError> {
-        self.prepare().await?;
-        match what {
-            Repair::Accept(file) => self.accept(set, file).await,
-            Repair::Forget(key) => self.forget(set, key).await,
-            Repair::Statement { key, decision } => self.decide(key, *decision).await,
-        }
+        self.exclusively(async {
+            self.prepare().await?;
+            match what {
+                Repair::Accept(file) => self.accept(set, file).await,
+                Repair::Forget(key) => self.forget(set, key).await,
+                Repair::Statement { key, decision } => self.decide(key, *decision).await,
+            }
+        })
+        .await
     }
 
     async fn accept(&self, set: &MigrationSet, file: &str) -> Result<String, ApplyError> {

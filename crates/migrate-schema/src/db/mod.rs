@@ -84,6 +84,8 @@ pub enum Database {
 struct Shared {
     url: Option<DatabaseUrl>,
     fence: RwLock<Option<Fence>>,
+    /// Who of those that share the handle may take its database's lock.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Shared {
@@ -91,6 +93,7 @@ impl Shared {
         Arc::new(Self {
             url,
             fence: RwLock::new(None),
+            turn: tokio::sync::Mutex::new(()),
         })
     }
 
@@ -235,6 +238,11 @@ impl Database {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(db) => db.execute(sql).await,
         }
+    }
+
+    /// Waits until nobody else who shares this handle takes its database's lock.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.shared().turn.lock().await
     }
 
     /// Sets what every transaction begun from now on checks; shared by all clones.

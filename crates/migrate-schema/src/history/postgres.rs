@@ -94,10 +94,13 @@ pub(crate) async fn append(tx: &mut PgConnection, entries: &[Entry]) -> Result<(
     };
     sqlx::query(
         "insert into etlrs_migrate.schema_history (action, key, version, name, layout, file, \
-             checksum, up_text, down_text, out_of_order, millis, applied_by, run, note) \
-         select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], \
+             checksum, up_text, down_text, out_of_order, millis, applied_by, run, note, turn) \
+         select e.*, (select count(*) from etlrs_migrate.schema_history h where h.key = e.key) \
+             + row_number() over (partition by e.key) \
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], \
              $6::text[], $7::text[], $8::text[], $9::text[], $10::bool[], $11::bigint[], \
-             $12::text[], $13::text[], $14::text[])",
+             $12::text[], $13::text[], $14::text[]) as e(action, key, version, name, layout, \
+             file, checksum, up_text, down_text, out_of_order, millis, applied_by, run, note)",
     )
     .persistent(false)
     .bind(texts(|one| Some(one.action.name())))

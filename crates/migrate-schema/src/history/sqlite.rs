@@ -84,8 +84,9 @@ pub(crate) async fn append(tx: &mut SqliteConnection, entries: &[Entry]) -> Resu
     for one in entries {
         sqlx::query(
             "insert into _etlrs_schema_history (action, key, version, name, layout, file, \
-                 checksum, up_text, down_text, out_of_order, millis, applied_by, run, note) \
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 checksum, up_text, down_text, out_of_order, millis, applied_by, run, note, turn) \
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
+                 (select count(*) + 1 from _etlrs_schema_history where key = ?2))",
         )
         .bind(one.action.name())
         .bind(&one.key)

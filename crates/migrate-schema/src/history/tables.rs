@@ -1,5 +1,6 @@
 //! The tables that hold the log.
 
+use crate::catalog::table_columns;
 use crate::db::{Backend, Database, DbError};
 use crate::own;
 
@@ -8,6 +9,11 @@ pub const HISTORY: &str = "schema_history";
 
 /// The statements' table, without schema or prefix.
 pub const STATEMENTS: &str = "schema_statements";
+
+/// How often a key had a line before this one: with the key it is unique, so that of two
+/// processes that record the same change one fails, with its whole transaction. Lines of
+/// earlier releases have none.
+const TURN: &str = "turn";
 
 fn definitions(backend: Backend) -> [String; 2] {
     let (id, flag, now) = match backend {
@@ -28,7 +34,7 @@ fn definitions(backend: Backend) -> [String; 2] {
              version text, name text not null, layout text not null, file text not null, \
              checksum text not null, up_text text, down_text text, \
              out_of_order {flag} not null, millis bigint not null, applied_by text not null, \
-             applied_at {now}, run text, note text)",
+             applied_at {now}, run text, note text, turn bigint)",
             own::name(backend, HISTORY)
         ),
         format!(
@@ -43,14 +49,31 @@ fn definitions(backend: Backend) -> [String; 2] {
 /// Makes the tables where they are missing.
 pub(crate) async fn ensure(db: &Database) -> Result<(), DbError> {
     let there = own::tables(db).await?;
-    if [HISTORY, STATEMENTS]
+    let complete = [HISTORY, STATEMENTS]
         .iter()
-        .all(|name| there.iter().any(|table| table == name))
-    {
+        .all(|name| there.iter().any(|table| table == name));
+    let history = own::table(db.backend(), HISTORY);
+    let columns = table_columns(db, &history).await?;
+    let has_turn = columns.iter().any(|one| one.name == TURN);
+    if complete && has_turn {
         return Ok(());
     }
     own::ensure(db).await?;
-    let definitions = definitions(db.backend());
+    let mut definitions: Vec<String> = definitions(db.backend()).into();
+    if !columns.is_empty() && !has_turn {
+        definitions.push(format!(
+            "alter table {} add column {TURN} bigint",
+            history.sql()
+        ));
+    }
+    definitions.push(format!(
+        "create unique index if not exists {} on {} (key, {TURN})",
+        match db.backend() {
+            Backend::Postgres => "schema_history_turn".to_owned(),
+            Backend::Sqlite => format!("{}schema_history_turn", own::SQLITE_PREFIX),
+        },
+        history.sql()
+    ));
     match db {
         #[cfg(feature = "postgres")]
         Database::Postgres(pg) => {

@@ -14,6 +14,7 @@ mod oracle;
 mod place;
 mod rebuild;
 mod refusals;
+mod replicas;
 mod sessions;
 mod shipped;
 mod since_18;

@@ -21,7 +21,6 @@ use crate::failure::Failure;
 use crate::plan_file::{Contract, Hop};
 use crate::plans::Kept;
 use crate::report::Output;
-use crate::verbs::migrate;
 use crate::wire::{Access, Wired};
 
 /// Everything that can be compared of a copy at a moment.
@@ -194,7 +193,6 @@ async fn executor(
         scripts: hop.scripts.clone(),
         flags: vec!["rehearse".to_owned()],
         identity: wired.identity.clone(),
-        salt: migrate::salt(),
         ..RunOptions::default()
     };
     let journal = wired.journal(Access::Write).await?;

@@ -17,7 +17,6 @@ use crate::environment;
 use crate::exit;
 use crate::failure::Failure;
 use crate::report::Output;
-use crate::verbs::migrate;
 
 /// How long another run is waited for.
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
@@ -32,7 +31,7 @@ pub(crate) fn locked<'w, T: 'w>(
 ) -> Pin<Box<dyn Future<Output = Result<T, Failure>> + 'w>> {
     Box::pin(async move {
         environment::confirm(global, output, "changing the schema")?;
-        let run = RunId::new(chrono::Utc::now(), migrate::salt());
+        let run = RunId::fresh(chrono::Utc::now());
         let guard = DatabaseGuard::acquire(db, &run, LOCK_DEADLINE).await?;
         let cancel = Cancel::new();
         crate::signals::watch(&cancel)

@@ -1,7 +1,7 @@
 //! The lock on the database, by the means that each database has.
 
+use crate::db::Database;
 use migrate_core::MigrationError;
-use migrate_schema::db::Database;
 use tokio::time::Instant;
 
 use super::Holder;
@@ -11,7 +11,9 @@ use super::directory::DirectoryLock;
 use super::session::SessionLock;
 
 /// The held lock; let go when dropped.
-pub(super) enum DatabaseLock {
+pub struct DatabaseLock(Held);
+
+enum Held {
     #[cfg(feature = "postgres")]
     Session(Box<SessionLock>),
     #[cfg(feature = "sqlite")]
@@ -26,7 +28,11 @@ impl DatabaseLock {
             reason = "a directory's lock has no place for a name"
         )
     )]
-    pub(super) async fn acquire(
+    /// Takes the lock, waiting for another run until a moment.
+    ///
+    /// # Errors
+    /// [`MigrationError::Locked`] naming the holder.
+    pub async fn acquire(
         database: &Database,
         me: &Holder,
         until: Instant,
@@ -36,13 +42,13 @@ impl DatabaseLock {
             Database::Postgres(db) => {
                 let options = db.pool().connect_options();
                 let lock = SessionLock::acquire(&options, me, until).await?;
-                Ok(Self::Session(Box::new(lock)))
+                Ok(Self(Held::Session(Box::new(lock))))
             }
             #[cfg(feature = "sqlite")]
             Database::Sqlite(db) => {
                 let options = db.pool().connect_options();
                 let lock = DirectoryLock::acquire(options.get_filename(), until).await?;
-                Ok(Self::Directory { _lock: lock })
+                Ok(Self(Held::Directory { _lock: lock }))
             }
             #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
             _ => Err(MigrationError::Unchanged(
@@ -54,12 +60,12 @@ impl DatabaseLock {
     }
 
     /// Lets go and waits until the database knows.
-    pub(super) async fn release(self) {
-        match self {
+    pub async fn release(self) {
+        match self.0 {
             #[cfg(feature = "postgres")]
-            Self::Session(lock) => lock.release().await,
+            Held::Session(lock) => lock.release().await,
             #[cfg(feature = "sqlite")]
-            Self::Directory { .. } => {}
+            Held::Directory { .. } => {}
         }
     }
 }

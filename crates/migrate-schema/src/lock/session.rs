@@ -6,8 +6,8 @@
 //! transaction another session (transaction pooling) can't carry such a lock; the fence
 //! catches what is lost that way.
 
+use crate::db::DbError;
 use migrate_core::MigrationError;
-use migrate_schema::db::DbError;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection, Row};
 use tokio::time::Instant;

@@ -28,7 +28,7 @@ pub struct Holder {
 }
 
 /// How often a holder says that it is alive.
-pub(super) const BEAT: std::time::Duration = std::time::Duration::from_secs(5);
+pub const BEAT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Whether the one who took the lock last still has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +63,7 @@ impl Holder {
     }
 
     /// Whether it was not heard of for several beats.
-    pub(super) fn is_silent(&self, now: DateTime<Utc>) -> bool {
+    pub fn is_silent(&self, now: DateTime<Utc>) -> bool {
         self.heartbeat.is_some_and(|last| {
             (now - last)
                 .to_std()
