@@ -1,7 +1,8 @@
 //! Replicas that start at once and bring the schema up to date by themselves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use migrate_schema::history;
 use serde_json::json;
@@ -11,11 +12,28 @@ use crate::place::{both, value};
 /// How many processes start at once.
 const REPLICAS: usize = 8;
 
-/// The example of the crate, which cargo builds with its tests.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().unwrap().parent().unwrap();
-    profile.join("examples/apply_at_start")
+/// The example of the crate, built once by this process's cargo.
+fn program() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo)
+            .args([
+                "build",
+                "-q",
+                "-p",
+                "migrate-schema",
+                "--example",
+                "apply_at_start",
+            ])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .unwrap();
+        assert!(built.success(), "the example does not build");
+        let test = std::env::current_exe().unwrap();
+        let profile = test.parent().unwrap().parent().unwrap();
+        profile.join("examples/apply_at_start")
+    })
 }
 
 #[tokio::test]
