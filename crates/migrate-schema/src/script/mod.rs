@@ -19,7 +19,6 @@ use migrate_core::{Finding, Place, Scripts};
 use crate::db::{Backend, DbError, DbErrorKind};
 
 pub(crate) use alone::{AddedValue, Alone, needs_no_transaction};
-#[cfg(feature = "lint")]
 pub(crate) use cursor::Cursor;
 pub(crate) use cursor::table_after_on;
 pub(crate) use effect::{DefaultValue, Effect};
