@@ -115,6 +115,9 @@ pub(crate) struct RunArgs {
     /// Agree that what was written since the upgrade is lost.
     #[arg(long, requires = "rollback")]
     pub(crate) accept_data_loss: bool,
+    /// Keep a restore that is not what the rollback point was made of, and record what differs.
+    #[arg(long, requires = "rollback")]
+    pub(crate) accept_difference: bool,
     #[command(flatten)]
     pub(crate) time: DeadlineArgs,
     /// Take up what the database knows of runs that this deployment's journal lost.

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::error::StepError;
 use crate::plan::{MigrationPlan, StepId};
-use crate::ports::{Fingerprint, Loss, Script};
+use crate::ports::{Fingerprint, Loss, OnDifference, Script};
 use crate::status::Strategy;
 use crate::step::{Outcome, Receipt, ScopeObject, UndoReport};
 
@@ -201,6 +201,9 @@ pub enum Record {
         /// What a restore would lose of others, as it was counted and agreed to.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         loses: Vec<Loss>,
+        /// What a restore does that does not come to what the rollback point was made of.
+        #[serde(default, skip_serializing_if = "OnDifference::is_default")]
+        on_difference: OnDifference,
     },
     /// A step is about to be undone.
     UndoStarted {
@@ -248,6 +251,9 @@ pub enum Record {
     Restored {
         /// A line about it.
         message: String,
+        /// What differs from the rollback point and was accepted.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        differences: Vec<String>,
     },
     /// It could not be restored. A human is needed.
     RestoreFailed {

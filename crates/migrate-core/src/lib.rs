@@ -55,8 +55,9 @@ pub use plan::{
     StepType, ValidationCheck,
 };
 pub use ports::{
-    CheckRunner, Counted, DeploymentVersion, Fingerprint, Loss, Observer, RollbackPoints,
-    RowChanges, RunGuard, Script, Scripts, ServiceControl,
+    CheckRunner, Counted, DeploymentVersion, Fingerprint, Loss, Observer, OnDifference,
+    OtherWriters, RestoreReport, RollbackPoints, RowChanges, RunGuard, Script, Scripts,
+    ServiceControl,
 };
 pub use registry::{StepKind, StepRegistry, StepSite};
 pub use status::{IllegalTransition, NextAction, Phase, RunState, StepState, StepStatus, Strategy};

@@ -197,6 +197,43 @@ pub trait CheckRunner: Send + Sync {
     async fn query(&self, sql: &str, cancel: &Cancel) -> Result<Value, StepError>;
 }
 
+/// Whether anybody but the run may write while its rollback point is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OtherWriters {
+    /// Nobody: everything that writes is stopped, and who writes all the same is found out.
+    #[default]
+    Refused,
+    /// They may: the point is of one moment, and what they write later is theirs.
+    Expected,
+}
+
+/// What a restore does when its result is not what the rollback point was made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDifference {
+    /// Rolls back: the database is as it was before the restore.
+    #[default]
+    RollBack,
+    /// Commits, and reports what differs: a user asked for that.
+    Accept,
+}
+
+impl OnDifference {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::RollBack
+    }
+}
+
+/// What a restore came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// A line for the summary.
+    pub message: String,
+    /// What differs from the rollback point and was accepted, an object each.
+    pub differences: Vec<String>,
+}
+
 /// Makes and restores rollback points.
 #[async_trait]
 pub trait RollbackPoints: Send + Sync {
@@ -205,11 +242,15 @@ pub trait RollbackPoints: Send + Sync {
 
     /// Makes a verified point of all layers. Durable when it returns; the value is what
     /// `restore` needs, small, without secrets.
+    ///
+    /// # Errors
+    /// Nothing was kept; with [`OtherWriters::Refused`] also where somebody wrote meanwhile.
     async fn create(
         &self,
         run: &RunId,
         from: &Version,
         scope: &[ScopeObject],
+        others: OtherWriters,
         cancel: &Cancel,
     ) -> Result<Value, StepError>;
 
@@ -224,8 +265,16 @@ pub trait RollbackPoints: Send + Sync {
     /// that loses something of others.
     async fn safety_copy(&self, back_to: &Version, cancel: &Cancel) -> Result<String, StepError>;
 
-    /// Restores all layers, whole or nothing per layer. Idempotent. Returns a line for the summary.
-    async fn restore(&self, point: &Value) -> Result<String, StepError>;
+    /// Restores all layers, whole or nothing per layer, and compares the database before it
+    /// commits. Idempotent.
+    ///
+    /// # Errors
+    /// The database is as it was; files may be back.
+    async fn restore(
+        &self,
+        point: &Value,
+        on_difference: OnDifference,
+    ) -> Result<RestoreReport, StepError>;
 
     /// A line about a point for people: where it is, how large.
     fn describe(&self, point: &Value) -> String;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::error::StepError;
 use crate::journal::RunLog;
 use crate::plan::StepId;
-use crate::ports::{Fingerprint, Loss};
+use crate::ports::{Fingerprint, Loss, OnDifference};
 use crate::step::{Outcome, Receipt};
 
 /// How a run is taken back.
@@ -175,6 +175,8 @@ pub struct RunState {
     pub cleared: bool,
     /// What a restore loses of others, with their consent.
     pub loses: Vec<Loss>,
+    /// What a restore does that differs from its rollback point.
+    pub on_difference: OnDifference,
 }
 
 impl RunState {
@@ -196,6 +198,7 @@ impl RunState {
             requested: false,
             cleared: false,
             loses: Vec::new(),
+            on_difference: OnDifference::RollBack,
         }
     }
 

@@ -19,25 +19,57 @@ const HASH: usize = 32;
 /// The whole database's fingerprint with definitions in canonical form: the same before a
 /// rollback point was made and after it was restored.
 pub async fn database(database: &Database) -> Result<Fingerprint, DbError> {
-    database_at(database, None).await
+    Ok(state(database).await?.fingerprint)
+}
+
+/// What a database is at one moment: its fingerprint, and the definitions that it stands for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    pub(crate) catalog: Catalog,
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// The state of the whole database.
+pub(crate) async fn state(database: &Database) -> Result<State, DbError> {
+    state_at(database, None).await
 }
 
 /// The same in a snapshot that another session of PostgreSQL exported.
-pub(crate) async fn database_at(
+pub(crate) async fn state_at(
     database: &Database,
     snapshot: Option<&str>,
-) -> Result<Fingerprint, DbError> {
-    let mut found = fingerprint::database_at(database, snapshot).await?;
+) -> Result<State, DbError> {
+    let (catalog, mut fingerprint) = fingerprint::with_catalog_at(database, snapshot).await?;
     if database.backend() == Backend::Postgres {
-        let catalog = Catalog::read(database).await?;
-        for (name, definition) in catalog.objects() {
-            let hash = sha256(definition_text(name, definition).as_bytes());
-            found
-                .0
-                .insert(fingerprint::entry_of(name), hash[..HASH].to_owned());
-        }
+        fingerprint.0.extend(definitions(&catalog));
     }
-    Ok(found)
+    Ok(State {
+        catalog,
+        fingerprint,
+    })
+}
+
+/// The state that a session of `psql` printed.
+#[cfg(feature = "postgres")]
+pub(crate) fn of_printed(printed: fingerprint::printed::Printed) -> State {
+    let rows = printed.sums.iter();
+    let mut found: Fingerprint = Fingerprint(
+        rows.map(|(table, sum)| (format!("rows {table}"), sum.to_string()))
+            .collect(),
+    );
+    found.0.extend([fingerprint::holds_facts()]);
+    found.0.extend(definitions(&printed.catalog));
+    State {
+        catalog: printed.catalog,
+        fingerprint: found,
+    }
+}
+
+fn definitions(catalog: &Catalog) -> impl Iterator<Item = (String, String)> {
+    catalog.objects().iter().map(|(name, definition)| {
+        let hash = sha256(definition_text(name, definition).as_bytes());
+        (fingerprint::entry_of(name), hash[..HASH].to_owned())
+    })
 }
 
 fn definition_text(name: &str, definition: &str) -> String {

@@ -12,7 +12,10 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use chrono::Utc;
 use migrate_config::atomic::{FileError, Root};
-use migrate_core::{Cancel, Finding, RollbackPoints, RunId, ScopeObject, StepError, Version};
+use migrate_core::{
+    Cancel, Finding, OnDifference, OtherWriters, RestoreReport, RollbackPoints, RunId, ScopeObject,
+    StepError, Version,
+};
 use migrate_schema::db::Database;
 use serde_json::Value;
 
@@ -110,6 +113,7 @@ impl RollbackManager {
             version,
             paths: &[CONFIG_FILE.to_owned()],
             run: None,
+            others: OtherWriters::Expected,
             purpose,
             jobs: self.jobs,
         };
@@ -141,7 +145,8 @@ impl RollbackManager {
     /// # Errors
     /// As [`rollback_to`](Self::rollback_to). A damaged point is refused before anything changes.
     pub async fn restore_point(&self, point: &RollbackPoint) -> Result<String, StepError> {
-        self.put_back(point).await
+        let report = self.put_back(point, OnDifference::RollBack).await?;
+        Ok(report.message)
     }
 
     /// All points that were made, by version.
@@ -238,6 +243,7 @@ impl RollbackPoints for RollbackManager {
         run: &RunId,
         from: &Version,
         scope: &[ScopeObject],
+        others: OtherWriters,
         cancel: &Cancel,
     ) -> Result<Value, StepError> {
         let mut files = vec![CONFIG_FILE.to_owned()];
@@ -252,6 +258,7 @@ impl RollbackPoints for RollbackManager {
             version: from,
             paths: &files,
             run: Some(run),
+            others,
             purpose: Purpose::GoBack,
             jobs: self.jobs,
         };
@@ -271,8 +278,13 @@ impl RollbackPoints for RollbackManager {
         ))
     }
 
-    async fn restore(&self, point: &Value) -> Result<String, StepError> {
-        self.put_back(&RollbackPoint::from_value(point)?).await
+    async fn restore(
+        &self,
+        point: &Value,
+        on_difference: OnDifference,
+    ) -> Result<RestoreReport, StepError> {
+        let point = RollbackPoint::from_value(point)?;
+        self.put_back(&point, on_difference).await
     }
 
     fn describe(&self, point: &Value) -> String {

@@ -76,6 +76,10 @@ pub struct Snapshot {
     pub fingerprint: String,
     /// SHA-256 of that file.
     pub fingerprint_sha256: String,
+    /// The file with the definitions that the fingerprint stands for. Points of older builds
+    /// have none: what differs from them is named without its SQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definitions: Option<String>,
 }
 
 /// A file of the scope as it was.

@@ -19,8 +19,8 @@ use std::time::Duration;
 use chrono::Utc;
 use migrate_config::atomic::{self, FileError, Root};
 use migrate_core::{
-    Cancel, Event, Journal, MemoryJournal, MigrationError, Reporter, RunGuard as _, RunId,
-    ServiceControl, StepError, Version,
+    Cancel, Event, Journal, MemoryJournal, MigrationError, OnDifference, Reporter, RunGuard as _,
+    RunId, ServiceControl, StepError, Version,
 };
 use migrate_schema::db::{Database, DatabaseUrl};
 use migrate_schema::{catalog, own};
@@ -49,6 +49,8 @@ pub struct Order {
     pub version: Option<Version>,
     /// Whether what is there is kept first.
     pub safety: SafetyCopy,
+    /// What a result that is not what the backup was made of leads to.
+    pub on_difference: OnDifference,
     /// The command line that asks for it, for whoever finds it unfinished.
     pub command: String,
 }
@@ -247,7 +249,9 @@ impl Recovery {
                 .await
                 .map_err(before)?;
             done.safety.clone_from(&record.safety);
-            self.swap(&guard, run, &manager, &database, order).await?;
+            let differences = self.swap(&guard, run, &manager, &database, order).await?;
+            let accepted = differences.iter().map(|one| format!("accepted: {one}"));
+            done.warnings.extend(accepted);
             self.finish(root, &manager, &database, &journal, order, done)
                 .await
                 .map_err(Broke::After)?;
@@ -263,7 +267,7 @@ impl Recovery {
         result
     }
 
-    /// Replaces the database, with every other run fenced off.
+    /// Replaces the database, with every other run fenced off. What differs and was accepted.
     async fn swap(
         &self,
         guard: &DeploymentGuard,
@@ -271,13 +275,15 @@ impl Recovery {
         manager: &RollbackManager,
         database: &Database,
         order: &Order,
-    ) -> Result<(), Broke> {
+    ) -> Result<Vec<String>, Broke> {
         let had_ours = own::exists(database)
             .await
             .map_err(|error| before(error.into_step_error("can't look for our own tables")))?;
         guard.arm(run).await.map_err(before)?;
         self.phase("restore");
-        let replaced = manager.replace_database(&order.backup).await;
+        let replaced = manager
+            .replace_database(&order.backup, order.on_difference)
+            .await;
         if replaced.is_err() && !had_ours {
             // It made room for the fence only.
             let _ = own::drop_all(database).await;

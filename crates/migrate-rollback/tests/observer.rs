@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use migrate_core::{
-    DeploymentVersion, Fingerprint, Journal, MemoryJournal, Observer, Record, RunHeader, RunId,
-    ScopeObject, Strategy,
+    DeploymentVersion, Fingerprint, Journal, MemoryJournal, Observer, OnDifference, Record,
+    RunHeader, RunId, ScopeObject, Strategy,
 };
 use migrate_rollback::DeploymentObserver;
 use migrate_schema::db::{ConnectOptions, CreateMode, Database, DatabaseUrl};
@@ -147,6 +147,7 @@ async fn the_version_is_told_by_shape_and_then_by_the_journal() {
                 requested: true,
                 cleared: false,
                 loses: Vec::new(),
+                on_difference: OnDifference::RollBack,
             },
             Record::Reverted { left: Vec::new() },
             Record::RolledBack,

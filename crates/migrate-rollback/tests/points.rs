@@ -11,7 +11,8 @@ use std::path::Path;
 
 use chrono::Utc;
 use migrate_core::{
-    Cancel, CancelCause, RollbackPoints, RunId, ScopeObject, StepErrorKind, Version,
+    Cancel, CancelCause, OnDifference, OtherWriters, RollbackPoints, RunId, ScopeObject,
+    StepErrorKind, Version,
 };
 use migrate_rollback::{RollbackManager, TargetDatabase};
 use migrate_schema::db::{ConnectOptions, CreateMode, Database, DatabaseUrl};
@@ -187,13 +188,22 @@ async fn the_engines_port_covers_every_file_of_the_scope() {
         ];
         let run = RunId::new(Utc::now(), 1);
         let point = points
-            .create(&run, &version(), &scope, &Cancel::new())
+            .create(
+                &run,
+                &version(),
+                &scope,
+                OtherWriters::Refused,
+                &Cancel::new(),
+            )
             .await
             .unwrap();
         assert!(points.describe(&point).contains("backups/etlrs_backup_"));
         fs::write(case.root().join("config/more.json"), "[]").unwrap();
         fs::write(case.root().join("config/made.json"), "[]").unwrap();
-        points.restore(&point).await.unwrap();
+        points
+            .restore(&point, OnDifference::RollBack)
+            .await
+            .unwrap();
         assert_eq!(
             fs::read(case.root().join("config/more.json")).unwrap(),
             b"{}"
@@ -249,6 +259,72 @@ async fn a_damaged_or_foreign_backup_is_refused_before_anything_changes() {
         let any = manager.restoring_into(TargetDatabase::Any);
         any.restore_point(&other).await.unwrap();
     }
+}
+
+/// A copy that is not what its fingerprint says is found out before anything is committed, and
+/// whoever accepts the difference is told it as objects and SQL.
+#[tokio::test]
+async fn a_copy_of_something_else_is_compared_before_the_commit() {
+    for case in both().await {
+        case.simple().await;
+        let manager = case.manager();
+        let forged = manager.create_rollback_point(&version()).await.unwrap();
+        case.execute(&[
+            "CREATE VIEW planted AS SELECT 1 AS one",
+            "DELETE FROM pipelines WHERE id = 2",
+        ])
+        .await;
+        let other = manager.create_rollback_point(&version()).await.unwrap();
+        case.execute(&["INSERT INTO pipelines VALUES (3, 'written since')"])
+            .await;
+        let before = case.sum().await;
+        let mut forged = forged.clone();
+        forged.data_snapshot.file = other.data_snapshot.file.clone();
+        forged.data_snapshot.sha256 = other.data_snapshot.sha256.clone();
+        let refused = manager.restore_point(&forged).await.unwrap_err();
+        let said = refused.to_string();
+        for part in [
+            "nothing was changed",
+            "planted",
+            "+ ",
+            "1 rows",
+            "there were 2",
+        ] {
+            assert!(said.contains(part), "no {part:?} in {said}");
+        }
+        assert_eq!(before.differences(&case.sum().await), [""; 0], "{said}");
+
+        let points: &dyn RollbackPoints = &manager;
+        let accepted = points
+            .restore(&forged.to_value(), OnDifference::Accept)
+            .await
+            .unwrap();
+        assert_eq!(
+            accepted.differences.len(),
+            2 + usize::from(case.server.is_some())
+        );
+    }
+}
+
+/// `pg_restore` ends the transaction round large objects unless it is told not to.
+#[tokio::test]
+async fn large_objects_do_not_end_the_transaction() {
+    let case = Deployment::postgres().await;
+    case.simple().await;
+    case.execute(&["SELECT lo_from_bytea(4711, '\\x00ff')"])
+        .await;
+    let manager = case.manager();
+    let forged = manager.create_rollback_point(&version()).await.unwrap();
+    case.execute(&["DELETE FROM pipelines"]).await;
+    let other = manager.create_rollback_point(&version()).await.unwrap();
+    case.execute(&["INSERT INTO pipelines VALUES (3, 'written since')"])
+        .await;
+    let before = case.sum().await;
+    let mut forged = forged.clone();
+    forged.data_snapshot.file = other.data_snapshot.file.clone();
+    forged.data_snapshot.sha256 = other.data_snapshot.sha256.clone();
+    manager.restore_point(&forged).await.unwrap_err();
+    assert_eq!(before.differences(&case.sum().await), [""; 0]);
 }
 
 #[tokio::test]
@@ -426,7 +502,7 @@ async fn a_backup_that_is_stopped_leaves_nothing() {
         let run = RunId::new(Utc::now(), 1);
         let stopped = case
             .manager()
-            .create(&run, &version(), &[], &cancel)
+            .create(&run, &version(), &[], OtherWriters::Refused, &cancel)
             .await
             .unwrap_err();
         assert_eq!(stopped.kind, StepErrorKind::Interrupted);

@@ -1,5 +1,8 @@
 //! Hashes of what a database holds: its catalog, and each table's rows in any order.
 
+#[cfg(feature = "postgres")]
+pub mod printed;
+
 use std::collections::BTreeMap;
 
 use migrate_core::Fingerprint;
@@ -73,8 +76,15 @@ pub async fn database(db: &Database) -> Result<Fingerprint, DbError> {
 /// The same in a snapshot that another session of PostgreSQL exported and keeps open; SQLite
 /// has no such thing and takes none.
 pub async fn database_at(db: &Database, snapshot: Option<&str>) -> Result<Fingerprint, DbError> {
-    let mut found = BTreeMap::new();
-    let catalog = match db {
+    Ok(with_catalog_at(db, snapshot).await?.1)
+}
+
+/// The same with the definitions that it was made of.
+pub async fn with_catalog_at(
+    db: &Database,
+    snapshot: Option<&str>,
+) -> Result<(Catalog, Fingerprint), DbError> {
+    match db {
         #[cfg(feature = "postgres")]
         Database::Postgres(pg) => {
             let mut tx = pg.begin_snapshot().await?;
@@ -87,37 +97,57 @@ pub async fn database_at(db: &Database, snapshot: Option<&str>) -> Result<Finger
                     .execute(&mut *tx)
                     .await?;
             }
+            let mut found = BTreeMap::new();
             let catalog = Catalog::read_postgres(&mut tx).await?;
             for table in crate::catalog::postgres_tables(&mut tx).await? {
                 let sum = postgres::sum(&mut tx, &table).await?;
                 found.insert(format!("rows {table}"), sum.to_string());
             }
             tx.rollback().await?;
-            catalog
+            add_definitions(&mut found, &catalog);
+            Ok((catalog, Fingerprint(found)))
         }
         #[cfg(feature = "sqlite")]
         Database::Sqlite(lite) => {
             debug_assert!(snapshot.is_none(), "SQLite exports no snapshots");
             let mut connection = lite.acquire().await?;
             let mut tx = sqlx::Connection::begin(&mut *connection).await?;
-            let catalog = Catalog::read_sqlite(&mut tx).await?;
-            for table in crate::catalog::sqlite::user_tables(&mut tx).await? {
-                let sum = sqlite::sum(&mut tx, &table).await?;
-                found.insert(format!("rows {table}"), sum.to_string());
-            }
+            let found = sqlite_within(&mut tx).await?;
             tx.rollback().await?;
-            catalog
+            Ok(found)
         }
-    };
-    found.insert(Fingerprint::HOLDS_FACTS.to_owned(), FACTS.to_owned());
+    }
+}
+
+/// The same within a transaction of SQLite, with the definitions.
+#[cfg(feature = "sqlite")]
+pub async fn sqlite_within(
+    connection: &mut sqlx::SqliteConnection,
+) -> Result<(Catalog, Fingerprint), DbError> {
+    let mut found = BTreeMap::new();
+    let catalog = Catalog::read_sqlite(connection).await?;
+    for table in crate::catalog::sqlite::user_tables(connection).await? {
+        let sum = sqlite::sum(connection, &table).await?;
+        found.insert(format!("rows {table}"), sum.to_string());
+    }
+    add_definitions(&mut found, &catalog);
+    Ok((catalog, Fingerprint(found)))
+}
+
+fn add_definitions(found: &mut BTreeMap<String, String>, catalog: &Catalog) {
+    found.extend([holds_facts()]);
     for (name, definition) in catalog.objects() {
         found.insert(entry_of(name), definition_hash(definition));
     }
-    Ok(Fingerprint(found))
 }
 
 /// Which facts are held: another number when some are added.
 const FACTS: &str = "1";
+
+/// The entry by which a fingerprint says that it holds facts.
+pub fn holds_facts() -> (String, String) {
+    (Fingerprint::HOLDS_FACTS.to_owned(), FACTS.to_owned())
+}
 
 /// Kinds of objects that are facts: see [`Fingerprint::FACT`].
 const FACT_KINDS: [&str; 16] = [
@@ -176,7 +206,7 @@ pub(crate) mod postgres {
         as s(name, value)";
 
     /// Whether a column's type, or a type within it, hashes by the catalog's own numbers.
-    const HASHED_BY_CATALOG: &str = "with recursive types(oid) as ( \
+    pub(super) const HASHED_BY_CATALOG: &str = "with recursive types(oid) as ( \
             select atttypid from pg_attribute \
             where attrelid = to_regclass($1) and attnum > 0 and not attisdropped \
             union \
@@ -271,7 +301,7 @@ pub(crate) mod postgres {
     }
 
     /// The sum of 64-bit hashes, modulo 2^64.
-    fn low_bits(sum: &str) -> u64 {
+    pub(super) fn low_bits(sum: &str) -> u64 {
         let sum: i128 = sum
             .parse()
             .expect("fewer than 2^64 rows of 64 bits add up to less than 2^127");

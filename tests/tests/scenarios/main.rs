@@ -33,6 +33,7 @@ mod locking;
 mod losses;
 mod lost_state;
 mod minor_upgrade;
+mod others_during_a_run;
 mod plan_files;
 mod plans;
 mod planted;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use migrate_core::executor::{Consent, RollbackRequest, RunEnd, StrategyChoice};
 use migrate_core::{
-    Cancel, Journal, MigrationError, MigrationExecutor, Phase, RunLog, RunOptions, RunState,
-    Scripts, Undoable, Version, estimate_back,
+    Cancel, Journal, MigrationError, MigrationExecutor, OnDifference, Phase, RunLog, RunOptions,
+    RunState, Scripts, Undoable, Version, estimate_back,
 };
 use migrate_rollback::{MirroredJournal, TargetDatabase};
 
@@ -215,6 +215,11 @@ async fn one_run(
         } else {
             Consent::Missing
         },
+        on_difference: if args.accept_difference {
+            OnDifference::Accept
+        } else {
+            OnDifference::RollBack
+        },
     };
     let result = executor.rollback(log, request).await;
     output.done_with_progress();
@@ -277,6 +282,7 @@ fn flags(global: &Global, args: &RunArgs) -> Vec<String> {
     let mut flags = vec!["--rollback".to_owned(), strategy.to_owned()];
     let given = [
         (args.accept_data_loss, "--accept-data-loss"),
+        (args.accept_difference, "--accept-difference"),
         (args.adopt, "--adopt"),
         (global.yes, "--yes"),
         (global.allow_commands, "--allow-commands"),

@@ -8,8 +8,8 @@ use crate::error::{MigrationError, StepError};
 use crate::finding::Finding;
 use crate::journal::RunId;
 use crate::ports::{
-    CheckRunner, DeploymentVersion, Fingerprint, Loss, Observer, RollbackPoints, RunGuard,
-    ServiceControl,
+    CheckRunner, DeploymentVersion, Fingerprint, Loss, Observer, OnDifference, OtherWriters,
+    RestoreReport, RollbackPoints, RunGuard, ServiceControl,
 };
 use crate::step::ScopeObject;
 use crate::version::Version;
@@ -64,6 +64,7 @@ impl RollbackPoints for Nothing {
         _run: &RunId,
         _from: &Version,
         _scope: &[ScopeObject],
+        _others: OtherWriters,
         _cancel: &Cancel,
     ) -> Result<Value, StepError> {
         Err(no_points())
@@ -71,7 +72,11 @@ impl RollbackPoints for Nothing {
     async fn safety_copy(&self, _back_to: &Version, _cancel: &Cancel) -> Result<String, StepError> {
         Err(no_points())
     }
-    async fn restore(&self, _point: &Value) -> Result<String, StepError> {
+    async fn restore(
+        &self,
+        _point: &Value,
+        _on_difference: OnDifference,
+    ) -> Result<RestoreReport, StepError> {
         Err(no_points())
     }
     fn describe(&self, _point: &Value) -> String {

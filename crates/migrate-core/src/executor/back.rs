@@ -138,9 +138,13 @@ impl MigrationExecutor {
             let error = StepError::failed("there is no rollback point to restore");
             return Ok(self.record(run, Record::RestoreFailed { error }).await?);
         };
-        match self.points.restore(&point).await {
-            Ok(message) => {
-                self.record(run, Record::Restored { message }).await?;
+        match self.points.restore(&point, run.state.on_difference).await {
+            Ok(report) => {
+                let record = Record::Restored {
+                    message: report.message,
+                    differences: report.differences,
+                };
+                self.record(run, record).await?;
                 self.compare(run, Strategy::Restore).await
             }
             Err(error) => {
@@ -226,7 +230,9 @@ impl MigrationExecutor {
         let explained = match strategy {
             Strategy::Reverse => others_wrote || untouched,
             Strategy::Steps => true,
-            Strategy::Restore => false,
+            // The database was compared with the point before the restore committed: what
+            // differs since, or from before the point, is the work of others, or was accepted.
+            Strategy::Restore => !differences.iter().any(|one| one.starts_with("file ")),
         };
         let mut left = run.state.left.clone();
         if !differences.is_empty() && !explained {

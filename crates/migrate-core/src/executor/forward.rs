@@ -12,6 +12,7 @@ use crate::cancel::CancelCause;
 use crate::error::{StepError, StepErrorKind};
 use crate::event::Event;
 use crate::journal::{JournalError, Record};
+use crate::ports::{OnDifference, OtherWriters};
 use crate::status::{Phase, StepStatus, Strategy};
 use crate::step::{Outcome, Probe, Readiness, Receipt, StepContext};
 
@@ -112,10 +113,16 @@ impl MigrationExecutor {
         }
         self.phase("rollback-point");
         self.record(run, Record::PointStarted).await?;
-        let from = run.header.plan.from_version.clone();
+        let header = &run.header;
+        let (from, scope) = (&header.plan.from_version, &header.scope);
+        let others = if header.plan.downtime_required {
+            OtherWriters::Refused
+        } else {
+            OtherWriters::Expected
+        };
         let made = self
             .points
-            .create(&run.header.run, &from, &run.header.scope, &self.cancel)
+            .create(&header.run, from, scope, others, &self.cancel)
             .await;
         match made {
             Ok(point) => {
@@ -363,6 +370,7 @@ impl MigrationExecutor {
             requested: false,
             cleared: false,
             loses: Vec::new(),
+            on_difference: OnDifference::RollBack,
         };
         self.record(run, record).await
     }

@@ -11,7 +11,7 @@ use super::{MigrationExecutor, MigrationResult, RunEnd};
 use crate::error::{MigrationError, StepError};
 use crate::finding::Finding;
 use crate::journal::{Record, RunLog};
-use crate::ports::Loss;
+use crate::ports::{Loss, OnDifference};
 use crate::status::{Phase, RunState, Strategy};
 use crate::step::StepContext;
 
@@ -35,6 +35,8 @@ pub struct RollbackRequest {
     pub strategy: StrategyChoice,
     /// Whether what others wrote since may be lost.
     pub accept_data_loss: Consent,
+    /// What a restore does that does not come to what the rollback point was made of.
+    pub on_difference: OnDifference,
 }
 
 /// Whether a user agreed to something dangerous.
@@ -115,6 +117,7 @@ impl MigrationExecutor {
             requested: true,
             cleared,
             loses: if agreed { at_stake } else { Vec::new() },
+            on_difference: request.on_difference,
         };
         self.record(&mut run, record).await?;
         self.drive(run).await

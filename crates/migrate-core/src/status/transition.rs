@@ -3,6 +3,7 @@
 use super::{IllegalTransition, Phase, RunState, StepState, StepStatus, Strategy, pending};
 use crate::journal::Record;
 use crate::plan::StepId;
+use crate::ports::OnDifference;
 use crate::step::Outcome;
 
 impl RunState {
@@ -131,11 +132,15 @@ impl RunState {
                     requested,
                     cleared,
                     loses,
+                    on_difference,
                 },
             ) if may_roll_back(phase, *strategy, *requested) => {
                 self.requested |= *requested;
                 self.cleared |= *cleared;
                 self.loses.extend(loses.iter().cloned());
+                if *on_difference == OnDifference::Accept {
+                    self.on_difference = *on_difference;
+                }
                 match phase {
                     P::Completed | P::Serving => {
                         self.down = false;
@@ -197,7 +202,9 @@ impl RunState {
                 self.phase
             }
             (P::RollingBack(Strategy::Restore), Record::RestoreStarted) => self.phase,
-            (P::RollingBack(Strategy::Restore), Record::Restored { .. }) => {
+            (P::RollingBack(Strategy::Restore), Record::Restored { differences, .. }) => {
+                let accepted = |one: &String| format!("accepted: {one}");
+                self.left.extend(differences.iter().map(accepted));
                 for step in &mut self.steps {
                     if step.status != StepStatus::Pending && step.status != StepStatus::Skipped {
                         step.status = StepStatus::Undone;

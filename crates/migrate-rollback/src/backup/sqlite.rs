@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use migrate_core::{Cancel, Fingerprint, StepError};
+use migrate_core::{Cancel, StepError};
 use migrate_schema::db::{ConnectOptions as ConnectTo, Database, DatabaseUrl, DbError, Sqlite};
 use migrate_schema::quote;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions, Connection};
 use tempfile::TempPath;
 
 use super::directory;
+use crate::canonical::State;
 
 /// Copies the database into a temporary file below `dir`. One read transaction: writers
 /// that go on meanwhile are either in it or not. Checked by `PRAGMA integrity_check`.
@@ -44,14 +45,14 @@ pub(crate) async fn copy(
     Ok(path)
 }
 
-/// The fingerprint of a copy that has no name yet.
-pub(crate) async fn fingerprint(path: &Path) -> Result<Fingerprint, StepError> {
+/// The state of a copy that has no name yet.
+pub(crate) async fn state(path: &Path) -> Result<State, StepError> {
     let failed = |error: DbError| error.into_step_error("the copy of the database can't be read");
     let url = DatabaseUrl::sqlite(path);
     let copy = Database::connect(&url, &ConnectTo::default())
         .await
         .map_err(failed)?;
-    let found = crate::canonical::database(&copy).await.map_err(failed);
+    let found = crate::canonical::state(&copy).await.map_err(failed);
     copy.close().await;
     found
 }

@@ -4,9 +4,9 @@ use std::fs;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use crate::canonical;
+use crate::canonical::{self, State};
 use migrate_config::atomic::{self, FileError, NewFile, Root};
-use migrate_core::{Cancel, Fingerprint, RunId, StepError, Version};
+use migrate_core::{Cancel, Fingerprint, OtherWriters, RunId, StepError, Version};
 use migrate_schema::db::Database;
 use tempfile::{NamedTempFile, TempDir, TempPath};
 
@@ -23,8 +23,10 @@ pub(super) struct Wanted<'a> {
     pub(super) version: &'a Version,
     /// The files beside the database.
     pub(super) paths: &'a [String],
-    /// The run that needs it. Nobody else may write while a run's point is made.
+    /// The run that needs it.
     pub(super) run: Option<&'a RunId>,
+    /// Whether others may write while it is made.
+    pub(super) others: OtherWriters,
     pub(super) purpose: Purpose,
     /// PostgreSQL: the directory format, with so many workers.
     pub(super) jobs: Option<NonZeroU32>,
@@ -43,15 +45,13 @@ impl RollbackManager {
         directory::remove_leftovers(&dir, "etlrs_backup");
         self.refuse_without_space(&dir).await?;
 
-        let (copy, fingerprint) = match wanted.run {
-            Some(_) => self.copy_at_rest(&root, &dir, wanted.jobs, cancel).await?,
-            None => self.copy_live(&root, &dir, wanted.jobs, cancel).await?,
+        let (copy, state) = match wanted.others {
+            OtherWriters::Refused => self.copy_at_rest(&root, &dir, wanted.jobs, cancel).await?,
+            OtherWriters::Expected => self.copy_live(&root, &dir, wanted.jobs, cancel).await?,
         };
         migrate_failpoint::hit!("backup.copied").map_err(ordered)?;
         let files = files::copy_all(&root, &label(&wanted), wanted.paths)?;
-        let (id, snapshot) = self
-            .keep(&root, &dir, wanted.purpose, copy, &fingerprint)
-            .await?;
+        let (id, snapshot) = self.keep(&root, &dir, wanted.purpose, copy, &state).await?;
         let config = files.iter().find(|file| file.path == CONFIG_FILE);
         let point = RollbackPoint {
             id,
@@ -86,9 +86,9 @@ impl RollbackManager {
         }
     }
 
-    async fn fingerprint(&self, cancel: &Cancel) -> Result<Fingerprint, StepError> {
+    async fn state(&self, cancel: &Cancel) -> Result<State, StepError> {
         let look = async {
-            canonical::database(&self.database)
+            canonical::state(&self.database)
                 .await
                 .map_err(|error| error.into_step_error("can't take the database's fingerprint"))
         };
@@ -102,11 +102,11 @@ impl RollbackManager {
         dir: &Path,
         jobs: Option<NonZeroU32>,
         cancel: &Cancel,
-    ) -> Result<(Copy, Fingerprint), StepError> {
-        let before = self.fingerprint(cancel).await?;
+    ) -> Result<(Copy, State), StepError> {
+        let before = self.state(cancel).await?;
         let copy = self.copy_database(root, dir, jobs, None, cancel).await?;
-        let after = self.fingerprint(cancel).await?;
-        refuse_writers(&before, &after)?;
+        let after = self.state(cancel).await?;
+        refuse_writers(&before.fingerprint, &after.fingerprint)?;
         Ok((copy, after))
     }
 
@@ -117,13 +117,13 @@ impl RollbackManager {
         dir: &Path,
         jobs: Option<NonZeroU32>,
         cancel: &Cancel,
-    ) -> Result<(Copy, Fingerprint), StepError> {
+    ) -> Result<(Copy, State), StepError> {
         match &self.database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(_) => {
                 let copy = self.copy_database(root, dir, jobs, None, cancel).await?;
-                let fingerprint = crate::backup::sqlite::fingerprint(&copy.path()).await?;
-                Ok((copy, fingerprint))
+                let state = crate::backup::sqlite::state(&copy.path()).await?;
+                Ok((copy, state))
             }
             #[cfg(feature = "postgres")]
             Database::Postgres(database) => {
@@ -134,14 +134,14 @@ impl RollbackManager {
                     .copy_database(root, dir, jobs, Some(&moment), cancel)
                     .await?;
                 let look = async {
-                    canonical::database_at(&self.database, Some(moment.id()))
+                    canonical::state_at(&self.database, Some(moment.id()))
                         .await
                         .map_err(|error| {
                             error.into_step_error("can't take the database's fingerprint")
                         })
                 };
-                let fingerprint = self.database.cancellable(cancel, look).await?;
-                Ok((copy, fingerprint))
+                let state = self.database.cancellable(cancel, look).await?;
+                Ok((copy, state))
             }
             #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
             _ => Err(super::unsupported(&self.database)),
@@ -195,7 +195,7 @@ impl RollbackManager {
         dir: &Path,
         purpose: Purpose,
         copy: Copy,
-        fingerprint: &Fingerprint,
+        state: &State,
     ) -> Result<(String, Snapshot), StepError> {
         let database = self
             .database
@@ -220,12 +220,10 @@ impl RollbackManager {
         copy.keep(&target).map_err(failed)?;
         let bytes = checksum::bytes_of_copy(&target).map_err(failed)?;
         let name = |kind: &str| format!("{BACKUPS}/{}", directory::file_name(purpose, &id, kind));
-        let mut text = serde_json::to_vec_pretty(fingerprint)
-            .map_err(|error| StepError::caused("can't write the fingerprint", &error))?;
-        text.push(b'\n');
+        let definitions = name("definitions.json");
+        write_json(root, &definitions, state.catalog.objects())?;
         let beside = name("fingerprint.json");
-        atomic::write_atomic_as(root, Path::new(&beside), &text, NewFile::Private)
-            .map_err(FileError::into_step_error)?;
+        let text = write_json(root, &beside, &state.fingerprint)?;
         let snapshot = Snapshot {
             file: name(kind),
             backend: backend.to_owned(),
@@ -234,6 +232,7 @@ impl RollbackManager {
             bytes,
             fingerprint: beside,
             fingerprint_sha256: atomic::sha256(&text),
+            definitions: Some(definitions),
         };
         Ok((id, snapshot))
     }
@@ -257,13 +256,22 @@ type Moment<'a> = Option<&'a ()>;
 
 /// The point beside its copy, so that it is known even when the history is lost.
 fn write_beside(root: &Root, point: &RollbackPoint) -> Result<(), StepError> {
-    let mut text = serde_json::to_vec_pretty(point)
-        .map_err(|error| StepError::caused("can't write the point", &error))?;
-    text.push(b'\n');
     let name = directory::file_name(point.purpose, &point.id, "point.json");
-    let path = format!("{BACKUPS}/{name}");
-    atomic::write_atomic_as(root, Path::new(&path), &text, NewFile::Private)
-        .map_err(FileError::into_step_error)
+    write_json(root, &format!("{BACKUPS}/{name}"), point).map(drop)
+}
+
+/// Writes a value as a file of its own; its bytes.
+fn write_json(
+    root: &Root,
+    path: &str,
+    value: &impl serde::Serialize,
+) -> Result<Vec<u8>, StepError> {
+    let mut text = serde_json::to_vec_pretty(value)
+        .map_err(|error| StepError::caused(format!("can't write {path}"), &error))?;
+    text.push(b'\n');
+    atomic::write_atomic_as(root, Path::new(path), &text, NewFile::Private)
+        .map_err(FileError::into_step_error)?;
+    Ok(text)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is the end of an error")]
@@ -315,7 +323,8 @@ fn refuse_writers(before: &Fingerprint, after: &Fingerprint) -> Result<(), StepE
         return Ok(());
     }
     let mut error = StepError::failed("somebody wrote to the database while it was copied")
-        .hint("stop every program that writes to it, then try again");
+        .hint("stop every program that writes to it, then try again; a plan that may run beside others says \
+               `downtime_required: false`");
     error.causes = changed.into_iter().take(5).collect();
     Err(error)
 }

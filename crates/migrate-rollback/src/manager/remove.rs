@@ -56,6 +56,9 @@ impl RollbackManager {
             let beside = file_name(point.purpose, &point.id, "point.json");
             remove(&root, &format!("{BACKUPS}/{beside}"))?;
             remove(&root, &point.data_snapshot.fingerprint)?;
+            if let Some(definitions) = &point.data_snapshot.definitions {
+                remove(&root, definitions)?;
+            }
             for copy in point.files.iter().filter_map(|file| file.copy.as_deref()) {
                 if !stays(copy) {
                     remove(&root, copy)?;

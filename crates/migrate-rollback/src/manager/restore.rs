@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use crate::canonical;
 use migrate_config::atomic::{self, FileError, Root};
-use migrate_core::{Fingerprint, StepError};
+use migrate_core::{Fingerprint, OnDifference, RestoreReport, StepError};
 use migrate_schema::db::Database;
 
 use super::{RollbackManager, TargetDatabase};
@@ -12,9 +11,7 @@ use crate::backup::files;
 use crate::checksum;
 use crate::inventory::{BareCopy, Form, Stored};
 use crate::point::{RollbackPoint, Snapshot};
-
-/// How many differences are named.
-const SHOWN: usize = 10;
+use crate::restore::proof::{Expected, Proof};
 
 impl RollbackManager {
     /// Looks whether a backup can be restored: its file, its checksums, that it can be read.
@@ -29,26 +26,38 @@ impl RollbackManager {
         }
     }
 
-    /// Makes the database what a backup holds. On an error it is as it was.
-    pub(crate) async fn replace_database(&self, stored: &Stored) -> Result<(), StepError> {
+    /// Makes the database what a backup holds, compared before the commit where something is
+    /// recorded of it. On an error it is as it was. What differs and was accepted.
+    pub(crate) async fn replace_database(
+        &self,
+        stored: &Stored,
+        on_difference: OnDifference,
+    ) -> Result<Vec<String>, StepError> {
         let root = self.open_root()?;
         self.same_backend(stored.file(), stored.backend())?;
         Self::check_stored(&root, stored).await?;
-        let form = match stored {
-            Stored::Point(point) => form_of(&point.data_snapshot),
-            Stored::Bare(bare) => bare.form,
+        let (form, expected) = match stored {
+            Stored::Point(point) => {
+                let snapshot = &point.data_snapshot;
+                (form_of(snapshot), Some(read_expected(&root, snapshot)?))
+            }
+            Stored::Bare(bare) => (bare.form, None),
         };
-        self.restore_database(&root, stored.file(), form).await
+        let mut proof = Proof {
+            expected,
+            on_difference,
+            ..Proof::default()
+        };
+        self.restore_database(&root, stored.file(), form, &mut proof)
+            .await?;
+        Ok(proof.differences)
     }
 
-    /// What follows: compares the database with a point and puts its files back. A line for
-    /// the summary.
+    /// What follows: puts a point's files back. A line for the summary.
     pub(crate) async fn complete(&self, stored: &Stored) -> Result<String, StepError> {
         let root = self.open_root()?;
         match stored {
             Stored::Point(point) => {
-                let snapshot = &point.data_snapshot;
-                self.compare(&read_fingerprint(&root, snapshot)?).await?;
                 let made = point.timestamp.format("%Y-%m-%dT%H:%M:%S").to_string();
                 self.rewind_history(|line| line.at.get(..19).is_none_or(|at| at <= made.as_str()))
                     .await?;
@@ -67,20 +76,30 @@ impl RollbackManager {
         check_point(&self.open_root()?, point).await.map(drop)
     }
 
-    pub(super) async fn put_back(&self, point: &RollbackPoint) -> Result<String, StepError> {
+    pub(super) async fn put_back(
+        &self,
+        point: &RollbackPoint,
+        on_difference: OnDifference,
+    ) -> Result<RestoreReport, StepError> {
         let root = self.open_root()?;
         let snapshot = &point.data_snapshot;
         self.check_target(snapshot).await?;
-        let wanted = check_point(&root, point).await?;
+        let expected = check_point(&root, point).await?;
         let ordered = |error: std::io::Error| StepError::failed(error.to_string());
         migrate_failpoint::hit!("restore.database").map_err(ordered)?;
-        self.restore_snapshot(&root, snapshot, &wanted).await?;
+        let differences = self
+            .restore_snapshot(&root, snapshot, expected, on_difference)
+            .await?;
         if let Some(run) = &point.run {
             self.rewind_history(|line| line.run.as_deref() != Some(run.as_str()))
                 .await?;
         }
         migrate_failpoint::hit!("restore.files").map_err(ordered)?;
-        put_files_back(&root, point)
+        let message = put_files_back(&root, point)?;
+        Ok(RestoreReport {
+            message,
+            differences,
+        })
     }
 
     /// The history of migrations is not in a copy: it must say again what it said then.
@@ -94,16 +113,22 @@ impl RollbackManager {
             .map_err(|error| error.into_step_error("the history of migrations can't be set back"))
     }
 
-    /// The database alone, compared with the fingerprint.
+    /// The database alone, compared before it commits. What differs and was accepted.
     pub(super) async fn restore_snapshot(
         &self,
         root: &Root,
         snapshot: &Snapshot,
-        wanted: &Fingerprint,
-    ) -> Result<(), StepError> {
-        self.restore_database(root, &snapshot.file, form_of(snapshot))
+        expected: Expected,
+        on_difference: OnDifference,
+    ) -> Result<Vec<String>, StepError> {
+        let mut proof = Proof {
+            expected: Some(expected),
+            on_difference,
+            ..Proof::default()
+        };
+        self.restore_database(root, &snapshot.file, form_of(snapshot), &mut proof)
             .await?;
-        self.compare(wanted).await
+        Ok(proof.differences)
     }
 
     fn same_backend(&self, file: &str, backend: &str) -> Result<(), StepError> {
@@ -145,6 +170,7 @@ impl RollbackManager {
         root: &Root,
         file: &str,
         form: Form,
+        proof: &mut Proof,
     ) -> Result<(), StepError> {
         let copy = root
             .resolve(Path::new(file))
@@ -153,7 +179,7 @@ impl RollbackManager {
         match &self.database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(database) => {
-                crate::restore::sqlite::restore(database, fence, &copy).await
+                crate::restore::sqlite::restore(database, fence, &copy, proof).await
             }
             #[cfg(feature = "postgres")]
             Database::Postgres(database) => {
@@ -167,27 +193,11 @@ impl RollbackManager {
                     Form::Sql => Source::Plain(&copy),
                     Form::Archive | Form::Sqlite => Source::Archive(&copy),
                 };
-                restore(database, fence, &programs, &target, source, &state).await
+                restore(database, fence, (&programs, &target), source, &state, proof).await
             }
             #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
             _ => Err(super::unsupported(&self.database)),
         }
-    }
-
-    async fn compare(&self, wanted: &Fingerprint) -> Result<(), StepError> {
-        let found = canonical::database(&self.database)
-            .await
-            .map_err(|error| error.into_step_error("can't compare what was restored"))?;
-        let differences = wanted.differences(&found);
-        if differences.is_empty() {
-            return Ok(());
-        }
-        let mut error = StepError::failed(
-            "the database was restored, but is not what it was when the point was made",
-        )
-        .hint("see who else writes to it; the backup is untouched and can be restored again");
-        error.causes = differences.into_iter().take(SHOWN).collect();
-        Err(error)
     }
 }
 
@@ -208,15 +218,12 @@ fn put_files_back(root: &Root, point: &RollbackPoint) -> Result<String, StepErro
     ))
 }
 
-/// Refuses a damaged point; its fingerprint.
-pub(super) async fn check_point(
-    root: &Root,
-    point: &RollbackPoint,
-) -> Result<Fingerprint, StepError> {
+/// Refuses a damaged point; what it was made of.
+pub(super) async fn check_point(root: &Root, point: &RollbackPoint) -> Result<Expected, StepError> {
     let snapshot = &point.data_snapshot;
     check_snapshot(root, snapshot).await?;
     files::check_copies(root, &point.files)?;
-    read_fingerprint(root, snapshot)
+    read_expected(root, snapshot)
 }
 
 /// Refuses a file that is empty or, where that shows, cut off.
@@ -264,6 +271,19 @@ async fn check_snapshot(root: &Root, snapshot: &Snapshot) -> Result<(), StepErro
         snapshot.file
     ))
     .hint("nothing was restored; look for another copy of the file, or another point"))
+}
+
+/// What a point was made of. Its definitions only explain differences: without them these are
+/// told by name.
+pub(crate) fn read_expected(root: &Root, snapshot: &Snapshot) -> Result<Expected, StepError> {
+    let definitions = snapshot.definitions.as_deref().and_then(|file| {
+        let bytes = atomic::read(root, Path::new(file)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    });
+    Ok(Expected {
+        fingerprint: read_fingerprint(root, snapshot)?,
+        definitions,
+    })
 }
 
 fn read_fingerprint(root: &Root, snapshot: &Snapshot) -> Result<Fingerprint, StepError> {

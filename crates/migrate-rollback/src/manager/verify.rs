@@ -1,7 +1,7 @@
 //! Proving a backup: restored into a scratch database, compared, thrown away.
 
 use migrate_config::atomic::Root;
-use migrate_core::StepError;
+use migrate_core::{OnDifference, StepError};
 use migrate_schema::db::{ConnectOptions, Database, DatabaseUrl};
 
 use super::restore::{check_bare, check_point};
@@ -9,6 +9,7 @@ use super::{RollbackManager, TargetDatabase};
 #[cfg(feature = "sqlite")]
 use crate::backup::directory;
 use crate::inventory::{Form, Stored};
+use crate::restore::proof::Proof;
 
 impl RollbackManager {
     /// Restores a backup into a scratch database, or a scratch file, and compares it with the
@@ -75,18 +76,22 @@ impl RollbackManager {
         there.programs.clone_from(&self.programs);
         match stored {
             Stored::Point(point) => {
-                let wanted = check_point(root, point).await?;
+                let expected = check_point(root, point).await?;
+                let compared = expected.fingerprint.0.len();
+                let refuse = OnDifference::RollBack;
                 there
-                    .restore_snapshot(root, &point.data_snapshot, &wanted)
+                    .restore_snapshot(root, &point.data_snapshot, expected, refuse)
                     .await?;
                 Ok(format!(
-                    "{} restores, and is what the database was: {} objects and tables compared",
-                    stored.file(),
-                    wanted.0.len()
+                    "{} restores, and is what the database was: {compared} objects and tables compared",
+                    stored.file()
                 ))
             }
             Stored::Bare(bare) => {
-                there.restore_database(root, &bare.file, bare.form).await?;
+                let mut proof = Proof::default();
+                there
+                    .restore_database(root, &bare.file, bare.form, &mut proof)
+                    .await?;
                 Ok(format!(
                     "{} restores; nothing is recorded to compare it with",
                     bare.file

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use migrate_config::atomic::Root;
-use migrate_core::{Journal, Phase, Record, RunLog, RunState, StepError, StepStatus, Strategy};
+use migrate_core::{
+    Journal, OnDifference, Phase, Record, RunLog, RunState, StepError, StepStatus, Strategy,
+};
 use migrate_schema::db::Database;
 
 use crate::inventory::Stored;
@@ -110,10 +112,12 @@ fn records(phase: Phase, backup: &Stored) -> Vec<Record> {
                 requested: true,
                 cleared: true,
                 loses: Vec::new(),
+                on_difference: OnDifference::RollBack,
             },
             Record::RestoreStarted,
             Record::Restored {
                 message: format!("restored from {} outside of the run", backup.file()),
+                differences: Vec::new(),
             },
             Record::Reverted { left: Vec::new() },
             done,

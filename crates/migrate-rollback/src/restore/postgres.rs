@@ -2,7 +2,8 @@
 //!
 //! `psql` is fed our statements that drop what is there, then what `pg_restore` prints (or a
 //! plain backup's own text), and `COMMIT` only after that has ended well. If anything on the way dies, `psql`
-//! sees its input end without a commit, and the server rolls back.
+//! sees its input end without a commit, and the server rolls back. The same session reads the
+//! result before the commit: what is not what was expected is never committed.
 //!
 //! Outside of it: roles, tablespaces, settings of the database, default privileges,
 //! subscriptions, and our own schema.
@@ -11,21 +12,25 @@ mod blockers;
 mod head;
 pub(crate) mod plain;
 mod preamble;
+mod session;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use migrate_core::StepError;
 use migrate_schema::db::{DbError, Fence, Postgres};
+use migrate_schema::fingerprint::printed;
+use session::{Feed, Session};
 use sqlx::Row;
 use tempfile::NamedTempFile;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::ChildStdin;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::time::Instant;
 
+use super::proof::Proof;
 use crate::backup::directory;
+use crate::canonical::{self, State};
 use crate::pg::archive::Contents;
 use crate::pg::child::{Group, tail};
 use crate::pg::programs::Programs;
@@ -46,14 +51,15 @@ pub(crate) enum Source<'a> {
     Plain(&'a Path),
 }
 
-/// Makes the database what the source is, except for our own schema.
+/// Makes the database what the source is, except for our own schema, if that is what the proof
+/// asks for.
 pub(crate) async fn restore(
     database: &Postgres,
     fence: Option<Fence>,
-    programs: &Programs,
-    target: &Target,
+    (programs, target): (&Programs, &Target),
     source: Source<'_>,
     dir: &Path,
+    proof: &mut Proof,
 ) -> Result<(), StepError> {
     let (contents, facts) = match source {
         Source::Archive(archive) => {
@@ -78,28 +84,30 @@ pub(crate) async fn restore(
     list.write_all(contents.without(&stay.left_out()).as_bytes())
         .and_then(|()| list.flush())
         .map_err(|error| StepError::caused("can't write the list for pg_restore", &error))?;
-    let mut before = preamble::text(fence.as_ref(), &stay);
+    let mut dropping = preamble::dropping(&stay);
     if facts.has_our_schema {
-        before.push_str(preamble::DROP_OUR_SCHEMA);
+        dropping.push_str(preamble::DROP_OUR_SCHEMA);
     }
     if let Source::Plain(_) = source {
-        before.push_str("SET LOCAL search_path = DEFAULT;\n");
+        dropping.push_str("SET LOCAL search_path = DEFAULT;\n");
     }
+    let attempt = Attempt {
+        programs,
+        target,
+        source,
+        list: &list,
+        stay: &stay,
+        opening: preamble::opening(fence.as_ref()),
+        dropping,
+        after: if facts.has_our_schema {
+            preamble::DROP_OUR_SCHEMA
+        } else {
+            ""
+        },
+    };
     let until = Instant::now() + PATIENCE;
     loop {
-        let attempt = Attempt {
-            programs,
-            target,
-            source,
-            list: &list,
-            settings: &stay.settings,
-            after: if facts.has_our_schema {
-                preamble::DROP_OUR_SCHEMA
-            } else {
-                ""
-            },
-        };
-        let said = match attempt.run(&before).await? {
+        let said = match attempt.run(proof).await? {
             Ended::Committed => return Ok(()),
             Ended::Refused(said) => said,
         };
@@ -131,6 +139,8 @@ struct Stay {
     superuser: bool,
     /// The settings that the server knows.
     settings: Vec<String>,
+    /// The path under which our other sessions read rows.
+    search_path: String,
 }
 
 impl Stay {
@@ -159,11 +169,15 @@ impl Stay {
         let settings = sqlx::query_scalar("SELECT name::text FROM pg_settings")
             .fetch_all(database.pool())
             .await?;
+        let search_path = sqlx::query_scalar("SELECT pg_catalog.current_setting('search_path')")
+            .fetch_one(database.pool())
+            .await?;
         Ok(Self {
             extensions,
             schemas,
             superuser,
             settings,
+            search_path,
         })
     }
 
@@ -196,69 +210,70 @@ struct Attempt<'a> {
     target: &'a Target,
     source: Source<'a>,
     list: &'a NamedTempFile,
-    settings: &'a [String],
-    /// What is said between the source and the commit.
+    stay: &'a Stay,
+    opening: String,
+    dropping: String,
+    /// What is said between the source and the comparison.
     after: &'a str,
 }
 
 impl Attempt<'_> {
-    async fn run(&self, before: &str) -> Result<Ended, StepError> {
-        let mut psql = self.start_psql()?;
-        let (mut to_psql, psql_said) = (psql.stdin(), psql.stderr());
-        let (fed, said) = tokio::join!(
-            async {
-                let fed = self.feed(&mut to_psql, before).await;
-                // The end of its input is what lets psql end.
-                drop(to_psql);
-                fed
-            },
-            tail(psql_said)
-        );
-        let status = psql
-            .wait()
-            .await
-            .map_err(|error| StepError::caused("can't wait for psql", &error))?;
+    async fn run(&self, proof: &mut Proof) -> Result<Ended, StepError> {
+        let mut psql = Session::start(self.programs, self.target)?;
+        let fed = self.feed(&mut psql, proof).await;
+        // The end of its input is what lets psql end.
+        let (well, said) = psql.end().await?;
         match fed {
             Err(Feed::Failed(error)) => Err(error),
-            Ok(()) if status.success() => Ok(Ended::Committed),
+            Ok(()) if well => Ok(Ended::Committed),
             // It ended badly, or before it had read all: what it said is the reason.
             Ok(()) | Err(Feed::PsqlGone) => Ok(Ended::Refused(said)),
         }
     }
 
-    fn start_psql(&self) -> Result<Group, StepError> {
-        let arguments = [
-            "--no-psqlrc",
-            "--quiet",
-            "--no-password",
-            "--set=ON_ERROR_STOP=1",
-            "--set=VERBOSITY=verbose",
-            "--file=-",
-        ];
-        let command = self.target.command(&self.programs.psql(), &arguments);
-        Group::start(command, Stdio::piped(), Stdio::null())
-            .map_err(|error| StepError::caused("can't run psql", &error))
-    }
-
-    async fn feed(&self, to: &mut ChildStdin, before: &str) -> Result<(), Feed> {
-        write(to, before.as_bytes()).await?;
+    async fn feed(&self, psql: &mut Session, proof: &mut Proof) -> Result<(), Feed> {
+        psql.tell(&self.opening).await?;
+        psql.write(self.dropping.as_bytes()).await?;
         match self.source {
-            Source::Archive(archive) => self.feed_archive(to, archive).await?,
+            Source::Archive(archive) => self.feed_archive(psql, archive).await?,
             Source::Plain(file) => {
                 let file = tokio::fs::File::open(file).await.map_err(|error| {
                     Feed::Failed(StepError::caused("can't read the backup", &error))
                 })?;
-                pipe(file, to, self.settings).await?;
+                pipe(file, psql, &self.stay.settings, End::Kept).await?;
             }
         }
-        write(to, self.after.as_bytes()).await?;
-        write(to, b"\nCOMMIT;\n").await
+        psql.write(self.after.as_bytes()).await?;
+        if proof.compares() {
+            let found = self.state(psql).await?;
+            proof.judge(&found).map_err(Feed::Failed)?;
+        }
+        migrate_failpoint::hit!("restore.commit")
+            .map_err(|error| Feed::Failed(StepError::failed(error.to_string())))?;
+        psql.write(b"\nCOMMIT;\n").await
     }
 
-    async fn feed_archive(&self, to: &mut ChildStdin, archive: &Path) -> Result<(), Feed> {
+    /// What the database is within the transaction.
+    async fn state(&self, psql: &mut Session) -> Result<State, Feed> {
+        psql.tell(&printed::settings()).await?;
+        let lines = psql.ask(&printed::query(&self.stay.search_path)).await?;
+        match printed::read(&lines) {
+            Some(found) => Ok(canonical::of_printed(found)),
+            None => Err(Feed::Failed(StepError::failed(
+                "can't compare what was restored: psql printed what is no answer; \
+                 the database is as it was before",
+            ))),
+        }
+    }
+
+    async fn feed_archive(&self, psql: &mut Session, archive: &Path) -> Result<(), Feed> {
         let mut child = self.start_pg_restore(archive)?;
         let (stdout, stderr) = (child.stdout(), child.stderr());
-        let (piped, said) = tokio::join!(pipe(stdout, to, self.settings), tail(stderr));
+        let settings = &self.stay.settings;
+        let (piped, said) = tokio::join!(
+            pipe(stdout, psql, settings, End::WithoutCommit),
+            tail(stderr)
+        );
         piped?;
         let status = child.wait().await.map_err(|error| {
             Feed::Failed(StepError::caused("can't wait for pg_restore", &error))
@@ -269,8 +284,6 @@ impl Attempt<'_> {
             ));
             return Err(Feed::Failed(error.cause(said)));
         }
-        migrate_failpoint::hit!("restore.commit")
-            .map_err(|error| Feed::Failed(StepError::failed(error.to_string())))?;
         Ok(())
     }
 
@@ -278,6 +291,8 @@ impl Attempt<'_> {
         let mut command = self.target.command(&self.programs.pg_restore(), &[]);
         command
             .arg("--file=-")
+            // Without it, what is printed for large objects ends our transaction.
+            .arg("--single-transaction")
             .arg("--use-list")
             .arg(self.list.path())
             .arg("--")
@@ -287,26 +302,23 @@ impl Attempt<'_> {
     }
 }
 
-enum Feed {
-    PsqlGone,
-    Failed(StepError),
+/// What the end of a text is to the transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It has nothing to do with it.
+    Kept,
+    /// The last statement is `COMMIT`, which is ours to say.
+    WithoutCommit,
 }
 
-async fn write(to: &mut ChildStdin, bytes: &[u8]) -> Result<(), Feed> {
-    let written = async {
-        to.write_all(bytes).await?;
-        to.flush().await
-    };
-    written.await.map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Feed::PsqlGone,
-        _ => Feed::Failed(StepError::caused("can't write to psql", &error)),
-    })
-}
+/// How much of the end of a text is looked at for its `COMMIT`.
+const END_BYTES: usize = 4096;
 
 async fn pipe(
     from: impl AsyncRead + Unpin,
-    to: &mut ChildStdin,
+    to: &mut Session,
     settings: &[String],
+    end: End,
 ) -> Result<(), Feed> {
     let fail = |error| Feed::Failed(StepError::caused("can't read the backup", &error));
     let mut from = BufReader::with_capacity(1 << 17, from);
@@ -316,16 +328,27 @@ async fn pipe(
         if from.read_until(b'\n', &mut line).await.map_err(fail)? == 0 {
             return Ok(());
         }
-        if head::is_known(&line, settings) {
-            write(to, &line).await?;
+        if head::is_known(&line, settings) && line != b"COMMIT;\n" {
+            to.write(&line).await?;
         }
     }
-    let mut piece = vec![0; 1 << 17];
+    let (mut held, mut piece) = (Vec::new(), vec![0; 1 << 17]);
     loop {
         let read = from.read(&mut piece).await.map_err(fail)?;
         if read == 0 {
-            return Ok(());
+            break;
         }
-        write(to, &piece[..read]).await?;
+        held.extend_from_slice(&piece[..read]);
+        let sure = held.len().saturating_sub(END_BYTES);
+        to.write(&held[..sure]).await?;
+        held.drain(..sure);
     }
+    if end == End::WithoutCommit {
+        held = head::without_last_commit(held).ok_or_else(|| {
+            Feed::Failed(StepError::failed(
+                "what pg_restore printed has no end; the database is as it was before",
+            ))
+        })?;
+    }
+    to.write(&held).await
 }

@@ -15,9 +15,12 @@ use std::time::Duration;
 
 use migrate_core::StepError;
 use migrate_schema::db::{Backend, DbError, DbErrorKind, Fence, Sqlite};
-use migrate_schema::{own, quote};
+use migrate_schema::{fingerprint, own, quote};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+use super::proof::Proof;
+use crate::canonical::State;
 
 /// The name under which the copy is attached.
 const POINT: &str = "etlrs_point";
@@ -25,16 +28,18 @@ const POINT: &str = "etlrs_point";
 /// How long other processes may keep the database locked before the restore gives up.
 const BUSY: Duration = Duration::from_secs(30);
 
-/// Makes the database what the copy is, except for our own objects.
+/// Makes the database what the copy is, except for our own objects, if that is what the proof
+/// asks for.
 pub(crate) async fn restore(
     database: &Sqlite,
     fence: Option<Fence>,
     copy: &Path,
+    proof: &mut Proof,
 ) -> Result<(), StepError> {
     let options = database.pool().connect_options();
     let fail = |error: sqlx::Error| explain(DbError::from(error));
     let mut connection = connect(&options).await.map_err(fail)?;
-    let done = replace(&mut connection, fence, copy).await;
+    let done = replace(&mut connection, fence, copy, proof).await;
     // Waits until the file is let go of; closing can't take a commit back.
     let _ = connection.close().await;
     done
@@ -44,6 +49,7 @@ async fn replace(
     connection: &mut SqliteConnection,
     fence: Option<Fence>,
     copy: &Path,
+    proof: &mut Proof,
 ) -> Result<(), StepError> {
     let fail = |error: sqlx::Error| explain(DbError::from(error));
     attach(connection, copy).await.map_err(fail)?;
@@ -54,7 +60,11 @@ async fn replace(
     let inside = async {
         check_fence(&mut transaction, fence).await?;
         rebuild::rebuild(&mut transaction).await.map_err(fail)?;
-        verify::verify(&mut transaction).await
+        verify::verify(&mut transaction).await?;
+        if proof.compares() {
+            proof.judge(&state(&mut transaction).await?)?;
+        }
+        Ok(())
     };
     match inside.await {
         Ok(()) => {
@@ -68,6 +78,17 @@ async fn replace(
             Err(error)
         }
     }
+}
+
+/// What the database is within the transaction.
+async fn state(connection: &mut SqliteConnection) -> Result<State, StepError> {
+    let (catalog, fingerprint) = fingerprint::sqlite_within(connection)
+        .await
+        .map_err(|error| error.into_step_error("can't compare what was restored"))?;
+    Ok(State {
+        catalog,
+        fingerprint,
+    })
 }
 
 /// A connection of its own: its settings must not reach the pool.

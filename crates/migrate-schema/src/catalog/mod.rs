@@ -64,6 +64,12 @@ impl Catalog {
         Ok(Self::of(sqlite::pieces(connection).await?))
     }
 
+    /// Of the rows of `postgres.sql` as another program's session printed them.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn of_printed(rows: Vec<postgres::PrintedRow>) -> Self {
+        Self::of(rows.into_iter().map(postgres::PrintedRow::piece).collect())
+    }
+
     fn of(pieces: Vec<Piece>) -> Self {
         let mut objects: BTreeMap<String, String> = BTreeMap::new();
         for piece in &pieces {
@@ -128,7 +134,7 @@ impl Catalog {
 }
 
 /// The lines of an object with `-` as they were and with `+` as they are, each after a line's end.
-pub(crate) fn lines_of_diff(old: Option<&String>, new: Option<&String>) -> String {
+pub fn lines_of_diff(old: Option<&String>, new: Option<&String>) -> String {
     let text = |definition: Option<&String>| definition.cloned().unwrap_or_default();
     let (old, new) = (text(old), text(new));
     let mut lines = String::new();

@@ -22,6 +22,31 @@ type Row = (
     i64,
 );
 
+/// A row of `postgres.sql` as JSON.
+#[derive(serde::Deserialize)]
+pub(crate) struct PrintedRow {
+    name: String,
+    block: String,
+    parent: Option<String>,
+    part: String,
+    text: String,
+    class: i64,
+    oid: i64,
+}
+
+impl PrintedRow {
+    pub(super) fn piece(self) -> Piece {
+        Piece {
+            name: self.name,
+            block: self.block,
+            parent: self.parent,
+            part: Part::named(&self.part),
+            text: self.text,
+            address: (self.oid != 0).then_some((self.class, self.oid)),
+        }
+    }
+}
+
 pub(super) async fn pieces(connection: &mut PgConnection) -> Result<Vec<Piece>, DbError> {
     let (path, jit): (String, String) =
         sqlx::query_as("select current_setting('search_path'), current_setting('jit')")

@@ -4,7 +4,7 @@ mod choose;
 mod scene;
 
 use clap::Args;
-use migrate_core::{Cancel, MigrationError};
+use migrate_core::{Cancel, MigrationError, OnDifference};
 use migrate_rollback::Stored;
 use migrate_rollback::recovery::{Order, SafetyCopy};
 
@@ -26,6 +26,9 @@ pub(crate) struct RestoreArgs {
     /// Agree that what is not in the backup is lost.
     #[arg(long)]
     accept_data_loss: bool,
+    /// Keep a result that is not what the backup was made of, and report what differs.
+    #[arg(long)]
+    accept_difference: bool,
 }
 
 /// Where to go back to.
@@ -37,6 +40,9 @@ pub(crate) struct EmergencyArgs {
     /// The backup to restore; the newest of the version without this.
     #[arg(long, value_name = "YYYYMMDD_HHMMSS")]
     backup_date: Option<String>,
+    /// Keep a result that is not what the backup was made of, and report what differs.
+    #[arg(long)]
+    accept_difference: bool,
 }
 
 /// `restore BACKUP`.
@@ -54,9 +60,18 @@ pub(crate) async fn restore(
         backup: stored.clone(),
         version: None,
         safety: safety(global),
+        on_difference: on_difference(args.accept_difference),
         command: next::line(
             global,
-            &format!("restore {} --accept-data-loss", args.backup),
+            &format!(
+                "restore {} --accept-data-loss{}",
+                args.backup,
+                if args.accept_difference {
+                    ACCEPT_DIFFERENCE
+                } else {
+                    ""
+                }
+            ),
         ),
     };
     let scene = Scene::look(global, deployment, order).await?;
@@ -89,6 +104,9 @@ pub(crate) async fn emergency(
         "emergency-rollback --version {version} --backup-date {}",
         stored.id()
     );
+    if args.accept_difference {
+        line.push_str(ACCEPT_DIFFERENCE);
+    }
     for name in &global.skip_check {
         line.push_str(&format!(" --skip-check {name}"));
     }
@@ -96,6 +114,7 @@ pub(crate) async fn emergency(
         backup: stored.clone(),
         version: Some(version.clone()),
         safety: safety(global),
+        on_difference: on_difference(args.accept_difference),
         command: next::line(global, &line),
     };
     let mut scene = Scene::look(global, deployment, order)
@@ -111,6 +130,17 @@ pub(crate) async fn emergency(
         )?;
     }
     carry_out(global, output, scene).await
+}
+
+/// As it is printed in a command that repeats what was asked for.
+const ACCEPT_DIFFERENCE: &str = " --accept-difference";
+
+fn on_difference(accepted: bool) -> OnDifference {
+    if accepted {
+        OnDifference::Accept
+    } else {
+        OnDifference::RollBack
+    }
 }
 
 fn safety(global: &Global) -> SafetyCopy {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use migrate_core::executor::{Consent, RollbackRequest, StrategyChoice};
 use migrate_core::{
-    Cancel, Fingerprint, MigrationError, MigrationExecutor, MigrationResult, Reporter, RunOptions,
-    Scripts, Undoable,
+    Cancel, Fingerprint, MigrationError, MigrationExecutor, MigrationResult, OnDifference,
+    Reporter, RunOptions, Scripts, Undoable,
 };
 use migrate_rollback::canonical;
 use migrate_schema::catalog::Catalog;
@@ -127,6 +127,7 @@ async fn back(
         let request = RollbackRequest {
             strategy,
             accept_data_loss: Consent::Given,
+            on_difference: OnDifference::RollBack,
         };
         let result = executor.rollback(log, request).await;
         output.done_with_progress();

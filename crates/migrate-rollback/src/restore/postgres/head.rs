@@ -1,4 +1,4 @@
-//! The settings at the head of what `pg_restore` prints.
+//! The head and the end of what `pg_restore` prints.
 //!
 //! A newer `pg_restore` sets parameters that an older server does not know. They only make
 //! the restore robust against settings of roles, so those are left out.
@@ -20,9 +20,30 @@ pub(super) fn is_known(line: &[u8], settings: &[String]) -> bool {
     settings.iter().any(|name| name.as_bytes() == &rest[..end])
 }
 
+/// The end of a text that `pg_restore --single-transaction` printed, without the `COMMIT` in it:
+/// only comments follow that. None where there is no such statement.
+pub(super) fn without_last_commit(mut end: Vec<u8>) -> Option<Vec<u8>> {
+    const COMMIT: &[u8] = b"\nCOMMIT;\n";
+    let at = end.windows(COMMIT.len()).rposition(|part| part == COMMIT)?;
+    end.drain(at + 1..at + COMMIT.len());
+    Some(end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_commit_at_the_end_is_left_to_us() {
+        let text =
+            b"COPY t FROM stdin;\nCOMMIT;\n\\.\n\n\nCOMMIT;\n\n--\n-- complete\n--\n\n".to_vec();
+        let left = without_last_commit(text).unwrap();
+        assert_eq!(
+            String::from_utf8(left).unwrap(),
+            "COPY t FROM stdin;\nCOMMIT;\n\\.\n\n\n\n--\n-- complete\n--\n\n"
+        );
+        assert_eq!(without_last_commit(b"SELECT 1;\n".to_vec()), None);
+    }
 
     #[test]
     fn only_unknown_settings_are_left_out() {

@@ -5,20 +5,21 @@ use migrate_schema::{own, quote};
 
 use super::Stay;
 
-/// The statements, up to and without what `pg_restore` prints.
-pub(super) fn text(fence: Option<&Fence>, stay: &Stay) -> String {
+/// Begins the transaction, checks the fence in it, and locks every table.
+pub(super) fn opening(fence: Option<&Fence>) -> String {
+    let fence = fence.map(fence_check).unwrap_or_default();
+    format!("{OPENING}{fence}{LOCKING}")
+}
+
+/// Drops what is there, up to and without what `pg_restore` prints.
+pub(super) fn dropping(stay: &Stay) -> String {
     let list = |names: &[String]| {
         let names: Vec<String> = names.iter().map(|name| quote::literal(name)).collect();
         format!("ARRAY[{}]::text[]", names.join(", "))
     };
-    let mut sql = String::from(OPENING);
-    if let Some(fence) = fence {
-        sql.push_str(&fence_check(fence));
-    }
-    let body = DROPPING
+    DROPPING
         .replace("@extensions@", &list(&stay.extensions))
-        .replace("@schemas@", &list(&stay.schemas));
-    sql + &body
+        .replace("@schemas@", &list(&stay.schemas))
 }
 
 /// Nothing is changed by a process that lost the database to another run.
@@ -46,6 +47,25 @@ SET LOCAL client_min_messages = error;
 SET LOCAL search_path = pg_catalog;
 ";
 
+/// Nobody writes from here on until the end of the transaction.
+const LOCKING: &str = r"
+DO $etlrs$
+DECLARE
+    item record;
+BEGIN
+    FOR item IN SELECT c.oid::regclass AS name FROM pg_class c
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'etlrs_migrate')
+        AND c.relkind IN ('r', 'p')
+        AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                        AND d.objid = c.oid AND d.deptype = 'e')
+        ORDER BY c.oid
+    LOOP
+        EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', item.name);
+    END LOOP;
+END $etlrs$;
+";
+
 /// Drops every object of the user's. What belongs to an extension stays with it. Names and
 /// kinds come from `pg_identify_object`, so each kind needs one line here; what went with
 /// another object's CASCADE has no name any more and is passed over.
@@ -62,15 +82,6 @@ DECLARE
 BEGIN
     SELECT coalesce(array_agg(oid), '{}') INTO mine FROM pg_namespace
     WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'etlrs_migrate');
-
-    FOR item IN SELECT c.oid::regclass AS name FROM pg_class c
-        WHERE c.relnamespace = ANY (mine) AND c.relkind IN ('r', 'p')
-        AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
-                        AND d.objid = c.oid AND d.deptype = 'e')
-        ORDER BY c.oid
-    LOOP
-        EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', item.name);
-    END LOOP;
 
     FOR item IN SELECT oid, evtname FROM pg_event_trigger WHERE superuser AND oid >= 16384
         AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_event_trigger'::regclass

@@ -101,7 +101,13 @@ impl Case {
     }
 
     async fn restore(&self, copy: &Path) -> Result<(), StepError> {
-        restore(&self.database, self.handle.fence(), copy).await
+        restore(
+            &self.database,
+            self.handle.fence(),
+            copy,
+            &mut Proof::default(),
+        )
+        .await
     }
 
     /// Everything, as the sqlite3 program of the system sees it: an independent reader.
