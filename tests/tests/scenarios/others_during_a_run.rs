@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use migrate_tests::binary::Running;
 use migrate_tests::deployment::{Deployment, Store};
 use serde_json::{Value, json};
 
@@ -48,15 +47,6 @@ fn plan(deployment: &Deployment, last: &[Value]) -> Value {
         "from_version": "1.5.0", "to_version": "2.0.0", "migration_type": "MinorUpgrade",
         "downtime_required": false, "steps": steps,
     })
-}
-
-/// Starts the run and comes back when it waits.
-fn waiting(deployment: &Deployment) -> Running {
-    let mut running = deployment.tool(&UP).start();
-    let begun =
-        running.wait_for(|event| event["event"] == "step_started" && event["step"] == "wait");
-    assert!(begun.is_some(), "the run ended before its second step");
-    running
 }
 
 fn a_live_system_is_written_to_all_the_time(store: Store) {
