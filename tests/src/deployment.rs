@@ -145,6 +145,17 @@ impl Deployment {
         }
     }
 
+    /// The file of its SQLite database.
+    ///
+    /// # Panics
+    /// If it stands on PostgreSQL.
+    pub fn database_file(&self) -> PathBuf {
+        match &self.database {
+            Database::Sqlite(file) => file.clone(),
+            Database::Postgres(_) => panic!("this deployment is on PostgreSQL"),
+        }
+    }
+
     /// The URL as the config names it.
     pub fn url(&self) -> String {
         match &self.database {

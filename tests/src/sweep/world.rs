@@ -100,7 +100,18 @@ impl Case {
     /// # Panics
     /// If the clean migration before it fails.
     pub fn deploy(self) -> (Deployment, Snapshot) {
+        self.deploy_with("")
+    }
+
+    /// The same, with SQL that runs before anything else.
+    ///
+    /// # Panics
+    /// If the SQL or the clean migration before the request fails.
+    pub fn deploy_with(self, sql: &str) -> (Deployment, Snapshot) {
         let deployment = Deployment::v1().rows(120).on(self.store);
+        if !sql.is_empty() {
+            deployment.sql(sql);
+        }
         match self.plan {
             Plan::Shipped => shipped(&deployment, self.ask),
             Plan::Twice => twice(&deployment, self.ask),
