@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use migrate_config::atomic::read_regular_text;
 use migrate_core::Finding;
 use migrate_rollback::Retention;
 use migrate_schema::db::DatabaseUrl;
@@ -15,6 +16,7 @@ use crate::args::Global;
 use crate::environment::EnvSettings;
 use crate::failure::Failure;
 use crate::files_only;
+use crate::trusted;
 
 /// The config file's place below the root.
 pub(crate) const CONFIG_FILE: &str = "config/config.toml";
@@ -149,7 +151,7 @@ impl Deployment {
     /// The URL that the config file names, in either shape.
     pub(crate) fn url_of_config(&self) -> Result<DatabaseUrl, Failure> {
         let path = self.root.join(CONFIG_FILE);
-        let text = std::fs::read_to_string(&path).map_err(|error| {
+        let text = read_regular_text(&path).map_err(|error| {
             Failure::unchanged(format!("{CONFIG_FILE} can't be read: {error}")).hint(
                 "name the database with --database-url or $DATABASE_URL, or give the deployment's directory with -C DIR",
             )
@@ -184,15 +186,7 @@ impl Deployment {
 
     /// The services' settings as they are written, without what may be secret in them.
     pub(crate) fn services_as_written(&self) -> Result<BTreeMap<String, Value>, Failure> {
-        let text = match std::fs::read_to_string(self.root.join(SETTINGS_FILE)) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => {
-                return Err(Failure::unchanged(format!(
-                    "{SETTINGS_FILE} can't be read: {error}"
-                )));
-            }
-        };
+        let text = trusted::settings_text(&self.root)?.unwrap_or_default();
         let located = migrate_config::parse_toml(SETTINGS_FILE, &text)
             .map_err(|found| Failure::findings(format!("{SETTINGS_FILE} can't be read"), found))?;
         let services = located.value.get("services").and_then(Value::as_object);
@@ -227,17 +221,8 @@ impl Deployment {
 
 /// Reads `etlrs-migrate.toml`. Its text is not shown in errors: it may hold a password.
 pub(crate) fn read_settings(root: &Path) -> Result<Settings, Failure> {
-    let path = root.join(SETTINGS_FILE);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Settings::default());
-        }
-        Err(error) => {
-            return Err(Failure::unchanged(format!(
-                "{SETTINGS_FILE} can't be read: {error}"
-            )));
-        }
+    let Some(text) = trusted::settings_text(root)? else {
+        return Ok(Settings::default());
     };
     toml_edit::de::from_str(&text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start.min(text.len()));

@@ -22,6 +22,7 @@ mod plans;
 mod report;
 mod signals;
 mod skip_check;
+mod trusted;
 mod verbs;
 mod wire;
 

@@ -112,7 +112,8 @@ impl Migrations {
         let unreadable = |error: std::io::Error| {
             Finding::error("script.unreadable", format!("{}: {error}", path.display()))
         };
-        if !path.is_file() {
+        // What is neither missing nor a directory is read or refused: nothing embedded replaces it.
+        if path.metadata().map_or(true, |about| about.is_dir()) {
             return Ok(None);
         }
         let inside = dir.canonicalize().map_err(unreadable)?;
@@ -126,7 +127,7 @@ impl Migrations {
                 format!("{} leads outside the migrations directory", path.display()),
             ));
         }
-        let text = std::fs::read_to_string(&path).map_err(unreadable)?;
+        let text = migrate_config::atomic::read_regular_text(&path).map_err(unreadable)?;
         Ok(Some(Script {
             origin: path.display().to_string(),
             text,
@@ -219,7 +220,7 @@ fn files_of(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        if entry.path().is_file() {
+        if !entry.path().is_dir() {
             names.push(PathBuf::from(entry.file_name()));
         }
     }

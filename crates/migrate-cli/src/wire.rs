@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use migrate_config::{ConfigUpdateKind, Root};
 use migrate_core::executor::Identity;
+use migrate_core::own_files::OwnFiles;
 use migrate_core::{
     Cancel, DeploymentVersion, Finding, Journal, MemoryJournal, MigrationError, MigrationExecutor,
     NoClock, Observer as _, Reporter, RollbackPoints as _, RunGuard as _, RunLog, RunOptions,
@@ -16,6 +17,7 @@ use migrate_core::{
 };
 use migrate_data::{DataMigrationKind, TransformRegistry};
 use migrate_rollback::lock::{Holder, HolderState};
+use migrate_rollback::state_dir::STATE_DIR;
 use migrate_rollback::{
     DeploymentGuard, DeploymentObserver, MirroredJournal, RollbackManager, SqliteJournal,
     TargetDatabase,
@@ -29,7 +31,7 @@ use migrate_service::{
 
 use crate::args::Global;
 use crate::clock::SystemClock;
-use crate::deployment::{Deployment, UrlSource};
+use crate::deployment::{Deployment, SETTINGS_FILE, UrlSource};
 use crate::failure::Failure;
 
 pub(crate) use recovery::recovery;
@@ -44,6 +46,7 @@ pub(crate) struct Wired {
     /// Whether a rollback point may go into a database that was moved since.
     pub(crate) target: TargetDatabase,
     files: Arc<Root>,
+    own_files: OwnFiles,
     services: Arc<Services>,
     commands: PlanCommands,
 }
@@ -96,6 +99,7 @@ impl Wired {
         let services = services(global, &deployment, &url, Some(db.clone()))?;
         let allowed = global.allow_commands || deployment.settings.allow_commands;
         Ok(Self {
+            own_files: own_files(global, &deployment, &url, &files),
             identity: identity(database),
             target: TargetDatabase::default(),
             files: Arc::new(files),
@@ -114,7 +118,14 @@ impl Wired {
 
     /// Whether the commands of plans may run.
     pub(crate) fn commands_allowed(&self) -> bool {
-        self.commands == PlanCommands::Allowed
+        self.commands != PlanCommands::Refused
+    }
+
+    /// From here on nothing of a plan's author is executed, whatever was allowed.
+    pub(crate) fn only_looking(&mut self) {
+        if self.commands == PlanCommands::Allowed {
+            self.commands = PlanCommands::Shown;
+        }
     }
 
     /// A file below the root; nothing if there is none.
@@ -183,6 +194,7 @@ impl Wired {
         StepRegistry::new()
             .with(
                 ConfigUpdateKind::new(self.files.clone())
+                    .sparing(self.own_files.clone())
                     .with_environment(Arc::new(|name| std::env::var(name).ok())),
             )
             .with(SchemaUpdateKind::new(self.db.clone(), scripts.clone()))
@@ -199,7 +211,7 @@ impl Wired {
                 self.services.clone(),
                 self.commands,
             ))
-            .with(CleanupKind::new(self.runner(), self.commands))
+            .with(CleanupKind::new(self.runner(), self.commands).sparing(self.own_files.clone()))
             .with(CommandKind::new(self.runner(), self.commands))
     }
 
@@ -264,6 +276,27 @@ impl Wired {
             .with_cancel(cancel)
             .with_options(options)
     }
+}
+
+/// What plans may not touch: settings, migrations, backups, state and the database's own files.
+fn own_files(
+    global: &Global,
+    deployment: &Deployment,
+    url: &DatabaseUrl,
+    files: &Root,
+) -> OwnFiles {
+    let mut own: Vec<PathBuf> = [SETTINGS_FILE, STATE_DIR, "migrations", "backups"]
+        .map(PathBuf::from)
+        .into();
+    own.extend(global.migrations.clone());
+    if let Some(file) = url.resolve(&deployment.root).sqlite_path() {
+        own.extend(["", "-wal", "-shm", "-journal"].map(|suffix| {
+            let mut name = file.clone().into_os_string();
+            name.push(suffix);
+            PathBuf::from(name)
+        }));
+    }
+    migrate_config::atomic::own_files(files, own)
 }
 
 /// A SQLite file that a run of ours is writing is locked by that run, which is named.

@@ -26,6 +26,7 @@ pub mod event;
 pub mod executor;
 pub mod finding;
 pub mod journal;
+pub mod own_files;
 pub mod path;
 pub mod plan;
 pub mod plan_check;

@@ -1,9 +1,9 @@
 //! SHA-256 of large files, as lowercase hex, read in pieces.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use migrate_config::atomic::open_regular;
 use sha2::{Digest, Sha256};
 
 /// The checksum of a file, read in pieces.
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 /// # Errors
 /// Those of reading it.
 pub fn of_file(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let mut file = open_regular(path)?;
     let mut hash = Sha256::new();
     let mut piece = vec![0; 1 << 20];
     loop {

@@ -314,8 +314,8 @@ fn script(deployment: &Deployment, name: &str, up: &str, down: &str) {
 fn twice(deployment: &Deployment, ask: Ask) {
     deployment.write("backups/.keep", "");
     deployment.write("backups/app.running", "");
-    deployment.write("backups/old-1.tmp", "");
-    deployment.write("backups/old-2.tmp", "");
+    deployment.write("data/etlrs.db.old-1.tmp", "");
+    deployment.write("data/etlrs.db.old-2.tmp", "");
     deployment.write(
         "etlrs-migrate.toml",
         "[services.app]\nmanager = \"command\"\nstart = \"touch backups/app.running\"\n\
@@ -360,8 +360,8 @@ fn twice(deployment: &Deployment, ask: Ask) {
         json!({"id": "config-2", "step_type": "ConfigUpdate", "file": "config/extra.json", "config_changes": {"two": "zwei"}, "timeout": "30s", "can_rollback": true}),
         command("command-2"),
         json!({"id": "validate-2", "step_type": "Validation", "validation": "SELECT count(*) > 0 FROM copy_two", "timeout": "30s", "can_rollback": true}),
-        json!({"id": "cleanup-1", "step_type": "Cleanup", "remove": ["backups/old-1.tmp"], "timeout": "30s"}),
-        json!({"id": "cleanup-2", "step_type": "Cleanup", "remove": ["backups/old-2.tmp"], "timeout": "30s"}),
+        json!({"id": "cleanup-1", "step_type": "Cleanup", "remove": ["data/etlrs.db.old-1.tmp"], "timeout": "30s"}),
+        json!({"id": "cleanup-2", "step_type": "Cleanup", "remove": ["data/etlrs.db.old-2.tmp"], "timeout": "30s"}),
     ];
     if ask == Ask::Reverse {
         // What a cleanup removes comes back from the rollback point only.

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 
 /// Only a plan file gives way to a plan file: a slip of the name must not cost a database.
 pub(crate) fn refuse_other(path: &Path) -> Result<(), Failure> {
-    match std::fs::read(path).map(|bytes| serde_json::from_slice::<Value>(&bytes)) {
+    match atomic::read_regular(path).map(|bytes| serde_json::from_slice::<Value>(&bytes)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Ok(Ok(value)) if value["format"].is_u64() && value["hash"].is_string() => return Ok(()),
         _ => {}
@@ -35,7 +35,7 @@ impl PlanFile {
     /// Reads one, and refuses what was changed by hand.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path)
+        let text = migrate_config::atomic::read_regular_text(path)
             .map_err(|error| Failure::unchanged(format!("{shown} can't be read: {error}")))?;
         let unreadable = |why: String| {
             Failure::unchanged(format!("{shown} is no plan file: {why}"))

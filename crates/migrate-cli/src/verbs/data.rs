@@ -173,7 +173,7 @@ fn transform(written: Option<&str>) -> Result<String, Failure> {
         None => Ok("SELECT * FROM batch".to_owned()),
         Some(rust) if rust.starts_with("rust:") => Ok(rust.to_owned()),
         Some(file) => {
-            let text = std::fs::read_to_string(file)
+            let text = migrate_config::atomic::read_regular_text(file.as_ref())
                 .map_err(|error| Failure::usage(format!("--transform {file}: {error}")))?;
             // A script without any white space would be taken for a script's name.
             Ok(format!("{text}\n"))

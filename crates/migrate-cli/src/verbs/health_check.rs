@@ -54,7 +54,7 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Failure>
 }
 
 fn config(deployment: &Deployment, report: &mut Report) {
-    let text = match std::fs::read_to_string(deployment.root.join(CONFIG_FILE)) {
+    let text = match migrate_config::atomic::read_regular_text(&deployment.root.join(CONFIG_FILE)) {
         Ok(text) => text,
         Err(error) => {
             let message = format!("{CONFIG_FILE} can't be read: {error}");

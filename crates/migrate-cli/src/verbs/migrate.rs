@@ -47,7 +47,10 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
     for loaded in &mut plans {
         environment::add_checks(global, &mut loaded.plan)?;
     }
-    let (wired, _aside) = files_only::open(global, &deployment, &plans, args.dry_run).await?;
+    let (mut wired, _aside) = files_only::open(global, &deployment, &plans, args.dry_run).await?;
+    if args.dry_run {
+        wired.only_looking();
+    }
     output.database(&wired);
     let links = chain::build(&wired, &migrations, plans)?;
     output.chain(&whole, hops);

@@ -78,8 +78,8 @@ pub(crate) fn line(global: &Global, rest: &str) -> String {
     }
     if let Some(url) = &global.database_url {
         let shown = match url.parse::<migrate_schema::db::DatabaseUrl>() {
-            Ok(parsed) if parsed.password().is_none() => quoted(url),
-            // A password is never shown: the environment can hold it.
+            Ok(parsed) if parsed.to_string() == parsed.secret() => quoted(url),
+            // What is secret in it is never shown: the environment can hold it.
             _ => "\"$DATABASE_URL\"".to_owned(),
         };
         line.push_str(" --database-url ");

@@ -37,7 +37,8 @@ pub(crate) async fn run(global: &Global, args: &PlanArgs, output: &Output) -> Re
         return Ok(exit::DONE);
     };
     plan_file::refuse_other(path)?;
-    let wired = Wired::open(global).await?;
+    let mut wired = Wired::open(global).await?;
+    wired.only_looking();
     output.database(&wired);
     let file = plan_file::resolve(global, output, &wired, &from, &to).await?;
     file.write(path)?;

@@ -38,6 +38,9 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
     crate::signals::watch(&cancel)
         .map_err(|error| Failure::unchanged(format!("signals can't be watched: {error}")))?;
     let mut wired = Wired::open(global).await?;
+    if args.dry_run {
+        wired.only_looking();
+    }
     output.database(&wired);
     if args.adopt {
         resume::adopt(&wired, output).await?;

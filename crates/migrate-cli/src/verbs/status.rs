@@ -298,9 +298,11 @@ pub(crate) fn reached(log: &RunLog, state: &RunState) -> Option<Version> {
 
 /// With no run open, the way forward is a plan that starts where the deployment is.
 fn offer_migration(global: &Global, deployment: &Deployment, status: &mut Status) {
-    let shape = std::fs::read_to_string(deployment.root.join(crate::deployment::CONFIG_FILE))
-        .ok()
-        .map(|text| migrate_config::detect(crate::deployment::CONFIG_FILE, &text));
+    let shape = migrate_config::atomic::read_regular_text(
+        &deployment.root.join(crate::deployment::CONFIG_FILE),
+    )
+    .ok()
+    .map(|text| migrate_config::detect(crate::deployment::CONFIG_FILE, &text));
     let graph = Migrations::find(&deployment.root, global.migrations.as_deref())
         .and_then(|migrations| migrations.graph());
     let graph = match graph {

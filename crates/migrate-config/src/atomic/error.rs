@@ -15,6 +15,8 @@ pub enum FileErrorKind {
     OutsideRoot,
     /// A directory, a device, or not text.
     NotAFile,
+    /// It is larger than [`LARGEST`](super::LARGEST).
+    TooLarge,
     /// The operating system refused: rights, space, a broken disk.
     Io,
 }
@@ -63,6 +65,12 @@ impl FileError {
     pub(crate) fn not_a_file(path: &Path) -> Self {
         let message = format!("{} is not a regular file", path.display());
         Self::plain(FileErrorKind::NotAFile, path, message)
+    }
+
+    pub(crate) fn too_large(path: &Path, error: &io::Error) -> Self {
+        let message = format!("{} {error}", path.display());
+        Self::plain(FileErrorKind::TooLarge, path, message)
+            .with_hint("take out of the file what is no setting, or split it")
     }
 
     pub(crate) fn not_text(path: &Path, error: &std::str::Utf8Error) -> Self {

@@ -1,10 +1,14 @@
 //! The one atomic file write: a reader sees the old bytes or the new ones, also after a crash.
 
 mod error;
+mod own;
+mod regular;
 mod replace;
 mod root;
 
 pub use error::{FileError, FileErrorKind};
+pub use own::own_files;
+pub use regular::{LARGEST, open_regular, read_open, read_regular, read_regular_text, text_of};
 pub use replace::{NewFile, may_replace, mode_of, write_atomic, write_atomic_as};
 pub use root::Root;
 
@@ -15,14 +19,15 @@ use sha2::{Digest, Sha256};
 /// Reads a file below the root.
 ///
 /// # Errors
-/// There is none ([`FileErrorKind::Missing`]), it lies outside, or it can't be read.
+/// There is none ([`FileErrorKind::Missing`]), it lies outside, is larger than [`LARGEST`], or
+/// can't be read.
 pub fn read(root: &Root, relative: &Path) -> Result<Vec<u8>, FileError> {
     let path = root.resolve(relative)?;
-    let kind = std::fs::metadata(&path).map_err(|e| FileError::io("can't read", relative, e))?;
-    if !kind.is_file() {
-        return Err(FileError::not_a_file(relative));
-    }
-    std::fs::read(&path).map_err(|e| FileError::io("can't read", relative, e))
+    read_regular(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidInput => FileError::not_a_file(relative),
+        std::io::ErrorKind::FileTooLarge => FileError::too_large(relative, &error),
+        _ => FileError::io("can't read", relative, error),
+    })
 }
 
 /// Reads a file below the root; `None` if there is none.

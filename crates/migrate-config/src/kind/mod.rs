@@ -7,6 +7,7 @@ mod variables;
 
 use std::sync::Arc;
 
+use migrate_core::own_files::{OWN_FILES_HINT, OwnFiles, Touch, none_are_own};
 use migrate_core::{Finding, MigrationStep, Step, StepKind, StepSite};
 
 use crate::atomic::Root;
@@ -31,6 +32,7 @@ pub struct ConfigUpdateKind {
     root: Arc<Root>,
     migrations: ConfigMigrations,
     environment: Environment,
+    own_files: OwnFiles,
 }
 
 impl ConfigUpdateKind {
@@ -40,6 +42,7 @@ impl ConfigUpdateKind {
             root,
             migrations: ConfigMigrations::default(),
             environment: Arc::new(|_| None),
+            own_files: none_are_own(),
         }
     }
 
@@ -48,6 +51,13 @@ impl ConfigUpdateKind {
     #[must_use]
     pub fn with_environment(mut self, environment: Environment) -> Self {
         self.environment = environment;
+        self
+    }
+
+    /// Refuses steps on files that are the tool's own; without this, every file may be changed.
+    #[must_use]
+    pub fn sparing(mut self, own_files: OwnFiles) -> Self {
+        self.own_files = own_files;
         self
     }
 
@@ -81,6 +91,10 @@ impl StepKind for ConfigUpdateKind {
         site: &StepSite<'_>,
     ) -> Result<Box<dyn Step>, Vec<Finding>> {
         let operations = Operations::read(spec, &self.migrations, &self.environment)?;
+        if let Some(why) = (self.own_files)(operations.file.as_ref(), Touch::Write) {
+            let finding = Finding::error("plan.own-file", why).at("/file");
+            return Err(vec![finding.hint(OWN_FILES_HINT)]);
+        }
         let forward = site.plan.steps.get(site.index) == Some(spec);
         let (list, version) = if forward {
             (&site.plan.steps, &site.plan.from_version)
@@ -109,6 +123,7 @@ impl StepKind for ConfigUpdateKind {
             last: is_last,
             version: version.to_string(),
             can_rollback: spec.can_rollback,
+            own_files: self.own_files.clone(),
         }))
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use migrate_core::own_files::{OWN_FILES_HINT, OwnFiles, Touch};
 use migrate_core::{
     Description, Finding, Loss, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject, Step,
     StepContext, StepError, StepId, UndoCheck, UndoReport, Undoable,
@@ -29,6 +30,7 @@ pub(super) struct ConfigStep {
     /// The version that the file is at before.
     pub(super) version: String,
     pub(super) can_rollback: bool,
+    pub(super) own_files: OwnFiles,
 }
 
 /// What undo and a look after a crash need. Holds no value of the file.
@@ -53,6 +55,14 @@ enum State {
 impl ConfigStep {
     fn file(&self) -> &Path {
         Path::new(&self.operations.file)
+    }
+
+    /// An earlier step may have put a link in its place since the plan was checked.
+    fn still_a_plans_file(&self) -> Result<(), StepError> {
+        match (self.own_files)(self.file(), Touch::Write) {
+            Some(why) => Err(StepError::failed(why).hint(OWN_FILES_HINT)),
+            None => Ok(()),
+        }
     }
 
     fn text(&self) -> Result<String, StepError> {
@@ -321,6 +331,7 @@ impl Step for ConfigStep {
     }
 
     async fn prepare(&self, _cx: &StepContext) -> Result<Receipt, StepError> {
+        self.still_a_plans_file()?;
         let text = self.text()?;
         let changed = self.changed(&text, Values::Real)?;
         let file = &self.operations.file;
@@ -338,6 +349,7 @@ impl Step for ConfigStep {
 
     async fn run(&self, cx: &StepContext, receipt: &Receipt) -> Result<Outcome, StepError> {
         cx.check_cancelled()?;
+        self.still_a_plans_file()?;
         let receipt = read_receipt(receipt)?;
         match self.state(&receipt)? {
             State::After => Ok(receipt.outcome(Vec::new())),

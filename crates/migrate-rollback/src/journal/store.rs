@@ -11,6 +11,8 @@ use migrate_core::journal::FORMAT;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
+use crate::state_dir;
+
 /// "ETLJ": tells our file from any other SQLite file.
 const APPLICATION_ID: i64 = 0x4554_4c4a;
 
@@ -41,6 +43,7 @@ const SCHEMA: [&str; 2] = [
 ];
 
 pub(super) async fn open_for_writing(path: &Path) -> Result<SqliteConnection, JournalError> {
+    refuse_special(path)?;
     // Made here for its mode. Never opened if it exists: closing a second descriptor
     // would drop the locks that SQLite holds on the file in this process.
     let made = OpenOptions::new()
@@ -70,6 +73,7 @@ pub(super) async fn open_for_writing(path: &Path) -> Result<SqliteConnection, Jo
 pub(super) async fn open_for_reading(
     path: &Path,
 ) -> Result<(SqliteConnection, Option<tempfile::TempDir>), JournalError> {
+    refuse_special(path)?;
     whole(path)?;
     match read_only(path).await {
         Ok(connection) => return Ok((connection, None)),
@@ -86,6 +90,17 @@ pub(super) async fn open_for_reading(
         .await
         .map_err(|error| failed(path, &error))?;
     Ok((connection, Some(copy)))
+}
+
+/// SQLite would follow a link, and wait for a FIFO.
+fn refuse_special(path: &Path) -> Result<(), JournalError> {
+    for suffix in ["", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        state_dir::refuse_special(name.as_ref())
+            .map_err(|error| JournalError::Unavailable(error.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Refuses a file that is shorter than its first page can be: to SQLite it has no tables. One

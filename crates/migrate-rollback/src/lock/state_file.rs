@@ -3,15 +3,23 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::Utc;
 use migrate_core::{MigrationError, StepError};
+use migrate_schema::lock::{BEAT, Holder, HolderState, POLL};
+use nix::fcntl::OFlag;
 use tokio::time::Instant;
 
-use migrate_schema::lock::{BEAT, Holder, HolderState, POLL};
+use crate::state_dir;
+
+/// Neither follows a link that was put in the file's place nor waits for a FIFO.
+const NO_LINK: i32 = OFlag::O_NOFOLLOW.bits() | OFlag::O_NONBLOCK.bits();
 
 const LOCK_FILE: &str = "lock";
+
+/// No holder's text is longer.
+const LARGEST: u64 = 64 << 10;
 
 /// The held lock. Dropping it empties the file and lets go.
 #[derive(Debug)]
@@ -57,12 +65,14 @@ impl Drop for StateLock {
 }
 
 fn try_take(path: &Path, me: &Holder) -> io::Result<Option<StateLock>> {
+    state_dir::refuse_special(path)?;
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
+        .custom_flags(NO_LINK)
         .open(path)?;
     match file.try_lock() {
         Ok(()) => {}
@@ -101,7 +111,7 @@ async fn beat(mut file: File, mut me: Holder) {
 /// Who took the lock in `dir` last and has not let go, and whether it still holds it.
 pub(super) fn holder(dir: &Path) -> Option<(Holder, HolderState)> {
     let path = dir.join(LOCK_FILE);
-    let file = File::open(&path).ok()?;
+    let file = open_for_reading(&path).ok()?;
     let free = file.try_lock_shared().is_ok();
     let holder = read_holder(&path)?;
     let state = match (free, holder.is_silent(Utc::now())) {
@@ -112,8 +122,17 @@ pub(super) fn holder(dir: &Path) -> Option<(Holder, HolderState)> {
     Some((holder, state))
 }
 
-fn read_holder(path: &PathBuf) -> Option<Holder> {
+fn open_for_reading(path: &Path) -> io::Result<File> {
+    state_dir::refuse_special(path)?;
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(NO_LINK)
+        .open(path)
+}
+
+fn read_holder(path: &Path) -> Option<Holder> {
     let mut text = String::new();
-    File::open(path).ok()?.read_to_string(&mut text).ok()?;
+    let file = open_for_reading(path).ok()?;
+    file.take(LARGEST).read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()
 }

@@ -121,41 +121,18 @@ fn variables(
     if let Some(options) = options.get_options() {
         variables.push(("PGOPTIONS", options.into()));
     }
-    for (name, spellings) in [
-        ("PGSSLROOTCERT", ["sslrootcert", "ssl-root-cert", "ssl-ca"]),
-        ("PGSSLCERT", ["sslcert", "ssl-cert", "ssl-client-cert"]),
-        ("PGSSLKEY", ["sslkey", "ssl-key", "ssl-client-key"]),
+    for (name, parameter) in [
+        ("PGSSLROOTCERT", "sslrootcert"),
+        ("PGSSLCERT", "sslcert"),
+        ("PGSSLKEY", "sslkey"),
     ] {
-        let query = url.and_then(|url| url.secret().split_once('?').map(|(_, query)| query));
-        let value = query
-            .into_iter()
-            .flat_map(|query| query.split('&'))
-            .filter_map(|pair| pair.split_once('='))
-            .find(|(key, _)| spellings.contains(key));
-        if let Some((_, value)) = value {
-            variables.push((name, percent_decoded(value).into()));
-        }
+        let written = url.and_then(|url| url.parameter(parameter));
+        let value = written
+            .map(OsString::from)
+            .or_else(|| std::env::var_os(name));
+        variables.extend(value.map(|value| (name, value)));
     }
     variables
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let digits = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        match digits.and_then(|two| u8::from_str_radix(two, 16).ok()) {
-            Some(byte) if *first == b'%' => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

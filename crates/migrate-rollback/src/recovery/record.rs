@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Order;
-use crate::state_dir::STATE_DIR;
+use crate::state_dir::{self, STATE_DIR};
 
 const FILE: &str = "recovery.json";
 
@@ -35,6 +35,7 @@ impl Unfinished {
     /// # Errors
     /// The file is there and can't be read.
     pub fn read(root: &Root) -> Result<Option<Self>, StepError> {
+        refuse_special(root)?;
         let bytes = atomic::read_optional(root, &path()).map_err(FileError::into_step_error)?;
         bytes
             .map(|bytes| {
@@ -66,6 +67,7 @@ impl Unfinished {
     }
 
     pub(super) fn write(&self, root: &Root) -> Result<(), StepError> {
+        refuse_special(root)?;
         let mut text = serde_json::to_vec_pretty(self)
             .map_err(|error| StepError::caused("can't note what is done", &error))?;
         text.push(b'\n');
@@ -83,6 +85,12 @@ impl Unfinished {
             _ => Ok(()),
         }
     }
+}
+
+/// A link in its place would have another file written.
+fn refuse_special(root: &Root) -> Result<(), StepError> {
+    state_dir::refuse_special(&root.path().join(path()))
+        .map_err(|error| StepError::failed(error.to_string()))
 }
 
 fn path() -> PathBuf {

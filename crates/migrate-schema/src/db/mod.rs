@@ -12,6 +12,8 @@ mod postgres;
 mod result_shape;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "postgres")]
+mod tls;
 mod url;
 
 use std::fmt;

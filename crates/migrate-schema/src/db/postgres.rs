@@ -13,7 +13,7 @@ use sqlx::{
 
 use super::fence::lost;
 use super::result_shape::{object_values, shape};
-use super::{ConnectOptions, DatabaseUrl, DbError, DbErrorKind, Fence, Shared};
+use super::{ConnectOptions, DatabaseUrl, DbError, DbErrorKind, Fence, Shared, tls};
 
 /// The oldest server that is supported, as `server_version_num` says it.
 const OLDEST: i32 = 150_000;
@@ -57,12 +57,13 @@ impl Postgres {
         options: &ConnectOptions,
     ) -> Result<Self, DbError> {
         let this = Self::unconnected(url, options)?;
-        let first = tokio::time::timeout(options.connect_timeout, first_connection(&this.beside))
+        let limit = url.connect_timeout().unwrap_or(options.connect_timeout);
+        let first = tokio::time::timeout(limit, first_connection(&this.beside))
             .await
             .unwrap_or_else(|_| {
                 Err(DbError::new(
                     DbErrorKind::Unreachable,
-                    format!("no answer within {} s", options.connect_timeout.as_secs()),
+                    format!("no answer within {} s", limit.as_secs()),
                 ))
             });
         first.map_err(|error| explain(error, url))?;
@@ -73,10 +74,7 @@ impl Postgres {
         url: &DatabaseUrl,
         options: &ConnectOptions,
     ) -> Result<Self, DbError> {
-        let base: PgConnectOptions = url.secret().parse().map_err(|error| {
-            DbError::new(DbErrorKind::Other, format!("{url} can't be used: {error}"))
-                .hint("use postgres://USER:PASSWORD@HOST:PORT/DATABASE")
-        })?;
+        let base = tls::options(url)?;
         let session = unique_session(&options.application_name);
         let named = base.application_name(&session);
         let wanted = named.get_options().unwrap_or_default().to_owned();

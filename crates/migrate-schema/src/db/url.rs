@@ -1,5 +1,7 @@
 //! Where a database is. The only place that holds a password.
 
+mod parameters;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -38,7 +40,10 @@ impl FromStr for DatabaseUrl {
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let text = text.trim();
         let place = match text.split_once(':') {
-            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => Location::Postgres,
+            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
+                parameters::check(text)?;
+                Location::Postgres
+            }
             Some(("sqlite", rest)) => Location::Sqlite(sqlite_path(rest)?),
             Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
                 return Err(UrlError(format!(
@@ -105,11 +110,33 @@ impl DatabaseUrl {
     /// The password, decoded.
     pub fn password(&self) -> Option<String> {
         match self.place {
-            Location::Postgres => secret_spans(&self.text)
-                .first()
-                .map(|&(from, to)| percent_decoded(&self.text[from..to])),
+            Location::Postgres => {
+                let of_query = parameters::of(&self.text)
+                    .into_iter()
+                    .find(|parameter| parameter.name == "password");
+                let before_host = password_span(&self.text)
+                    .map(|(from, to)| percent_decoded(&self.text[from..to]));
+                before_host.or(of_query.map(|parameter| parameter.value))
+            }
             Location::Sqlite(_) => None,
         }
+    }
+
+    /// A parameter of a PostgreSQL URL, decoded, by the name that libpq gives it.
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        let found = match self.place {
+            Location::Postgres => parameters::of(&self.text),
+            Location::Sqlite(_) => Vec::new(),
+        };
+        let mut found = found.into_iter();
+        found
+            .find(|parameter| parameter.name == name)
+            .map(|parameter| parameter.value)
+    }
+
+    /// How long connecting may take, if the URL says so.
+    pub(crate) fn connect_timeout(&self) -> Option<std::time::Duration> {
+        parameters::connect_timeout(&self.text)
     }
 
     /// The same URL with a relative SQLite path taken from `root`.
@@ -215,19 +242,24 @@ fn replace_database(text: &str, name: &str) -> String {
     out
 }
 
-/// Where secrets stand in a PostgreSQL URL, in bytes. A password with a raw `/` or `@` in it
-/// is covered too: everything up to the last `@` before the query counts, or up to the last at
-/// all, as a `?` may stand in it too.
-fn secret_spans(text: &str) -> Vec<(usize, usize)> {
-    let mut spans = Vec::new();
+/// Where the password stands before the host. One with a raw `/` or `@` in it is covered too:
+/// everything up to the last `@` before the query counts, or up to the last at all, as a `?`
+/// may stand in it too.
+fn password_span(text: &str) -> Option<(usize, usize)> {
     let start = text.find("//").map_or(0, |at| at + 2);
     let query = text[start..].find('?').map_or(text.len(), |at| start + at);
     let at = text[start..query].rfind('@');
-    if let Some(at) = at.or_else(|| text[start..].rfind('@'))
-        && let Some(colon) = text[start..start + at].find(':')
-    {
-        spans.push((start + colon + 1, start + at));
-    }
+    let at = at.or_else(|| text[start..].rfind('@'))?;
+    let colon = text[start..start + at].find(':')?;
+    Some((start + colon + 1, start + at))
+}
+
+/// Where secrets stand in a PostgreSQL URL, in bytes: the password, and the value of every
+/// parameter that is not known to be harmless.
+fn secret_spans(text: &str) -> Vec<(usize, usize)> {
+    let mut spans: Vec<_> = password_span(text).into_iter().collect();
+    let start = text.find("//").map_or(0, |at| at + 2);
+    let query = text[start..].find('?').map_or(text.len(), |at| start + at);
     // A `?` begins a parameter too, as one that was typed twice does.
     let mut from = query + 1;
     while from < text.len() {
@@ -236,11 +268,7 @@ fn secret_spans(text: &str) -> Vec<(usize, usize)> {
         let key = &text[from..end];
         if let Some(at) = key.rfind('?') {
             from += at + 1;
-        } else if end < to
-            && percent_decoded(key)
-                .to_ascii_lowercase()
-                .contains("password")
-        {
+        } else if end < to && !parameters::is_shown(key) {
             spans.push((end + 1, to));
             from = to + 1;
         } else if let Some(at) = text[end..to].find('?') {
@@ -316,8 +344,9 @@ mod tests {
             "postgresql://u:s3c/ret@h/db",
             "postgres://u:s3cret@x@h:5432/db?sslmode=require",
             "postgres://u@h/db?password=s3cret",
-            "postgres://u:s3cret@h/db?sslmode=prefer&sslpassword=s3cret&x=1",
-            "postgres://u@h/db?PassWord=s3cret",
+            "postgres://u:s3cret@h/db?sslmode=prefer&options=-c%20x.y%3Ds3cret",
+            "postgres://u@h/db?options[my.pass]=s3cret",
+            "postgres://u@h/db?pass%77ord=s3cret",
         ] {
             let shown = format!("{} {:?}", url(text), url(text));
             assert!(!shown.contains("cret"), "{shown}");

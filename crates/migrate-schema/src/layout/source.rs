@@ -76,6 +76,11 @@ fn read_into(
                 read_into(&path, &format!("{shown}/"), depth - 1, found)?;
             }
         } else if is_wanted(&name) {
+            if !kind.is_file() {
+                // Opening a FIFO would wait for a writer.
+                let why = "it is not a regular file (a FIFO, a socket or a device)";
+                return Err(refuse(&path, std::io::Error::other(why)));
+            }
             let bytes = fs::read(&path).map_err(|error| refuse(&path, error))?;
             let text = String::from_utf8(bytes).map_err(|error| {
                 let good = error.utf8_error().valid_up_to();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use migrate_core::own_files::{OWN_FILES_HINT, OwnFiles, Touch, none_are_own};
 use migrate_core::{
     Cancel, CommandLine, Description, Finding, MigrationStep, Outcome, Preview, Probe, Readiness,
     Receipt, ScopeObject, Step, StepContext, StepError, StepKind, StepSite, UndoReport, Undoable,
@@ -20,16 +21,38 @@ use crate::command::CommandRunner;
 /// Fields: `command`, and `remove`, an array of files and directories below the root; at
 /// least one of them. The command runs first. A cleanup is deferred until all checks
 /// passed and can't be undone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CleanupKind {
     runner: CommandRunner,
     allowed: PlanCommands,
+    own_files: OwnFiles,
+}
+
+impl std::fmt::Debug for CleanupKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CleanupKind")
+            .field("runner", &self.runner)
+            .field("allowed", &self.allowed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl CleanupKind {
     /// The kind, with what runs its commands and whether they may.
     pub fn new(runner: CommandRunner, allowed: PlanCommands) -> Self {
-        Self { runner, allowed }
+        Self {
+            runner,
+            allowed,
+            own_files: none_are_own(),
+        }
+    }
+
+    /// Refuses to remove files that are the tool's own; without this, only its state directory
+    /// is refused.
+    #[must_use]
+    pub fn sparing(mut self, own_files: OwnFiles) -> Self {
+        self.own_files = own_files;
+        self
     }
 }
 
@@ -54,10 +77,16 @@ impl StepKind for CleanupKind {
             .unwrap_or_default();
         let mut paths = Vec::new();
         for (index, name) in names.iter().enumerate() {
-            match PathBelow::parse(name) {
-                Ok(path) => paths.push(path),
-                Err(message) => fields
-                    .say(Finding::error("plan.bad-path", message).at(format!("/remove/{index}"))),
+            let at = format!("/remove/{index}");
+            let own = (self.own_files)(name.as_ref(), Touch::Remove);
+            match (PathBelow::parse(name), own) {
+                (Ok(path), None) => paths.push(path),
+                (Ok(_), Some(why)) => fields.say(
+                    Finding::error("plan.own-file", why)
+                        .at(at)
+                        .hint(OWN_FILES_HINT),
+                ),
+                (Err(message), _) => fields.say(Finding::error("plan.bad-path", message).at(at)),
             }
         }
         if spec.command.is_none() && !spec.extra.contains_key("remove") {
@@ -78,6 +107,7 @@ impl StepKind for CleanupKind {
             command,
             paths,
             title: spec.description.clone(),
+            own_files: self.own_files.clone(),
         }))
     }
 }
@@ -87,6 +117,7 @@ struct CleanupStep {
     command: Option<CommandLine>,
     paths: Vec<PathBelow>,
     title: String,
+    own_files: OwnFiles,
 }
 
 type Walk = fn(&std::path::Path, &PathBelow, &Cancel) -> Result<Option<Amount>, StepError>;
@@ -101,6 +132,17 @@ impl CleanupStep {
             .into_iter()
             .chain(self.paths.iter().map(|path| format!("remove {path}")))
             .collect()
+    }
+
+    /// A step may have put a link to a file of the tool in a path's place since the plan was checked.
+    fn still_a_plans_paths(&self) -> Result<(), StepError> {
+        let mut why = self
+            .paths
+            .iter()
+            .filter_map(|path| (self.own_files)(path.to_string().as_ref(), Touch::Remove));
+        why.next().map_or(Ok(()), |why| {
+            Err(StepError::failed(why).hint(OWN_FILES_HINT))
+        })
     }
 
     /// Walks every path off the async threads; a line about each.
@@ -178,6 +220,7 @@ impl Step for CleanupStep {
             Some(line) => self.author.run_well(line, cx).await?,
             None => Outcome::line(format!("removed {} paths", self.paths.len())),
         };
+        self.still_a_plans_paths()?;
         outcome.notes.extend(self.each_path(cx, remove).await?);
         Ok(outcome)
     }

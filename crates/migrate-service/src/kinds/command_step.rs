@@ -246,6 +246,12 @@ impl Step for CommandStep {
             notes
                 .push("has no undo command; what it does is outside the rollback point".to_owned());
         }
+        if let Some(check) = &self.check {
+            notes.push(format!(
+                "its check was not run, since a dry run executes nothing; a run first asks `{}` whether it is done",
+                self.author.runner.shown(check)
+            ));
+        }
         Ok(Preview {
             actions: self.actions(),
             notes,

@@ -17,6 +17,8 @@ pub use restart::ServiceRestartKind;
 pub enum PlanCommands {
     /// The user agreed.
     Allowed,
+    /// The user agreed, but this is a dry run: nothing is executed, checks included; they are shown.
+    Shown,
     /// Nobody agreed: nothing of the plan's author is executed, its checks included.
     Refused,
 }
@@ -25,6 +27,9 @@ impl PlanCommands {
     fn agreed(self, shown: &str) -> Result<(), migrate_core::StepError> {
         match self {
             Self::Allowed => Ok(()),
+            Self::Shown => Err(migrate_core::StepError::failed(format!(
+                "`{shown}` was not run: a dry run executes nothing"
+            ))),
             Self::Refused => Err(migrate_core::StepError::failed(format!(
                 "`{shown}` was not run: commands of plans are not allowed"
             ))

@@ -15,6 +15,8 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// Our own journal lives there; no plan may remove it.
 const STATE_DIR: &str = ".etlrs-migrate";
+/// The tool's settings; a directory that holds them is a deployment.
+const SETTINGS_FILE: &str = "etlrs-migrate.toml";
 
 /// A path below the root: relative, without `..`, and not the root itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +144,15 @@ impl Visit<'_> {
                 "removing {} was asked to stop",
                 self.path
             )));
+        }
+        let own = [STATE_DIR, SETTINGS_FILE];
+        if own.iter().any(|own| own.as_bytes() == name.to_bytes()) {
+            return Err(StepError::failed(format!(
+                "{} is not removed: it holds {}, which is the tool's own",
+                self.path,
+                name.to_string_lossy()
+            ))
+            .hint("a plan removes no deployment of the tool; name what shall go more closely"));
         }
         let stat = match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,

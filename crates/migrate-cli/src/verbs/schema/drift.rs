@@ -69,7 +69,8 @@ pub(crate) async fn run(global: &Global, args: &DriftArgs, output: &Output) -> R
 
 async fn with_snapshot(target: &Target, file: &std::path::Path) -> Result<DriftReport, Failure> {
     let named = |why: String| Failure::unchanged(format!("the snapshot {}: {why}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| named(error.to_string()))?;
+    let text = migrate_config::atomic::read_regular_text(file)
+        .map_err(|error| named(error.to_string()))?;
     let stored = Snapshot::parse(&text).map_err(|error| named(error.to_string()))?;
     if stored.backend != target.db.backend() {
         return Err(named(format!(

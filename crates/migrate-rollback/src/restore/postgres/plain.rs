@@ -4,10 +4,10 @@
 //! `\!` would run a program. So the whole text is looked through first, as `psql` reads it:
 //! quotes, dollar quotes, comments and the rows after `COPY ... FROM stdin` hold no commands.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
+use migrate_config::atomic::open_regular;
 use migrate_core::StepError;
 
 /// What is known of a text that may be restored.
@@ -23,7 +23,7 @@ pub(crate) struct Facts {
 /// It is not whole, or holds something that can't run in one transaction: line and reason.
 pub(crate) fn look(path: &Path) -> Result<Facts, StepError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let file = File::open(path).and_then(|file| Scan::default().lines(BufReader::new(file)));
+    let file = open_regular(path).and_then(|file| Scan::default().lines(BufReader::new(file)));
     match file {
         Err(error) => Err(StepError::caused(format!("{name} can't be read"), &error)),
         Ok(Err((line, what))) => Err(StepError::failed(format!(
