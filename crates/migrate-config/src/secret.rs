@@ -1,38 +1,21 @@
 //! Keeping passwords out of everything that is shown.
 
+use migrate_core::secret::mask_keys;
 use serde_json::Value;
 
 use crate::syntax::Span;
 use crate::written;
 
-/// What stands for a secret.
-pub const MASK: &str = "***";
-
-const WORDS: &[&str] = &[
-    "password",
-    "passwd",
-    "passphrase",
-    "pwd",
-    "secret",
-    "token",
-    "api_key",
-    "apikey",
-    "api-key",
-    "private_key",
-    "privatekey",
-    "access_key",
-    "accesskey",
-    "credential",
-];
+pub use migrate_core::secret::MASK;
 
 /// Whether a key's name says that its value is secret.
 pub fn is_secret_key(key: &str) -> bool {
-    let key = key.to_lowercase();
-    WORDS.iter().any(|word| key.contains(word))
+    migrate_core::secret::is_secret_name(key)
 }
 
 /// A text without the passwords that its URLs and `password=..` parameters hold.
 pub fn redact(text: &str) -> String {
+    let text = mask_keys(text);
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         out.push_str(&redact_assignments(&redact_urls(line)));
@@ -46,7 +29,8 @@ pub fn redact_url(url: &str) -> String {
         return redact(url);
     };
     let (scheme, rest) = url.split_at(scheme_end);
-    format!("{scheme}{}", redact_assignments(&redact_userinfo(rest)))
+    let shown = redact_query(scheme, &redact_userinfo(rest));
+    mask_keys(&format!("{scheme}{}", redact_assignments(&shown))).into_owned()
 }
 
 /// A value as it may be shown, given the names of the keys that lead to it.
@@ -81,7 +65,10 @@ pub(crate) fn mask_scalar(secret_key: bool, raw: &str, value: &Value) -> Option<
             "\n".repeat(raw.matches('\n').count())
         )),
         Value::String(text) if text.contains("://") => {
-            let masked = redact_url(raw);
+            let quote = if raw.ends_with('\'') { "'" } else { "\"" };
+            let bare = raw.strip_suffix(quote);
+            let masked = redact_url(bare.unwrap_or(raw));
+            let masked = format!("{masked}{}", bare.map_or("", |_| quote));
             (masked != raw).then_some(masked)
         }
         _ => None,
@@ -110,7 +97,7 @@ fn redact_urls(line: &str) -> String {
             .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>'))
             .unwrap_or(after.len());
         out.push_str(before);
-        out.push_str(&redact_userinfo(&after[..end]));
+        out.push_str(&redact_query(before, &redact_userinfo(&after[..end])));
         rest = &after[end..];
     }
     out.push_str(rest);
@@ -127,6 +114,49 @@ fn redact_userinfo(rest: &str) -> String {
         Some((user, _)) => format!("{user}:{MASK}@{host}"),
         None => rest.to_owned(),
     }
+}
+
+/// `?token=x&options=-c a=b`: what is secret by its name, and what PostgreSQL's `options` hold,
+/// percent-encoded or not. `before` ends with the scheme.
+fn redact_query(before: &str, rest: &str) -> String {
+    let Some((front, query)) = rest.split_once('?') else {
+        return rest.to_owned();
+    };
+    let postgres = before.ends_with("postgres://") || before.ends_with("postgresql://");
+    let pairs = query.split('&').map(|pair| {
+        let Some((key, value)) = pair.split_once('=') else {
+            return pair.to_owned();
+        };
+        let (name, decoded) = (percent_decoded(key), percent_decoded(value));
+        let hidden = is_secret_key(&name)
+            || (postgres && name.starts_with("options"))
+            || (decoded != value && redact(&decoded) != decoded);
+        if hidden && !value.is_empty() {
+            format!("{key}={MASK}")
+        } else {
+            pair.to_owned()
+        }
+    });
+    format!("{front}?{}", pairs.collect::<Vec<_>>().join("&"))
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let digits = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        match digits.and_then(|two| u8::from_str_radix(two, 16).ok()) {
+            Some(byte) if *first == b'%' => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// `password = "x"`, `"token": "x"`, `?password=x&`: the value is masked, where it is not a table.
@@ -227,7 +257,7 @@ mod tests {
     #[test]
     fn masks_values_below_a_secret_key() {
         let value = json!({"credentials": {"pin": 1234, "on": true}, "dsn": "pg://a:b c\"@h"});
-        let shown = json!({"credentials": {"pin": "***", "on": true}, "dsn": "pg://a:***@h"});
+        let shown = json!({"credentials": {"pin": "***", "on": true}, "dsn": "***"});
         assert_eq!(redact_value(["x"], &value), shown);
         assert_eq!(redact_value(["my_secret"], &json!("x")), json!("***"));
     }

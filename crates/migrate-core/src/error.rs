@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::finding::{Finding, Place};
 use crate::journal::JournalError;
 use crate::ports::Loss;
+use crate::printable::one_line;
 use crate::version::VersionError;
 
 /// What sort of end a step came to.
@@ -101,7 +102,7 @@ impl fmt::Display for StepError {
         if let Some(place) = &self.place {
             write!(f, "{place}: ")?;
         }
-        f.write_str(&self.message)?;
+        f.write_str(&one_line(&self.message))?;
         // A cause of several lines, as a diff, stands below; the others in the line.
         let (long, short): (Vec<_>, Vec<_>) =
             self.causes.iter().partition(|cause| cause.contains('\n'));
@@ -112,10 +113,10 @@ impl fmt::Display for StepError {
             write!(f, "\n    {}", cause.replace('\n', "\n      "))?;
         }
         if let Some(text) = self.place.as_ref().and_then(|p| p.text.as_deref()) {
-            write!(f, "\n    | {text}")?;
+            write!(f, "\n    | {}", one_line(text))?;
         }
         if let Some(hint) = &self.hint {
-            write!(f, "\n    hint: {hint}")?;
+            write!(f, "\n    hint: {}", hint.replace('\n', "\n          "))?;
         }
         Ok(())
     }

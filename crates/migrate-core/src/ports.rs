@@ -11,6 +11,7 @@ use crate::cancel::Cancel;
 use crate::error::{MigrationError, StepError};
 use crate::finding::Finding;
 use crate::journal::RunId;
+use crate::printable::one_line;
 use crate::step::ScopeObject;
 use crate::version::Version;
 
@@ -142,7 +143,7 @@ pub enum Counted {
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.object, self.detail)
+        write!(f, "{}: {}", one_line(&self.object), one_line(&self.detail))
     }
 }
 

@@ -41,6 +41,7 @@ mod planted;
 mod planted_everywhere;
 mod postgres_sessions;
 mod preflight;
+mod printable;
 mod rehearse;
 mod rollback;
 mod rows;

@@ -81,7 +81,7 @@ fn a_sources_url_is_no_exception() {
         let step = json!({
             "id": "from-elsewhere", "step_type": "DataMigration", "timeout": "20s",
             "data_migration": {
-                "source_table": "pipelines_old", "target_table": "pipelines", "source_url": "$SOURCE",
+                "source_table": "pipelines_old", "target_table": "pipelines", "source_url": "env:SOURCE",
                 "transformation_script": "transform_pipelines.sql", "batch_size": 10,
                 "parallel_workers": 1,
             },
@@ -202,7 +202,7 @@ fn with_a_root_certificate_require_verifies_as_libpq_does() {
     let plain = database.url();
     let look = |query: &str, variables: &[(&str, &Path)]| {
         let url = format!("{plain}?{query}");
-        let mut tool = deployment.tool(&["backup", "--database-url", &url]);
+        let mut tool = deployment.tool(&["backup", "--version", "1.5.0", "--database-url", &url]);
         for (name, value) in variables {
             tool = tool.env(name, value);
         }

@@ -11,7 +11,7 @@ use crate::verbs::rehearse::certificate::Certificate;
 use crate::verbs::status::{RunView, Status};
 
 use super::progress::grouped;
-use super::{Output, document, out};
+use super::{Output, document, out, out_lines};
 
 impl Output {
     pub(crate) fn status(&self, status: &Status) {
@@ -240,7 +240,7 @@ impl Output {
                     out(&format!("  script {}", style(script).dim()));
                 }
                 for action in &step.actions {
-                    out(&format!("  {}", action.replace('\n', "\n  ")));
+                    out_lines(&format!("  {}", action.replace('\n', "\n  ")));
                 }
             }
             match &hop.point_of_no_return {
@@ -266,7 +266,7 @@ impl Output {
             &format!("{} -> {}: {verdict}", one.from, one.to),
         );
         for difference in &one.played.differences {
-            out(&format!("  - {}", difference.replace('\n', "\n    ")));
+            out_lines(&format!("  - {}", difference.replace('\n', "\n    ")));
         }
         for step in &one.played.steps {
             let rate = step
@@ -354,7 +354,7 @@ fn took(millis: u64) -> String {
 }
 
 fn row(name: &str, text: &str) {
-    out(&format!("{:<12} {text}", format!("{name}:")));
+    out_lines(&format!("{:<12} {text}", format!("{name}:")));
 }
 
 pub(super) fn word(value: &Value) -> String {

@@ -6,7 +6,7 @@ use console::style;
 use migrate_schema::snapshot::{CatalogDiff, Snapshot};
 use serde_json::json;
 
-use super::{Output, document, err, out};
+use super::{Output, document, err, out, out_lines};
 
 impl Output {
     /// A schema as SQL; to machines object by object.
@@ -85,7 +85,7 @@ impl Output {
             out(&format!("no drift from {}", report.expected));
             return;
         }
-        out(&format!("--- {}\n+++ the live database", report.expected));
+        out_lines(&format!("--- {}\n+++ the live database", report.expected));
         catalog_diff(&report.diff);
         out(&format!("{} objects differ", report.diff.objects.len()));
     }

@@ -7,7 +7,7 @@ pub(super) struct JsonEvents;
 impl Reporter for JsonEvents {
     fn event(&self, event: &Event) {
         if let Ok(text) = serde_json::to_string(event) {
-            super::out(&text);
+            super::json_line(&text);
         }
     }
 }

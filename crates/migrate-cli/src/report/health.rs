@@ -4,7 +4,7 @@ use console::style;
 use migrate_core::Severity;
 use serde_json::json;
 
-use super::{Output, document, out};
+use super::{Output, document, out, out_lines};
 use crate::verbs::health_check::Report;
 
 impl Output {
@@ -29,7 +29,7 @@ impl Output {
                 Severity::Warning => style("warning").yellow(),
             };
             let text = finding.to_string().replace('\n', "\n    ");
-            out(&format!("{mark} {text}"));
+            out_lines(&format!("{mark} {text}"));
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use console::style;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use migrate_core::duration::human as time;
+use migrate_core::printable::one_line;
 use migrate_core::{Event, Reporter};
 
 use super::Level;
@@ -53,6 +54,14 @@ impl HumanEvents {
         match self.locked().as_ref().and_then(InFlight::shown) {
             Some(bar) => bar.suspend(|| super::err(text)),
             None => super::err(text),
+        }
+    }
+
+    /// The same of several lines.
+    pub(super) fn lines(&self, text: &str) {
+        match self.locked().as_ref().and_then(InFlight::shown) {
+            Some(bar) => bar.suspend(|| super::err_lines(text)),
+            None => super::err_lines(text),
         }
     }
 
@@ -126,7 +135,7 @@ impl HumanEvents {
                 }
             }
             Event::RollbackPoint { message } | Event::Service { message } => {
-                format!("      {message}")
+                format!("      {}", one_line(message))
             }
             Event::StepStarted {
                 step,
@@ -141,9 +150,9 @@ impl HumanEvents {
                     String::new()
                 };
                 format!(
-                    "{} {}: {title}{again}",
+                    "{} {step}: {}{again}",
                     style(format!("[{index}/{total}]")).bold(),
-                    step
+                    one_line(title)
                 )
             }
             Event::StepFinished {
@@ -159,9 +168,9 @@ impl HumanEvents {
                     style("ok").green()
                 };
                 let took = time(Duration::from_millis(*duration_ms));
-                let mut text = format!("      {mark} {message} ({took})");
+                let mut text = format!("      {mark} {} ({took})", one_line(message));
                 for note in notes {
-                    text.push_str(&format!("\n         {note}"));
+                    text.push_str(&format!("\n         {}", one_line(note)));
                 }
                 text
             }
@@ -173,9 +182,13 @@ impl HumanEvents {
                 message,
                 left,
             } => {
-                let mut text = format!("      {} {step}: {message}", style("undone").yellow());
+                let mut text = format!(
+                    "      {} {step}: {}",
+                    style("undone").yellow(),
+                    one_line(message)
+                );
                 for one in left {
-                    text.push_str(&format!("\n         left: {one}"));
+                    text.push_str(&format!("\n         left: {}", one_line(one)));
                 }
                 text
             }
@@ -187,6 +200,7 @@ impl HumanEvents {
                 found,
                 ..
             } => {
+                let name = one_line(name);
                 if *passed {
                     format!("      {} {name}", style("ok").green())
                 } else {
@@ -203,7 +217,7 @@ impl HumanEvents {
                     .as_ref()
                     .map(|step| format!("{step}: "))
                     .unwrap_or_default();
-                format!("{} {at}{message}", style("warning").yellow())
+                format!("{} {at}{}", style("warning").yellow(), one_line(message))
             }
             _ => return None,
         })
@@ -284,7 +298,7 @@ impl Reporter for HumanEvents {
         if (self.level > Level::Quiet || failed)
             && let Some(text) = self.text(event)
         {
-            self.line(&text);
+            self.lines(&text);
         }
     }
 }

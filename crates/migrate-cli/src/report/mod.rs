@@ -11,6 +11,7 @@ mod health;
 mod human;
 mod lint;
 mod paths;
+mod printed;
 mod progress;
 mod recovery;
 mod schema;
@@ -34,6 +35,7 @@ pub(crate) use drift::DriftReport;
 use events::JsonEvents;
 use human::HumanEvents;
 pub(crate) use lint::LintShown;
+use printed::Colours;
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,7 +120,24 @@ impl Output {
     /// A text that is the result as it is, whatever the format.
     #[expect(clippy::unused_self, reason = "all output goes through this type")]
     pub(crate) fn text(&self, text: &str) {
-        out(text.trim_end());
+        let text = text.trim_end();
+        if std::io::stdout().is_terminal() {
+            out_lines(text);
+        } else {
+            // For a program, byte for byte.
+            let _ = writeln!(std::io::stdout(), "{text}");
+        }
+    }
+
+    /// A line about each of several things that were done, as the result.
+    pub(crate) fn say_each(&self, messages: &[String]) {
+        if self.json() {
+            document(&json!({ "message": messages.join("\n") }));
+        } else {
+            for message in messages {
+                out(message);
+            }
+        }
     }
 
     /// A line for people while things happen.
@@ -217,7 +236,7 @@ impl Output {
         } else {
             self.human.clear();
             let text = failure.to_string();
-            err(&format!(
+            err_lines(&format!(
                 "{} {text}",
                 style("error:").red().bold().for_stderr()
             ));
@@ -256,15 +275,41 @@ impl Output {
 
 /// A line on stdout. A closed pipe is nobody's failure.
 fn out(text: &str) {
+    let text = printed::line(text, colours(console::colors_enabled()));
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Lines on stdout.
+fn out_lines(text: &str) {
+    let text = printed::block(text, colours(console::colors_enabled()));
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// A line on stderr.
 fn err(text: &str) {
+    let enabled = console::colors_enabled_stderr() || console::colors_enabled();
+    let text = printed::line(text, colours(enabled));
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Lines on stderr.
+fn err_lines(text: &str) {
+    // Marks for people are styled as those on stdout are.
+    let enabled = console::colors_enabled_stderr() || console::colors_enabled();
+    let text = printed::block(text, colours(enabled));
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn colours(enabled: bool) -> Colours {
+    if enabled { Colours::On } else { Colours::Off }
 }
 
 /// One JSON document, on one line.
 fn document(value: &Value) {
-    out(&value.to_string());
+    json_line(&value.to_string());
+}
+
+/// A line of JSON.
+fn json_line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", printed::json(text));
 }

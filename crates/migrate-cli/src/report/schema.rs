@@ -9,7 +9,7 @@ use migrate_schema::layout::Layout;
 use serde_json::{Value, json};
 
 use super::human::HumanEvents;
-use super::{Level, Output, document, out};
+use super::{Level, Output, document, out, out_lines};
 
 impl Output {
     /// The state of a schema.
@@ -110,7 +110,7 @@ impl Output {
                     text(&migration["file"])
                 ));
                 for statement in list(&migration["statements"]) {
-                    out(&format!("{};", text(statement)));
+                    out_lines(&format!("{};", text(statement)));
                 }
             }
             if whole {
@@ -185,7 +185,7 @@ struct Lines(Arc<HumanEvents>);
 impl Observer for Lines {
     fn event(&self, event: &Event) {
         if !matches!(event, Event::Committed { .. }) {
-            self.0.line(&event.to_string());
+            self.0.lines(&event.to_string());
         }
     }
 }

@@ -8,7 +8,7 @@ use migrate_core::{
 use serde_json::json;
 
 use super::progress::grouped;
-use super::{Output, document, out};
+use super::{Output, document, out, out_lines};
 
 impl Output {
     /// After a migration: what changed, how long it took, how to go back.
@@ -151,7 +151,7 @@ impl Output {
             }));
             return;
         }
-        out(&format!(
+        out_lines(&format!(
             "{}: nothing was written\n{} -> {} by {}",
             style("dry run").bold(),
             plan.to_version,
@@ -199,7 +199,7 @@ fn preview(step: &StepPreview) {
         out(&format!("  {line}"));
     }
     for action in &step.preview.actions {
-        out(&format!("  {}", action.replace('\n', "\n  ")));
+        out_lines(&format!("  {}", action.replace('\n', "\n  ")));
     }
 }
 

@@ -6,7 +6,7 @@ use migrate_schema::layout::Layout;
 use serde_json::{Value, json};
 
 use super::drift::catalog_diff;
-use super::{Level, Output, document, out};
+use super::{Level, Output, document, out, out_lines};
 
 impl Output {
     /// What came of trying each migration up, down and up.
@@ -19,7 +19,7 @@ impl Output {
             self.trial(one);
         }
         if let Some((label, file, error)) = &trials.stopped {
-            out(&format!(
+            out_lines(&format!(
                 "{} {label} ({file})\n  {}",
                 style("up fails").red().bold(),
                 error.to_string().replace('\n', "\n  ")
@@ -45,7 +45,7 @@ impl Output {
         let file = one.down.as_ref().unwrap_or(&one.file);
         out(&format!("{shown} {} ({file})", one.label));
         if let Some(error) = one.verdict.error() {
-            out(&format!("  {}", error.to_string().replace('\n', "\n  ")));
+            out_lines(&format!("  {}", error.to_string().replace('\n', "\n  ")));
         }
         if let Some(diff) = one.verdict.diff() {
             catalog_diff(diff);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use migrate_core::printable::one_line;
 use migrate_core::{StepError, StepErrorKind};
 
 /// What sort of error it is, for callers that branch.
@@ -78,12 +79,13 @@ impl DbError {
 
 impl fmt::Display for DbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        // The server repeats what others wrote into the database: that ends no line.
+        f.write_str(&one_line(&self.message))?;
         if let Some(code) = &self.code {
             write!(f, " ({code})")?;
         }
         if let Some(detail) = &self.detail {
-            write!(f, "; {detail}")?;
+            write!(f, "; {}", one_line(detail))?;
         }
         Ok(())
     }
@@ -146,7 +148,7 @@ fn from_postgres(error: &sqlx::postgres::PgDatabaseError) -> DbError {
         message: error.message().to_owned(),
         code: Some(error.code().to_owned()),
         detail: (!detail.is_empty()).then(|| detail.join("; ")),
-        hint: error.hint().map(str::to_owned),
+        hint: error.hint().map(|hint| one_line(hint).into_owned()),
         position,
     }
 }

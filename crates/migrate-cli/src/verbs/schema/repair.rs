@@ -72,6 +72,6 @@ pub(crate) async fn run(
         Ok(done)
     })
     .await?;
-    output.say(&done.join("\n"));
+    output.say_each(&done);
     Ok(exit::DONE)
 }
