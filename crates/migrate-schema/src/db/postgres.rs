@@ -58,7 +58,7 @@ impl Postgres {
     ) -> Result<Self, DbError> {
         let this = Self::unconnected(url, options)?;
         let limit = url.connect_timeout().unwrap_or(options.connect_timeout);
-        let first = tokio::time::timeout(limit, first_connection(&this.beside))
+        let first = tokio::time::timeout(limit, Box::pin(first_connection(&this.beside)))
             .await
             .unwrap_or_else(|_| {
                 Err(DbError::new(
