@@ -55,6 +55,7 @@ mod source_url;
 mod sqlite_file;
 mod standing;
 mod terminal;
+mod triggers_of_the_user;
 mod version_paths;
 mod way_back;
 mod wrong_config;
