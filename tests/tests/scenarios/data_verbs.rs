@@ -62,7 +62,7 @@ fn rows_are_copied_compared_and_nothing_stays_behind(store: Store) {
         .says(&["6000 rows compared, no difference"]);
     // Each row counts once, whether it is missing, too many or another.
     deployment.sql(
-        "DELETE FROM dst WHERE id <= 5000; INSERT INTO dst SELECT id + 100000, v FROM dst WHERE id > 5990",
+        "DELETE FROM dst WHERE id <= 5000; INSERT INTO dst (id, v) SELECT id + 100000, v FROM dst WHERE id > 5990",
     );
     deployment
         .run(&arguments("verify", &script, &[]))

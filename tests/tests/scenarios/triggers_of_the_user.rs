@@ -3,13 +3,26 @@
 
 use migrate_tests::deployment::{Deployment, Store};
 
+use serde_json::json;
+
 use crate::late_writes::{MIGRATE, Orders, back};
 use crate::{on_both, shipped};
 
 /// An audit table and a counter on `orders`; on PostgreSQL a log of every DDL statement too.
 fn watched(store: Store) -> Orders {
-    let orders = Orders::on(store).with_rows();
+    let mut orders = Orders::on(store).with_rows();
+    let extra = json!({"id": "extra", "step_type": "SchemaUpdate", "command": "001_extra.sql",
+        "timeout": "30s", "can_rollback": true});
+    orders.plan["steps"]
+        .as_array_mut()
+        .unwrap()
+        .insert(0, extra);
     let deployment = &orders.deployment;
+    deployment.write(
+        "migrations/001_extra.sql",
+        "CREATE TABLE extra (a integer);\n",
+    );
+    deployment.write("migrations/001_extra.down.sql", "DROP TABLE extra;\n");
     deployment.sql(
         "CREATE TABLE audit (n integer, what text);
          CREATE TABLE counter (rows integer NOT NULL);
