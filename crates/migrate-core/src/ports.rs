@@ -174,6 +174,12 @@ pub trait Observer: Send + Sync {
         Ok(())
     }
 
+    /// The names of a fingerprint's entries that triggers of the user's may change whenever a
+    /// statement of this run fires them: audit tables, logs of DDL, counters. Read-only.
+    async fn written_by_triggers(&self) -> Result<Vec<String>, StepError> {
+        Ok(Vec::new())
+    }
+
     /// Drops what [`mark`](Self::mark) kept, after a finished rollback. Idempotent.
     async fn unmark(&self, _run: &RunId) -> Result<(), StepError> {
         Ok(())

@@ -150,6 +150,12 @@ pub trait Step: Send + Sync {
         Ok(())
     }
 
+    /// What others wrote, since the step ran, to the tables that it writes. Asked when a run fails,
+    /// before it is undone. Read-only.
+    async fn others(&self, _cx: &StepContext, _receipt: &Receipt) -> Result<Vec<Loss>, StepError> {
+        Ok(Vec::new())
+    }
+
     /// Stops looking at what others write: called between the commit point and the start of
     /// services, and after a rollback. Idempotent.
     async fn end_watch(&self, _cx: &StepContext, _receipt: &Receipt) -> Result<(), StepError> {

@@ -26,7 +26,7 @@ use crate::script::SqlScript;
 use crate::settings::fixed;
 use crate::statement::with_batch;
 use crate::transform::{OnConflict, Repeatable};
-use crate::triggers;
+use crate::triggers::{self, Quiet};
 use crate::verify::Verify;
 
 /// The temporary table with the keys of rows that others wrote; SQLite only.
@@ -259,11 +259,25 @@ impl Carry<'_> {
     }
 
     async fn move_out(&self, cx: &StepContext, carried: &mut Carried) -> Result<(), DbError> {
+        match self.move_out_quietly(cx, carried, Quiet::Altering).await {
+            Err(error) if triggers::refused(&error) => {
+                self.move_out_quietly(cx, carried, Quiet::All).await
+            }
+            done => done,
+        }
+    }
+
+    async fn move_out_quietly(
+        &self,
+        cx: &StepContext,
+        carried: &mut Carried,
+        quiet: Quiet,
+    ) -> Result<(), DbError> {
         let back = own::name(self.backend(), &own_name(cx, "back"));
         let parts = self.sql(back).await?;
         carried.phase = Phase::Moved;
         let mut tx = Tx::begin(&self.copy.db).await?;
-        let sleeping = triggers::disable(&mut tx, self.layout).await?;
+        let sleeping = triggers::disable(&mut tx, self.layout, quiet).await?;
         for statement in self.write(&parts).move_out() {
             fixed(&mut tx, &statement).await?;
         }

@@ -23,6 +23,7 @@ use crate::planner::Planner;
 use crate::progress::Meter;
 use crate::range::{Program, RangeWriter};
 use crate::rejects;
+use crate::sequences;
 use crate::spec::{self, Spec};
 use crate::statement::Statements;
 use crate::verify::{Difference, Verify};
@@ -134,6 +135,7 @@ impl TableCopy {
             layout.row_bytes = self.row_bytes(layout.rows).await?;
             layout.reject_budget = self.bad_rows.budget(layout.rows);
             layout.target_was_empty = self.target_is_empty().await?;
+            layout.sequences = sequences::of_target(&self.db, &layout).await?;
             layout.since = given_twice::since(&self.db, &layout).await?;
             layout.sums = self.verify != Verify::Off && self.db.backend() == Backend::Postgres;
             if self.verify != Verify::Off {
@@ -290,7 +292,7 @@ impl TableCopy {
         };
         let sums = self.totals(&writer.layout).await.map_err(look)?;
         let aside = writer.rejected_keys(None).await.map_err(look)?;
-        let total = writer.verify_total(&sums, aside).await;
+        let total = writer.verify_total(&sums, aside, difference.missing).await;
         difference.add(total.map_err(|error| {
             failure::plainly(error, format!("can't count the rows of {}", self.target))
         })?);

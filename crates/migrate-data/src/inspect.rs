@@ -115,6 +115,7 @@ impl Inspector<'_> {
             run: String::new(),
             step: String::new(),
             reject_budget: None,
+            sequences: Vec::new(),
             images: match self.program.repeatable() {
                 Repeatable::Yes => Images::Existing,
                 Repeatable::No => Images::All,

@@ -1,6 +1,7 @@
 //! Taking part in copies that another process began, and looking at them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use migrate_core::{StepContext, StepError};
 use migrate_schema::db::{Backend, Database, DbError};
@@ -15,6 +16,10 @@ use crate::progress::Meter;
 use crate::spec::{self, Begun};
 use crate::statement::Statements;
 use crate::worker::{Crew, Role, totals};
+
+/// How long the process that began a copy may take to plan it, and how often that is looked at.
+const PLANNED_WITHIN: Duration = Duration::from_mins(2);
+const PLANNING_PAUSE: Duration = Duration::from_millis(100);
 
 /// How far a copy is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -203,6 +208,37 @@ impl DataMigrator {
 }
 
 impl TableCopy {
+    /// Waits until the process whose copy this is has planned what is to be moved. False where
+    /// the copy is gone meanwhile.
+    async fn wait_for_ranges(&self, cx: &StepContext, layout: &Layout) -> Result<bool, StepError> {
+        let until = tokio::time::Instant::now() + PLANNED_WITHIN;
+        loop {
+            if !ledger::exists(&self.db, &layout.ledger)
+                .await
+                .map_err(look)?
+            {
+                return Ok(false);
+            }
+            let sql = self.statements(layout);
+            if !ledger::entries(&self.db, sql)
+                .await
+                .map_err(look)?
+                .is_empty()
+            {
+                return Ok(true);
+            }
+            cx.check_cancelled()?;
+            if tokio::time::Instant::now() >= until {
+                return Err(StepError::failed(format!(
+                    "the copy of {} into {} has not begun: nothing of it is planned yet",
+                    layout.source, layout.target
+                ))
+                .hint("see whether its own process is alive, then join it again"));
+            }
+            tokio::time::sleep(PLANNING_PAUSE).await;
+        }
+    }
+
     /// Moves and compares ranges beside the process whose copy this is.
     async fn help(
         mut self,
@@ -211,6 +247,9 @@ impl TableCopy {
         workers: usize,
     ) -> Result<Counts, StepError> {
         self.workers = workers;
+        if !self.wait_for_ranges(cx, layout).await? {
+            return Ok(Counts::default());
+        }
         let writer = self.writer(layout).await?;
         let entries = ledger::entries(&self.db, self.statements(layout))
             .await

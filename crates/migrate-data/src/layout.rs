@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::keyset::KeyColumns;
+use crate::sequences::Sequence;
 use crate::wire::Wire;
 
 /// A column of the target.
@@ -89,6 +90,9 @@ pub(crate) struct Layout {
     /// How many rows may be kept aside; none where a row that can't be moved fails the copy.
     #[serde(default)]
     pub(crate) reject_budget: Option<u64>,
+    /// The sequences of the target as they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sequences: Vec<Sequence>,
 }
 
 impl Layout {

@@ -77,6 +77,7 @@ mod rejects;
 mod reverse;
 mod script;
 mod secondary;
+mod sequences;
 mod settings;
 mod spec;
 mod standalone;

@@ -104,7 +104,9 @@ impl TableCopy {
             ..Counts::default()
         };
         let quarantined = aside.len() as u64;
-        let total = writer.verify_total(&totals, aside).await;
+        let total = writer
+            .verify_total(&totals, aside, difference.missing)
+            .await;
         difference.add(total.map_err(|error| {
             failure::plainly(error, format!("can't count the rows of {}", self.target))
         })?);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use migrate_core::{
-    Description, Finding, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject, Settled, Step,
-    StepContext, StepError, StepId, UndoCheck, UndoReport, Undoable,
+    Description, Finding, Loss, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject, Settled,
+    Step, StepContext, StepError, StepId, UndoCheck, UndoReport, Undoable,
 };
 use migrate_schema::db::{Backend, ConnectOptions, Database, DatabaseUrl, DbError};
 use migrate_schema::own;
@@ -377,6 +377,11 @@ impl Step for DataStep {
     async fn after_own_change(&self, cx: &StepContext, receipt: &Receipt) -> Result<(), StepError> {
         let copy = self.copy().await?;
         copy.after_own_change(cx, &Self::layout(receipt)?).await
+    }
+
+    async fn others(&self, cx: &StepContext, receipt: &Receipt) -> Result<Vec<Loss>, StepError> {
+        let copy = self.copy().await?;
+        copy.others(cx, &Self::layout(receipt)?).await
     }
 
     async fn end_watch(&self, cx: &StepContext, receipt: &Receipt) -> Result<(), StepError> {

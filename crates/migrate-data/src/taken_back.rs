@@ -10,7 +10,7 @@ use crate::ledger::Entry;
 use crate::range::{Program, RangeError, RangeWriter};
 use crate::settings::{fixed, fixed_rows};
 use crate::statement::Produced;
-use crate::triggers;
+use crate::triggers::{self, Quiet};
 use crate::work::Way;
 
 /// How many rows are computed again at once.
@@ -66,8 +66,22 @@ pub(crate) async fn restore_range(
     entry: &Entry,
     sum: &mut Sum,
 ) -> Result<(), RangeError> {
+    match restore_quietly(writer, entry, Quiet::Altering, sum).await {
+        Err(RangeError::Db(error)) if triggers::refused(&error) => {
+            restore_quietly(writer, entry, Quiet::All, sum).await
+        }
+        done => done,
+    }
+}
+
+async fn restore_quietly(
+    writer: &RangeWriter,
+    entry: &Entry,
+    quiet: Quiet,
+    sum: &mut Sum,
+) -> Result<(), RangeError> {
     let mut tx = Tx::begin(&writer.db).await?;
-    let sleeping = triggers::disable(&mut tx, &writer.layout).await?;
+    let sleeping = triggers::disable(&mut tx, &writer.layout, quiet).await?;
     let mut done = Sum::default();
     restore(&mut tx, writer, entry, &mut done).await?;
     triggers::enable(&mut tx, sleeping).await?;
@@ -97,12 +111,26 @@ pub(crate) async fn delete_range(
     order: Order,
     sum: &mut Sum,
 ) -> Result<(), RangeError> {
+    match delete_quietly(writer, entry, (order, Quiet::Altering), sum).await {
+        Err(RangeError::Db(error)) if triggers::refused(&error) => {
+            delete_quietly(writer, entry, (order, Quiet::All), sum).await
+        }
+        done => done,
+    }
+}
+
+async fn delete_quietly(
+    writer: &RangeWriter,
+    entry: &Entry,
+    (order, quiet): (Order, Quiet),
+    sum: &mut Sum,
+) -> Result<(), RangeError> {
     let entry = &writer.but_rejects(entry).await?;
     let Some(range) = entry.done() else {
         return Ok(());
     };
     let mut tx = Tx::begin(&writer.db).await?;
-    let sleeping = triggers::disable(&mut tx, &writer.layout).await?;
+    let sleeping = triggers::disable(&mut tx, &writer.layout, quiet).await?;
     let mut done = Sum::default();
     let sql = writer.sql();
     match writer.layout.images {

@@ -10,15 +10,42 @@ use crate::layout::Layout;
 #[derive(Debug, Default)]
 pub(crate) struct Sleeping(Vec<String>);
 
-/// Disables the target's user triggers within a transaction: exactly those that are enabled on
-/// PostgreSQL. SQLite can't disable a trigger: there they are dropped, to be created verbatim.
-pub(crate) async fn disable(tx: &mut Tx, layout: &Layout) -> Result<Sleeping, DbError> {
+/// Which of the target's triggers do not fire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quiet {
+    /// Those that may change or refuse the rows themselves. The others fire as they did when the rows
+    /// were written, so that a counter or an index of words is what it was.
+    Altering,
+    /// All of them: one of the others refuses.
+    All,
+}
+
+/// Disables user triggers of the target within a transaction. SQLite can't disable a trigger: there
+/// they are dropped, to be created verbatim.
+pub(crate) async fn disable(
+    tx: &mut Tx,
+    layout: &Layout,
+    quiet: Quiet,
+) -> Result<Sleeping, DbError> {
     match tx {
         #[cfg(feature = "postgres")]
-        Tx::Postgres(_) => disable_postgres(tx, layout).await,
+        Tx::Postgres(_) => disable_postgres(tx, layout, quiet).await,
         #[cfg(feature = "sqlite")]
-        Tx::Sqlite(_) => drop_sqlite(tx, layout).await,
+        Tx::Sqlite(_) => drop_sqlite(tx, layout, quiet).await,
     }
+}
+
+/// Whether a trigger refused what was written.
+pub(crate) fn refused(error: &DbError) -> bool {
+    let code = error.code.as_deref().unwrap_or_default();
+    code == "P0001" || code.ends_with("extended code 1811")
+}
+
+/// Whether a text names the target among its words.
+fn names_target(text: &str, layout: &Layout) -> bool {
+    let name = plain_name(&layout.target);
+    text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
+        .any(|word| word.eq_ignore_ascii_case(&name))
 }
 
 /// Makes the triggers what they were.
@@ -30,18 +57,28 @@ pub(crate) async fn enable(tx: &mut Tx, sleeping: Sleeping) -> Result<(), DbErro
 }
 
 #[cfg(feature = "postgres")]
-async fn disable_postgres(tx: &mut Tx, layout: &Layout) -> Result<Sleeping, DbError> {
+async fn disable_postgres(tx: &mut Tx, layout: &Layout, quiet: Quiet) -> Result<Sleeping, DbError> {
     let table = layout.target_sql();
     let query = format!(
-        "SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = {}::regclass::oid AND NOT tgisinternal AND tgenabled <> 'D' ORDER BY tgname",
+        "SELECT t.tgname, t.tgenabled, CASE WHEN t.tgtype & 66 <> 0 THEN 'before' END, p.prosrc FROM pg_trigger AS t \
+         JOIN pg_proc AS p ON p.oid = t.tgfoid \
+         WHERE t.tgrelid = {}::regclass::oid AND NOT t.tgisinternal AND t.tgenabled <> 'D' ORDER BY t.tgname",
         literal(&table)
     );
     let enabled = tx.rows(&query).await?;
     let mut wake = Vec::new();
     for row in enabled {
-        let [Some(name), Some(state)] = row.as_slice() else {
+        let [Some(name), Some(state), before, text] = row.as_slice() else {
             continue;
         };
+        // One that comes after a row changes it only by writing the table again.
+        let alters = before.is_some()
+            || text
+                .as_deref()
+                .is_none_or(|text| text.is_empty() || names_target(text, layout));
+        if quiet == Quiet::Altering && !alters {
+            continue;
+        }
         let how = match state.as_str() {
             "R" => "ENABLE REPLICA TRIGGER",
             "A" => "ENABLE ALWAYS TRIGGER",
@@ -62,7 +99,7 @@ async fn disable_postgres(tx: &mut Tx, layout: &Layout) -> Result<Sleeping, DbEr
 }
 
 #[cfg(feature = "sqlite")]
-async fn drop_sqlite(tx: &mut Tx, layout: &Layout) -> Result<Sleeping, DbError> {
+async fn drop_sqlite(tx: &mut Tx, layout: &Layout, quiet: Quiet) -> Result<Sleeping, DbError> {
     let name = plain_name(&layout.target);
     let query = format!(
         "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower({}) ORDER BY rowid",
@@ -73,6 +110,14 @@ async fn drop_sqlite(tx: &mut Tx, layout: &Layout) -> Result<Sleeping, DbError> 
         let [Some(name), Some(sql)] = row.as_slice() else {
             continue;
         };
+        let body = sql
+            .find("BEGIN")
+            .or_else(|| sql.to_uppercase().find("BEGIN"));
+        let alters =
+            body.is_none_or(|at| sql.get(at..).is_none_or(|body| names_target(body, layout)));
+        if quiet == Quiet::Altering && !alters {
+            continue;
+        }
         tx.execute(&format!("DROP TRIGGER {}", ident(name))).await?;
         create.push(sql.clone());
     }

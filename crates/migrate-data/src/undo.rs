@@ -10,6 +10,7 @@ use crate::layout::{Images, Layout};
 use crate::ledger::{self, Entry};
 use crate::progress::Meter;
 use crate::range::{RangeError, RangeWriter};
+use crate::sequences;
 use crate::settings::fixed;
 use crate::taken_back::{self, Order, Sum};
 use crate::triggers;
@@ -66,8 +67,13 @@ impl TableCopy {
         cx.check_cancelled()?;
         meter.tell();
         // Nothing is left to take back; images of the target's types must not keep those from being dropped.
+        let sequences = sequences::set_back(&self.db, layout)
+            .await
+            .map_err(failed)?;
         self.forget(cx, layout).await.map_err(failed)?;
-        Ok(report(&sum, layout))
+        let mut report = report(&sum, layout);
+        report.left.extend(sequences);
+        Ok(report)
     }
 
     /// Images first, of all ranges: a row that one range inserted and another one overwrote is

@@ -120,6 +120,17 @@ impl Observer for DeploymentObserver {
         marks::keep(&self.database, run, scope, after).await
     }
 
+    async fn written_by_triggers(&self) -> Result<Vec<String>, StepError> {
+        let tables = migrate_schema::catalog::written_by_triggers(&self.database)
+            .await
+            .map_err(|error| error.into_step_error("can't look at the triggers"))?;
+        let names = tables.into_iter().flat_map(|table| {
+            let short = format!("rows {}", table.table());
+            [format!("rows {table}"), short]
+        });
+        Ok(names.collect())
+    }
+
     async fn unmark(&self, run: &RunId) -> Result<(), StepError> {
         migrate_schema::marks::forget(&self.database, run.as_str())
             .await

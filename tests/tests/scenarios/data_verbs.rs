@@ -60,6 +60,18 @@ fn rows_are_copied_compared_and_nothing_stays_behind(store: Store) {
         .run(&arguments("verify", &script, &["--workers", "1"]))
         .expect(0)
         .says(&["6000 rows compared, no difference"]);
+    // Each row counts once, whether it is missing, too many or another.
+    deployment.sql(
+        "DELETE FROM dst WHERE id <= 5000; INSERT INTO dst (id, v) SELECT id + 100000, v FROM dst WHERE id > 5990",
+    );
+    deployment
+        .run(&arguments("verify", &script, &[]))
+        .expect(8)
+        .says(&["6000 rows compared, 5010 differ"]);
+    deployment
+        .run(&arguments("migrate", &script, &["--verify", "off"]))
+        .expect(0);
+    deployment.sql("DELETE FROM dst WHERE id > 100000");
     deployment.sql("UPDATE dst SET v = 'x' WHERE id = 4242");
     deployment
         .run(&arguments("verify", &script, &[]))

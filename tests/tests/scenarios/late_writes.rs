@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{on_both, shipped};
 
-const MIGRATE: &[&str] = &[
+pub(crate) const MIGRATE: &[&str] = &[
     "--from",
     "1.5.0",
     "--to",
@@ -28,13 +28,13 @@ const TARGET: &str = "INSERT INTO orders (id, name, cents) VALUES (9000, 'theirs
      DELETE FROM orders WHERE id = 40";
 
 /// A deployment whose plan copies `orders_old` into `orders`.
-struct Orders {
-    deployment: Deployment,
-    plan: Value,
+pub(crate) struct Orders {
+    pub(crate) deployment: Deployment,
+    pub(crate) plan: Value,
 }
 
 impl Orders {
-    fn on(store: Store) -> Self {
+    pub(crate) fn on(store: Store) -> Self {
         let deployment = Deployment::v1().rows(3).on(store);
         deployment.sql(
             "CREATE TABLE orders_old (id integer PRIMARY KEY, customer text NOT NULL, amount integer NOT NULL);
@@ -62,7 +62,7 @@ impl Orders {
     }
 
     /// The target was there before, with two rows of which one is in the source.
-    fn with_rows(mut self) -> Self {
+    pub(crate) fn with_rows(mut self) -> Self {
         self.deployment.sql(
             "CREATE TABLE orders (id integer PRIMARY KEY, name text NOT NULL, cents integer NOT NULL);
              INSERT INTO orders VALUES (20, 'was there', 20), (8, 'was there', 8), (7000, 'was there', 1);
@@ -93,13 +93,13 @@ impl Orders {
         self
     }
 
-    fn planned(self) -> Deployment {
+    pub(crate) fn planned(self) -> Deployment {
         shipped::overlay(&self.deployment, &self.plan);
         self.deployment
     }
 }
 
-fn back(deployment: &Deployment, strategy: &str) -> migrate_tests::binary::Run {
+pub(crate) fn back(deployment: &Deployment, strategy: &str) -> migrate_tests::binary::Run {
     let (to, how) = (["--rollback", "--to", "1.5.0"], ["--strategy", strategy]);
     deployment.run(&[&to[..], &how[..], &["--yes", "--allow-commands"]].concat())
 }
@@ -199,6 +199,42 @@ fn a_row_that_is_written_on_both_sides_fails_the_run(store: Store) {
     );
 }
 
+/// The table goes with the run that made it, but not what others wrote there.
+fn rows_of_others_in_a_table_that_goes_are_copied_first(store: Store) {
+    let both = "UPDATE orders_old SET customer = 'late' WHERE id = 30;
+         UPDATE orders SET name = 'theirs' WHERE id = 30";
+    let deployment = Orders::on(store).then(both).planned();
+    deployment.run(MIGRATE).expect(3).says(&[
+        "orders: 1 rows that others wrote",
+        "copied first",
+        "id=30",
+    ]);
+    let list = ["backup", "list", "--format", "json"];
+    let list = deployment.run(&list).expect(0).json();
+    let copies = list["backups"].as_array().unwrap();
+    assert!(copies.iter().any(|one| one["kind"] == "safety"), "{list}");
+}
+
+/// Rows that pass through the tool are not copied once more: the run says how many came in.
+#[test]
+fn a_source_elsewhere_that_changed_fails_the_run() {
+    let source = Orders::on(Store::Sqlite).deployment;
+    let file = source.path("data/etlrs.db").display().to_string();
+    let mut orders = Orders::on(Store::Postgres);
+    orders.plan["steps"][1]["data_migration"]["source_url"] = json!(format!("sqlite:{file}"));
+    let write = format!("sqlite3 {file} \"UPDATE orders_old SET amount = 0 WHERE id = 5\"");
+    orders.plan["steps"].as_array_mut().unwrap().push(json!({
+        "id": "others", "step_type": "Command", "command": ["sh", "-c", write],
+        "undo": ["true"], "timeout": "30s", "can_rollback": true,
+    }));
+    let deployment = orders.planned();
+    deployment.run(MIGRATE).expect(3).says(&[
+        "others wrote to orders_old after it had been copied into orders",
+        "the source is in another database",
+    ]);
+    source.sql("UPDATE orders_old SET amount = 5 WHERE id = 5");
+}
+
 /// What a later step of the plan does to the tables is the plan's own.
 fn a_later_step_may_change_the_tables(store: Store) {
     let mut orders = Orders::on(store).then(SOURCE);
@@ -252,6 +288,7 @@ on_both!(
     rows_of_the_target_count_as_those_of_others,
     both_are_told_apart,
     a_row_that_is_written_on_both_sides_fails_the_run,
+    rows_of_others_in_a_table_that_goes_are_copied_first,
     a_later_step_may_change_the_tables,
     a_later_step_may_swap_the_tables,
 );

@@ -58,6 +58,7 @@ mod sqlite_file;
 mod standing;
 mod terminal;
 mod url_parameters;
+mod triggers_of_the_user;
 mod version_paths;
 mod way_back;
 mod wrong_config;

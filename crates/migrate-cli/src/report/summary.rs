@@ -101,7 +101,7 @@ impl Output {
         if result.left.is_empty() {
             out("  everything in the plan's scope is as it was before");
         } else {
-            out("  of others since:");
+            out("  not as before:");
             for left in &result.left {
                 out(&format!("    {left}"));
             }

@@ -10,7 +10,7 @@ use super::run::{Run, Stop};
 use crate::error::{StepError, StepErrorKind};
 use crate::event::Event;
 use crate::journal::Record;
-use crate::ports::{Loss, RestoreOrder, RowsOfOthers};
+use crate::ports::{Fingerprint, Loss, RestoreOrder, RowsOfOthers};
 use crate::status::{RunState, StepStatus, Strategy};
 use crate::step::{StepContext, Undoable};
 
@@ -260,7 +260,12 @@ impl MigrationExecutor {
             }
         };
         let before = run.state.before.as_ref().unwrap_or(&run.header.before);
-        let mut differences = before.differences(&now);
+        let (by_triggers, mut differences) = match self.split_differences(before, &now).await {
+            Ok(split) => split,
+            Err(error) => {
+                return Ok(self.record(run, Record::RestoreFailed { error }).await?);
+            }
+        };
         let others_wrote = run.state.after.is_some() || !run.state.left.is_empty();
         let explained = match strategy {
             Strategy::Reverse => others_wrote || untouched,
@@ -298,6 +303,9 @@ impl MigrationExecutor {
                 .into_iter()
                 .map(|one| format!("differs from before: {one}")),
         );
+        left.extend(by_triggers.into_iter().map(|one| {
+            format!("differs from before, because statements of this run fired triggers of the database: {one}")
+        }));
         Ok(self.record(run, Record::Reverted { left }).await?)
     }
 
@@ -308,6 +316,29 @@ impl MigrationExecutor {
         };
         let found = self.observer.beside(&own, point, None).await;
         found.unwrap_or_default()
+    }
+
+    /// What differs: rows that the user's triggers write, and everything else. A log of DDL or an
+    /// audit table grows with every statement, also with those that undo.
+    async fn split_differences(
+        &self,
+        before: &Fingerprint,
+        now: &Fingerprint,
+    ) -> Result<(Vec<String>, Vec<String>), StepError> {
+        let all = before.differences(now);
+        if all.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let written = self.observer.written_by_triggers().await?;
+        let by_trigger = |line: &String| {
+            let name = line.rsplit_once(": ").map(|(name, _)| name);
+            name.is_some_and(|name| {
+                written.iter().any(|one| one == name)
+                    && before.0.contains_key(name)
+                    && now.0.contains_key(name)
+            })
+        };
+        Ok(all.into_iter().partition(by_trigger))
     }
 
     pub(super) async fn finish_rollback(&self, run: &mut Run) -> Result<(), Stop> {

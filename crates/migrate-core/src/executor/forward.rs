@@ -365,11 +365,15 @@ impl MigrationExecutor {
         } else {
             Strategy::Restore
         };
+        let loses = match strategy {
+            Strategy::Reverse => self.others_in_made_tables(run).await,
+            _ => Vec::new(),
+        };
         let record = Record::RollbackStarted {
             strategy,
             requested: false,
             cleared: false,
-            loses: Vec::new(),
+            loses,
             on_difference: OnDifference::RollBack,
         };
         self.record(run, record).await

@@ -13,7 +13,7 @@ use super::run::{Run, Stop};
 use crate::error::StepError;
 use crate::event::Event;
 use crate::journal::Record;
-use crate::ports::Fingerprint;
+use crate::ports::{Fingerprint, Loss};
 use crate::status::StepStatus;
 use crate::step::{OwnRows, Settled, StepContext};
 
@@ -106,6 +106,34 @@ impl MigrationExecutor {
         Ok(())
     }
 
+    /// Rows of others in tables that the run made, which its undo drops: they are copied first.
+    pub(super) async fn others_in_made_tables(&self, run: &Run) -> Vec<Loss> {
+        let before = &run.header.before.0;
+        let whole = before.keys().any(|name| name.starts_with("catalog "));
+        let made = |loss: &Loss| {
+            let table = loss.object.strip_prefix("table ").unwrap_or_default();
+            let names = [format!("rows {table}"), format!("rows public.{table}")];
+            whole && !names.iter().any(|name| before.contains_key(name))
+        };
+        let mut all = Vec::new();
+        for index in run.touched() {
+            if run.step_state(index).receipt.is_none() {
+                continue;
+            }
+            let (cx, receipt) = self.watched(run, index);
+            match run.steps[index].others(&cx, &receipt).await {
+                Ok(found) => all.extend(found.into_iter().filter(made)),
+                Err(error) => self.warn(format!("rows of others can't be counted: {error}")),
+            }
+        }
+        for loss in &all {
+            self.warn(format!(
+                "{loss}; the table goes, so everything is copied first"
+            ));
+        }
+        all
+    }
+
     /// Nobody looks at what others write any more.
     pub(super) async fn end_watches(&self, run: &Run) {
         let steps = run.state.steps.iter().zip(&run.steps);
@@ -146,13 +174,16 @@ impl MigrationExecutor {
         run: &Run,
     ) -> Result<(Vec<(usize, Settled)>, Record), StepError> {
         let settled = self.settle_all(run).await?;
-        let mut after = self.observer.fingerprint(&run.header.scope).await?;
-        for own in settled.iter().flat_map(|(_, one)| &one.own_rows) {
-            without_others(&mut after, own);
-        }
+        let mut after = self.fingerprint_of_run(run, &settled).await?;
         let scope = &run.header.scope;
         match self.observer.mark(&run.header.run, scope, &after).await {
-            Ok(()) => self.disown(run, &settled).await?,
+            Ok(()) => {
+                self.disown(run, &settled).await?;
+                // Keeping it may have fired a trigger that logs DDL.
+                if !self.observer.written_by_triggers().await?.is_empty() {
+                    after = self.fingerprint_of_run(run, &settled).await?;
+                }
+            }
             Err(error) => self.warn(format!(
                 "what others write from now on can be counted only roughly: {error}"
             )),
@@ -160,6 +191,19 @@ impl MigrationExecutor {
         let notes = settled.iter().flat_map(|(_, one)| one.notes.clone());
         let came_in = notes.collect();
         Ok((settled, Record::Committing { after, came_in }))
+    }
+
+    /// The scope as the run leaves it, without rows of others.
+    async fn fingerprint_of_run(
+        &self,
+        run: &Run,
+        settled: &[(usize, Settled)],
+    ) -> Result<Fingerprint, StepError> {
+        let mut after = self.observer.fingerprint(&run.header.scope).await?;
+        for own in settled.iter().flat_map(|(_, one)| &one.own_rows) {
+            without_others(&mut after, own);
+        }
+        Ok(after)
     }
 
     async fn disown(&self, run: &Run, settled: &[(usize, Settled)]) -> Result<(), StepError> {

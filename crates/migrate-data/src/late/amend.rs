@@ -13,8 +13,7 @@ use crate::keyset::{Key, KeyRange};
 use crate::layout::{Images, Layout};
 use crate::ledger::{self, Entry};
 use crate::range::Program;
-use crate::settings::fixed;
-use crate::settings::fixed_rows;
+use crate::settings::{fixed, fixed_rows};
 use crate::statement::STAGE;
 
 /// How many keys of rows are named.
@@ -101,7 +100,7 @@ impl TableCopy {
             return Ok(0);
         };
         let policy = self.program.on_conflict();
-        let condition = |side, alias| self.written_late(layout, &watch, (side, alias));
+        let condition = |side, alias| watch.written_late(layout, (side, alias));
         let sql = LateSql {
             sql: self.statements(layout),
             select: &script.select,
@@ -116,9 +115,10 @@ impl TableCopy {
         };
         let log = own::name(Backend::Sqlite, &log_name(layout));
         let logged = watch.target == Seen::Logged;
-        let before = match logged {
-            true => tx.count(&format!("SELECT max(id) FROM {log}")).await?,
-            false => 0,
+        let before = if logged {
+            tx.count(&format!("SELECT max(id) FROM {log}")).await?
+        } else {
+            0
         };
         tx.execute(&sql.stage()).await?;
         self.refuse_conflicts(tx, &sql, late).await?;

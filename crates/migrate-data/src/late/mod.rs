@@ -8,7 +8,7 @@ mod lock;
 mod sql;
 mod watch;
 
-use migrate_core::{OwnRows, Settled, StepContext, StepError};
+use migrate_core::{Loss, OwnRows, Settled, StepContext, StepError};
 use migrate_schema::catalog;
 use migrate_schema::db::DbError;
 use migrate_schema::fingerprint;
@@ -61,18 +61,17 @@ impl TableCopy {
         let Some(watch) = self.watch(cx).await.map_err(failed)? else {
             return Ok(Settled::default());
         };
-        let late = self.late(layout, &watch).await.map_err(failed)?;
-        let mut brought = 0;
+        let (mut watch, mut brought) = (watch, 0);
+        let mut late = self.late(layout, &watch).await.map_err(failed)?;
         if !late.source.is_none() {
             if let Some(why) = self.not_amendable(layout, &watch) {
                 return Err(self.late_source(&late.source, why));
             }
             brought = Box::pin(self.amend(cx, layout, (&watch, &late))).await?;
+            let now = self.watch(cx).await.map_err(failed)?;
+            watch = now.ok_or_else(|| StepError::failed("nobody looks at the tables any more"))?;
+            late = self.late(layout, &watch).await.map_err(failed)?;
         }
-        let Some(watch) = self.watch(cx).await.map_err(failed)? else {
-            return Ok(Settled::default());
-        };
-        let late = self.late(layout, &watch).await.map_err(failed)?;
         if matches!(watch.target, Seen::Sum(_)) && !late.target.is_none() {
             return Err(StepError::failed(format!(
                 "others wrote to {} after rows had been copied into it, and which ones can't be told",
@@ -109,7 +108,7 @@ impl TableCopy {
         let Some(watch) = self.watch(cx).await.map_err(failed)? else {
             return Ok(());
         };
-        let Some(late) = self.written_late(layout, &watch, (Side::Target, "t")) else {
+        let Some(late) = watch.written_late(layout, (Side::Target, "t")) else {
             return Ok(());
         };
         let known = match self.known(layout) {
@@ -133,6 +132,25 @@ impl TableCopy {
         marks::disown(&self.db, cx.run.as_str(), &self.target, &rows)
             .await
             .map_err(failed)
+    }
+
+    /// What others wrote to the target since the copy was compared. Read-only.
+    pub(crate) async fn others(
+        &self,
+        cx: &StepContext,
+        layout: &Layout,
+    ) -> Result<Vec<Loss>, StepError> {
+        let failed = |error: DbError| unseen(self, error);
+        let Some(watch) = self.watch(cx).await.map_err(failed)? else {
+            return Ok(Vec::new());
+        };
+        let late = self.late_rows(layout, &watch, Side::Target).await;
+        let written = late.map_err(failed)?.written;
+        let loss = || {
+            let detail = format!("{written} rows that others wrote while the run was under way");
+            Loss::new(format!("table {}", self.target), Some(written), detail)
+        };
+        Ok((written > 0).then(loss).into_iter().collect())
     }
 
     /// Whether the source has a row for the row `t` of the target, where that can be asked.
@@ -160,11 +178,9 @@ impl TableCopy {
         side: Side,
     ) -> Result<LateRows, DbError> {
         let (db, table) = self.table_of(side);
-        match self.seen(watch, side) {
+        match watch.seen(side) {
             Seen::Transactions(seen) => {
-                let late = self
-                    .written_late(layout, watch, (side, "t"))
-                    .unwrap_or_default();
+                let late = watch.written_late(layout, (side, "t")).unwrap_or_default();
                 let query = format!(
                     "SELECT count(*) FILTER (WHERE {late}), count(*) FILTER (WHERE NOT {late}), \
                      coalesce(sum(t.xmin::text::bigint) FILTER (WHERE {late}), 0)::text FROM {} AS t",
@@ -228,7 +244,7 @@ impl TableCopy {
         watch: &Watch,
         late: &Late,
     ) -> Result<Vec<OwnRows>, DbError> {
-        let condition = self.written_late(layout, watch, (Side::Target, "t"));
+        let condition = watch.written_late(layout, (Side::Target, "t"));
         let Some(condition) = condition.filter(|_| !late.target.is_none()) else {
             return Ok(Vec::new());
         };
@@ -262,7 +278,7 @@ impl TableCopy {
         if !late.target.is_none() {
             let known = match (
                 self.known(layout),
-                self.written_late(layout, watch, (Side::Target, "t")),
+                watch.written_late(layout, (Side::Target, "t")),
             ) {
                 (Some(known), Some(late)) => {
                     let query = format!(

@@ -32,7 +32,7 @@ impl LateSql<'_> {
         format!("CREATE TEMP TABLE {}{ends} AS {query}", ident(name))
     }
 
-    fn key(&self) -> &[String] {
+    fn same_key(&self) -> &[String] {
         &self.sql.layout.conflict
     }
 
@@ -51,7 +51,7 @@ impl LateSql<'_> {
 
     /// Whether any of these columns differs.
     fn differs(&self, names: &[String]) -> Option<String> {
-        let names = names.iter().filter(|name| !self.key().contains(name));
+        let names = names.iter().filter(|name| !self.same_key().contains(name));
         let each = names.map(|name| {
             let column = ident(name);
             self.sql
@@ -84,7 +84,9 @@ impl LateSql<'_> {
 
     fn update(&self, columns: &[String], set: &[(String, String)], which: &str) -> Option<String> {
         let differs = self.differs(columns)?;
-        let columns = columns.iter().filter(|name| !self.key().contains(name));
+        let columns = columns
+            .iter()
+            .filter(|name| !self.same_key().contains(name));
         let mut sets: Vec<String> = columns
             .map(|name| format!("{0} = made.{0}", ident(name)))
             .collect();
@@ -131,7 +133,7 @@ impl LateSql<'_> {
     pub(crate) fn find_fresh(&self) -> String {
         let query = format!(
             "SELECT {} FROM {} AS made WHERE NOT EXISTS (SELECT 1 FROM {} AS t WHERE {})",
-            qualified("made", self.key()),
+            qualified("made", self.same_key()),
             self.sql.stage(),
             self.sql.target(),
             self.joined()
@@ -163,7 +165,7 @@ impl LateSql<'_> {
     pub(crate) fn find_orphans(&self, log: Option<&str>) -> String {
         let of_the_copy = match (log, &self.sql.layout.since) {
             (Some(log), _) => {
-                let keys = self.key().iter().enumerate();
+                let keys = self.same_key().iter().enumerate();
                 let same = keys.map(|(at, name)| format!(" AND t.{} = l.k{at}", ident(name)));
                 format!(
                     "EXISTS (SELECT 1 FROM {log} AS l WHERE l.side = 's'{})",
@@ -179,7 +181,7 @@ impl LateSql<'_> {
         };
         let query = format!(
             "SELECT {} FROM {} AS t WHERE NOT {} AND {of_the_copy} AND NOT EXISTS (SELECT 1 FROM {} AS s WHERE {})",
-            qualified("t", self.key()),
+            qualified("t", self.same_key()),
             self.sql.target(),
             self.target_late,
             self.sql.layout.source_sql(),
@@ -202,7 +204,7 @@ impl LateSql<'_> {
         let layout = self.sql.layout;
         let columns = layout.columns.iter();
         let sets: Vec<String> = columns
-            .filter(|c| !c.computed && !self.key().contains(&c.name))
+            .filter(|c| !c.computed && !self.same_key().contains(&c.name))
             .map(|c| format!("{0} = b.{0}", ident(&c.name)))
             .collect();
         let mut all = vec![format!(

@@ -31,6 +31,38 @@ pub(crate) struct Watch {
     pub(crate) paused: Option<(Moment, Moment)>,
 }
 
+impl Watch {
+    /// The condition for rows `alias` of a side that others wrote since; none where rows are not
+    /// told one by one.
+    pub(crate) fn written_late(
+        &self,
+        layout: &Layout,
+        (side, alias): (Side, &str),
+    ) -> Option<String> {
+        match self.seen(side) {
+            Seen::Transactions(seen) => Some(seen.written(alias, &self.ours)),
+            Seen::Logged => {
+                let log = own::name(Backend::Sqlite, &log_name(layout));
+                let keys = layout.conflict.iter().enumerate();
+                let same = keys.map(|(at, name)| format!(" AND {alias}.{} = l.k{at}", ident(name)));
+                Some(format!(
+                    "EXISTS (SELECT 1 FROM {log} AS l WHERE l.side = '{}'{})",
+                    side.name(),
+                    same.collect::<String>()
+                ))
+            }
+            Seen::Sum(_) => None,
+        }
+    }
+
+    pub(crate) fn seen(&self, side: Side) -> &Seen {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
+    }
+}
+
 /// Rows of the source that were brought over since.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Brought {
@@ -132,37 +164,6 @@ pub(crate) fn marker(step: &str) -> String {
 }
 
 impl TableCopy {
-    /// The condition for rows `alias` of a side that others wrote since; none where rows are not
-    /// told one by one.
-    pub(crate) fn written_late(
-        &self,
-        layout: &Layout,
-        watch: &Watch,
-        (side, alias): (Side, &str),
-    ) -> Option<String> {
-        match self.seen(watch, side) {
-            Seen::Transactions(seen) => Some(seen.written(alias, &watch.ours)),
-            Seen::Logged => {
-                let log = own::name(Backend::Sqlite, &log_name(layout));
-                let keys = layout.conflict.iter().enumerate();
-                let same = keys.map(|(at, name)| format!(" AND {alias}.{} = l.k{at}", ident(name)));
-                Some(format!(
-                    "EXISTS (SELECT 1 FROM {log} AS l WHERE l.side = '{}'{})",
-                    side.name(),
-                    same.collect::<String>()
-                ))
-            }
-            Seen::Sum(_) => None,
-        }
-    }
-
-    pub(crate) fn seen<'a>(&self, watch: &'a Watch, side: Side) -> &'a Seen {
-        match side {
-            Side::Source => &watch.source,
-            Side::Target => &watch.target,
-        }
-    }
-
     pub(crate) fn table_of(&self, side: Side) -> (&Database, &TableName) {
         match side {
             Side::Source => (self.at_source(), &self.source),
@@ -403,7 +404,7 @@ impl TableCopy {
     }
 
     async fn moment(&self, layout: &Layout, watch: &Watch, side: Side) -> Result<Moment, DbError> {
-        match self.seen(watch, side) {
+        match watch.seen(side) {
             Seen::Transactions(_) => {
                 let query = format!("SELECT {MOMENT}");
                 moment_of(access::rows(self.table_of(side).0, &query).await?.pop())

@@ -6,6 +6,7 @@ mod piece;
 mod postgres;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+mod trigger_writes;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,8 @@ pub(crate) use postgres::{edges as postgres_edges, user_tables as postgres_table
 
 use crate::db::{Database, DbError};
 use crate::quote::TableName;
+
+pub use trigger_writes::written_by_triggers;
 
 /// All objects of the user's schemas by name (`column public.pipelines.id`), each with its
 /// definition as SQL. Our own objects are left out. The text holds no oids and no numbers of
@@ -198,6 +201,20 @@ pub async fn unique_keys(db: &Database, table: &TableName) -> Result<Vec<UniqueK
     };
     keys.sort_by(|a, b| b.primary.cmp(&a.primary).then_with(|| a.name.cmp(&b.name)));
     Ok(keys)
+}
+
+/// The columns of a unique index that may hold NULLs, of a table without another key: they tell
+/// rows apart that have none. None where there is no such index.
+pub async fn key_with_nulls(
+    db: &Database,
+    table: &TableName,
+) -> Result<Option<Vec<String>>, DbError> {
+    match db {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => postgres::key_with_nulls(pg, table).await,
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => sqlite::key_with_nulls(&mut *lite.acquire().await?, table).await,
+    }
 }
 
 /// About how many rows a table has: exact where counting is cheap, else the planner's estimate.

@@ -166,6 +166,26 @@ pub(super) async fn unique_keys(
         .collect())
 }
 
+pub(super) async fn key_with_nulls(
+    pg: &Postgres,
+    table: &TableName,
+) -> Result<Option<Vec<String>>, DbError> {
+    let columns: Option<Vec<String>> = sqlx::query_scalar(
+        "select k.columns from pg_index i join pg_class c on c.oid = i.indexrelid \
+         cross join lateral ( \
+             select array_agg(a.attname::text order by p.at) as columns \
+             from generate_series(0, i.indnkeyatts - 1) p(at) \
+             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[p.at] \
+         ) k \
+         where i.indrelid = to_regclass($1) and i.indisunique and i.indisvalid and i.indisready \
+           and i.indpred is null and i.indexprs is null order by c.relname limit 1",
+    )
+    .bind(table.sql())
+    .fetch_optional(pg.pool())
+    .await?;
+    Ok(columns)
+}
+
 pub(super) async fn row_estimate(pg: &Postgres, table: &TableName) -> Result<u64, DbError> {
     let table = &pg.resolve(table).await?;
     let bytes = table_bytes(pg, table).await?;

@@ -254,6 +254,34 @@ pub(super) async fn unique_keys(
     Ok(keys)
 }
 
+pub(super) async fn key_with_nulls(
+    connection: &mut SqliteConnection,
+    table: &TableName,
+) -> Result<Option<Vec<String>>, DbError> {
+    let indexes: Vec<String> = sqlx::query_scalar(
+        "select name from pragma_index_list(?1, ?2) where \"unique\" = 1 and partial = 0 \
+         order by origin = 'pk' desc, name",
+    )
+    .bind(table.table())
+    .bind(schema(table))
+    .fetch_all(&mut *connection)
+    .await?;
+    for index in indexes {
+        let parts: Vec<Option<String>> = sqlx::query_scalar(
+            "select name from pragma_index_xinfo(?1, ?2) where key = 1 order by seqno",
+        )
+        .bind(&index)
+        .bind(schema(table))
+        .fetch_all(&mut *connection)
+        .await?;
+        // An index on an expression names no column there.
+        if let Some(columns) = parts.into_iter().collect() {
+            return Ok(Some(columns));
+        }
+    }
+    Ok(None)
+}
+
 /// Whether `ORDER BY` of the columns sorts as the index does. An index can name a collation of
 /// its own; rows that it tells apart could then be equal for `ORDER BY`, and be skipped.
 async fn same_order(

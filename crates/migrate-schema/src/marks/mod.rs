@@ -83,29 +83,38 @@ impl Marks {
     }
 }
 
-/// Marks every row of these tables. Whole or nothing; a second call replaces the first.
+/// Marks every row of these tables. Whole or nothing; a second call replaces the first. A trigger
+/// of the user's that logs DDL runs at our own: the tables that triggers write are read last.
 ///
 /// # Errors
 /// The database's; nothing is kept then.
 pub async fn keep(db: &Database, run: &str, tables: &[TableName]) -> Result<(), DbError> {
     own::ensure(db).await?;
+    let written = catalog::written_by_triggers(db).await?;
+    let (last, first): (Vec<_>, Vec<_>) = tables.iter().partition(|table| written.contains(table));
+    let before_last = first.len();
     let mut marks = Marks {
         table: format!("marks_{run}"),
         transaction: None,
         of: Vec::new(),
     };
-    for table in tables {
+    for table in first.into_iter().chain(last) {
         let columns = catalog::table_columns(db, table).await?;
         let keys = catalog::unique_keys(db, table).await?;
         marks.of.push(Marked {
             table: table.to_string(),
-            key: keys.into_iter().next().map_or_else(Vec::new, |k| k.columns),
+            key: match keys.into_iter().next() {
+                Some(key) => key.columns,
+                None => catalog::key_with_nulls(db, table)
+                    .await?
+                    .unwrap_or_default(),
+            },
             columns: columns.into_iter().map(|column| column.name).collect(),
         });
     }
     match db {
         #[cfg(feature = "postgres")]
-        Database::Postgres(pg) => postgres::keep(pg, run, marks).await,
+        Database::Postgres(pg) => postgres::keep(pg, run, marks, before_last).await,
         #[cfg(feature = "sqlite")]
         Database::Sqlite(lite) => sqlite::keep(lite, run, &marks).await,
     }

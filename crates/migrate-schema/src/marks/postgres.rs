@@ -8,7 +8,13 @@ use crate::fingerprint::postgres::{SETTINGS, rows_of};
 use crate::own;
 use crate::quote::{TableName, ident};
 
-pub(super) async fn keep(pg: &Postgres, run: &str, mut marks: Marks) -> Result<(), DbError> {
+/// The last tables, from `last` on, are read when all DDL is done.
+pub(super) async fn keep(
+    pg: &Postgres,
+    run: &str,
+    mut marks: Marks,
+    last: usize,
+) -> Result<(), DbError> {
     let mut tables = Vec::with_capacity(marks.of.len());
     for marked in &marks.of {
         tables.push(match marked.table.parse::<TableName>() {
@@ -24,17 +30,10 @@ pub(super) async fn keep(pg: &Postgres, run: &str, mut marks: Marks) -> Result<(
         "create table {own} (object integer not null, key bigint not null, content bigint not null)"
     );
     run_sql(&mut tx, create).await?;
-    for (number, (marked, table)) in marks.of.iter().zip(&tables).enumerate() {
-        let Some(table) = table else {
-            continue;
-        };
-        let from = rows_of(&mut tx, table).await?;
-        let hashes = hashes(marked);
-        let sql = format!("insert into {own} select {number}, {hashes} from {from} t");
-        run_sql(&mut tx, sql).await?;
-    }
+    keep_rows(&mut tx, &own, &marks, &tables, 0..last).await?;
     // A way back looks each row up, and no statistics tell the planner how many marks there are.
     run_sql(&mut tx, format!("create index on {own} (key, object)")).await?;
+    keep_rows(&mut tx, &own, &marks, &tables, last..marks.of.len()).await?;
     run_sql(&mut tx, format!("analyze {own}")).await?;
     let transaction: String = sqlx::query_scalar("select pg_current_xact_id()::text")
         .fetch_one(&mut *tx)
@@ -48,6 +47,25 @@ pub(super) async fn keep(pg: &Postgres, run: &str, mut marks: Marks) -> Result<(
     Ok(())
 }
 
+async fn keep_rows(
+    tx: &mut PgConnection,
+    own: &str,
+    marks: &Marks,
+    tables: &[Option<TableName>],
+    which: std::ops::Range<usize>,
+) -> Result<(), DbError> {
+    for number in which {
+        let Some(table) = &tables[number] else {
+            continue;
+        };
+        let from = rows_of(tx, table).await?;
+        let hashes = hashes(&marks.of[number]);
+        let sql = format!("insert into {own} select {number}, {hashes} from {from} t");
+        run_sql(tx, sql).await?;
+    }
+    Ok(())
+}
+
 /// The hash of a row's key and of the row, of the relation `t`. A table without a key has rows
 /// that are their own key.
 pub(super) fn hashes(marked: &Marked) -> String {
@@ -55,8 +73,22 @@ pub(super) fn hashes(marked: &Marked) -> String {
     if marked.key.is_empty() {
         format!("{content}, {content}")
     } else {
-        format!("{}, {content}", hash(&marked.key))
+        format!("{}, {content}", key_hash(marked))
     }
+}
+
+/// The hash of a row's key; of the row where a part of the key is NULL, for NULLs are not equal.
+fn key_hash(marked: &Marked) -> String {
+    let nulls = marked
+        .key
+        .iter()
+        .map(|name| format!("t.{} is null", ident(name)));
+    let nulls = nulls.collect::<Vec<_>>().join(" or ");
+    format!(
+        "case when {nulls} then {} else {} end",
+        hash(&marked.columns),
+        hash(&marked.key)
+    )
 }
 
 /// As text, because not every type has a hash, and an enum's is made of the catalog's numbers.
@@ -110,7 +142,7 @@ pub(super) async fn changes(
              count(*) filter (where now.content <> was.content), \
              count(*) filter (where now.key is null) \
              from now full join was on now.key = was.key",
-            key = hash(&marked.key),
+            key = key_hash(marked),
             content = hash(&marked.columns),
         )
     };

@@ -10,7 +10,7 @@ use super::{Changes, Marked, Marks, STEP};
 use crate::db::{Backend, DbError, Sqlite};
 use crate::fingerprint::sqlite::row_text;
 use crate::own;
-use crate::quote::TableName;
+use crate::quote::{TableName, ident};
 
 /// How many marks one statement writes.
 const PART: usize = 400;
@@ -56,6 +56,13 @@ pub(super) async fn keep(lite: &Sqlite, run: &str, marks: &Marks) -> Result<(), 
     Ok(())
 }
 
+/// A row's key as text; nothing where a part of it is NULL, for NULLs are not equal.
+fn key_text(key: &[String]) -> String {
+    let nulls = key.iter().map(|name| format!("{} is null", ident(name)));
+    let nulls = nulls.collect::<Vec<_>>().join(" or ");
+    format!("iif({nulls}, '', {})", row_text(key))
+}
+
 /// Calls for every row of a table.
 async fn each(
     connection: &mut SqliteConnection,
@@ -67,7 +74,7 @@ async fn each(
     let key = if marked.key.is_empty() {
         "''".to_owned()
     } else {
-        row_text(&marked.key)
+        key_text(&marked.key)
     };
     let sql = format!("select {key}, {content} from {}", table.sql());
     let mut rows = sqlx::query_as::<_, (Vec<u8>, Vec<u8>)>(AssertSqlSafe(sql))
@@ -75,7 +82,7 @@ async fn each(
         .fetch(connection);
     while let Some((key, content)) = rows.try_next().await? {
         let hash = xxh3_64(&content).cast_signed();
-        let key = if marked.key.is_empty() {
+        let key = if key.is_empty() || marked.key.is_empty() {
             hash.to_string()
         } else {
             String::from_utf8_lossy(&key).into_owned()
