@@ -8,32 +8,32 @@ SELECT
     name,
     CASE
         WHEN doc IS NULL THEN config
-        ELSE '{' || concat_ws(
+        ELSE '{' || pg_catalog.concat_ws(
             ',',
-            '"database_url":' || (doc -> 'database' -> 'url')::text,
-            '"log_level":' || (doc -> 'observability' -> 'log_level')::text,
-            '"batch_size":' || (doc -> 'pipeline' -> 'batch_size')::text,
-            '"parallel_tasks":' || (doc -> 'pipeline' -> 'max_parallel_tasks')::text
+            '"database_url":' || (doc -> 'database'::text -> 'url'::text)::text,
+            '"log_level":' || (doc -> 'observability'::text -> 'log_level'::text)::text,
+            '"batch_size":' || (doc -> 'pipeline'::text -> 'batch_size'::text)::text,
+            '"parallel_tasks":' || (doc -> 'pipeline'::text -> 'max_parallel_tasks'::text)::text
         ) || '}'
     END AS config,
     status,
     created_at AT TIME ZONE 'UTC' AS created_at,
-    nullif(concat_ws(
+    nullif(pg_catalog.concat_ws(
         ', ',
         CASE WHEN doc IS NULL THEN 'config, which is not an object of JSON' END,
         CASE WHEN retry_attempts IS DISTINCT FROM 3 THEN 'retry_attempts' END,
         CASE WHEN timeout_seconds IS DISTINCT FROM 300 THEN 'timeout_seconds' END,
         (
-            SELECT string_agg('config.' || path, ', ' ORDER BY path)
+            SELECT pg_catalog.string_agg('config.' || path, ', ' ORDER BY path)
             FROM (
                 SELECT key AS path
-                FROM json_each(doc)
-                WHERE key NOT IN ('database', 'observability', 'pipeline') OR json_typeof(value) <> 'object'
+                FROM pg_catalog.json_each(doc)
+                WHERE key NOT IN ('database', 'observability', 'pipeline') OR pg_catalog.json_typeof(value) <> 'object'
                 UNION ALL
                 SELECT part || '.' || key
                 FROM (VALUES ('database'), ('observability'), ('pipeline')) AS parts (part)
-                CROSS JOIN LATERAL json_each(
-                    CASE WHEN json_typeof(doc -> part) = 'object' THEN doc -> part ELSE '{}'::json END
+                CROSS JOIN LATERAL pg_catalog.json_each(
+                    CASE WHEN pg_catalog.json_typeof(doc -> part) = 'object' THEN doc -> part ELSE '{}'::json END
                 ) AS inner_key
                 WHERE part || '.' || key NOT IN (
                         'database.url', 'observability.log_level', 'pipeline.batch_size', 'pipeline.max_parallel_tasks'
@@ -56,7 +56,7 @@ CROSS JOIN LATERAL (
     SELECT
         CASE
             -- PostgreSQL does not read the escape of a NUL.
-            WHEN strpos(config, '\u0000') > 0 THEN NULL
-            WHEN json_typeof(config::json) = 'object' THEN config::json
+            WHEN pg_catalog.strpos(config, '\u0000') > 0 THEN NULL
+            WHEN pg_catalog.json_typeof(config::json) = 'object' THEN config::json
         END AS doc
 ) AS read

@@ -21,7 +21,7 @@ impl Tx {
     pub(crate) async fn begin(db: &Database) -> Result<Self, DbError> {
         Ok(match db {
             #[cfg(feature = "postgres")]
-            Database::Postgres(db) => Self::Postgres(db.begin().await?),
+            Database::Postgres(db) => Self::Postgres(begin_postgres(db).await?),
             #[cfg(feature = "sqlite")]
             Database::Sqlite(db) => Self::Sqlite(db.begin().await?),
             #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
@@ -34,7 +34,7 @@ impl Tx {
     pub(crate) async fn look(db: &Database) -> Result<Self, DbError> {
         Ok(match db {
             #[cfg(feature = "postgres")]
-            Database::Postgres(db) => Self::Postgres(db.begin().await?),
+            Database::Postgres(db) => Self::Postgres(begin_postgres(db).await?),
             #[cfg(feature = "sqlite")]
             Database::Sqlite(db) => {
                 let begin = sqlx::SqlSafeStr::into_sql_str("BEGIN");
@@ -134,13 +134,26 @@ impl Tx {
     }
 }
 
+/// Statements of a copy hold SQL of the user's, and let triggers and defaults of the user's run:
+/// they need the user's names. What is ours in them is qualified or a built-in of just these types.
+#[cfg(feature = "postgres")]
+async fn begin_postgres(
+    db: &migrate_schema::db::Postgres,
+) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, DbError> {
+    let mut tx = db.begin().await?;
+    db.as_the_user_after_ours(&mut tx).await?;
+    Ok(tx)
+}
+
 /// Runs a query outside a transaction.
 pub(crate) async fn rows(db: &Database, sql: &str) -> Result<Vec<TextRow>, DbError> {
     match db {
         #[cfg(feature = "postgres")]
         Database::Postgres(db) => {
+            let mut connection = db.acquire().await?;
+            db.as_the_user_after_ours(&mut connection).await?;
             let rows = sqlx::raw_sql(AssertSqlSafe(sql))
-                .fetch_all(db.pool())
+                .fetch_all(&mut *connection)
                 .await?;
             rows.iter().map(postgres_row).collect()
         }
@@ -185,7 +198,11 @@ pub(crate) async fn columns_of(db: &Database, query: &str) -> Result<Vec<String>
     ));
     Ok(match db {
         #[cfg(feature = "postgres")]
-        Database::Postgres(db) => names(&sqlx::raw_sql(sql).fetch_one(db.pool()).await?),
+        Database::Postgres(db) => {
+            let mut connection = db.acquire().await?;
+            db.as_the_user_after_ours(&mut connection).await?;
+            names(&sqlx::raw_sql(sql).fetch_one(&mut *connection).await?)
+        }
         #[cfg(feature = "sqlite")]
         Database::Sqlite(db) => {
             let mut connection = db.acquire().await?;

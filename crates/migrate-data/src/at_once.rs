@@ -9,7 +9,7 @@ impl Statements<'_> {
     pub(crate) fn insert_at_once(&self, from: Produced<'_>) -> String {
         let row = self.record("t", &self.layout.outputs);
         format!(
-            "WITH put AS ({} RETURNING hash_record_extended({row}, 0) AS low, hash_record_extended({row}, 1) AS high) \
+            "WITH put AS ({} RETURNING pg_catalog.hash_record_extended({row}, 0) AS low, pg_catalog.hash_record_extended({row}, 1) AS high) \
              SELECT count(*), coalesce(sum(low), 0), coalesce(sum(high), 0) FROM put",
             self.insert(from)
         )
@@ -32,7 +32,8 @@ impl Statements<'_> {
         let keys = |left: &str| {
             let pair = self.layout.conflict.iter().map(|name| {
                 let column = migrate_schema::quote::ident(name);
-                format!("{left}.{column} = {}", self.as_stored("made", name))
+                let equal = self.layout.operator(name, "=");
+                format!("{left}.{column} {equal} {}", self.as_stored("made", name))
             });
             pair.collect::<Vec<_>>().join(" AND ")
         };
@@ -64,7 +65,7 @@ impl Statements<'_> {
         let (writer, writers) = match self.writer("x") {
             Some(writer) => (
                 format!(", {writer} AS _etlrs_writer"),
-                "(SELECT coalesce(string_agg(DISTINCT _etlrs_writer, ','), '') FROM old)",
+                "(SELECT coalesce(pg_catalog.string_agg(DISTINCT _etlrs_writer, ','), '') FROM old)",
             ),
             None => (String::new(), "''"),
         };
@@ -94,7 +95,7 @@ impl Statements<'_> {
         if self.layout.sums {
             let row = self.record("t", &self.layout.outputs);
             columns += &format!(
-                ", hash_record_extended({row}, 0) AS _etlrs_0, hash_record_extended({row}, 1) AS _etlrs_1"
+                ", pg_catalog.hash_record_extended({row}, 0) AS _etlrs_0, pg_catalog.hash_record_extended({row}, 1) AS _etlrs_1"
             );
         }
         columns
@@ -108,7 +109,7 @@ impl Statements<'_> {
         let sum = |seed: u8| {
             format!(
                 "(SELECT coalesce(sum(hash), 0) FROM (SELECT _etlrs_{seed} AS hash FROM put \
-                 UNION ALL SELECT hash_record_extended({}, {seed}) FROM old WHERE NOT EXISTS (SELECT 1 FROM put WHERE {})) AS stands)",
+                 UNION ALL SELECT pg_catalog.hash_record_extended({}, {seed}) FROM old WHERE NOT EXISTS (SELECT 1 FROM put WHERE {})) AS stands)",
                 self.record("old", outputs),
                 self.key_equal("put", "old")
             )

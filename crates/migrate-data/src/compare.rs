@@ -65,15 +65,15 @@ impl Statements<'_> {
     fn sums(&self, alias: &str) -> String {
         let row = self.record(alias, &self.layout.outputs);
         format!(
-            "coalesce(sum(hash_record_extended({row}, 0)), 0), coalesce(sum(hash_record_extended({row}, 1)), 0)"
+            "coalesce(sum(pg_catalog.hash_record_extended({row}, 0)), 0), coalesce(sum(pg_catalog.hash_record_extended({row}, 1)), 0)"
         )
     }
 
     /// How many rows there should be, how many of them are missing, and how many differ.
     pub(crate) fn compare(&self, compared: Compared<'_>) -> String {
-        let missing = self.is_missing();
+        let (missing, system) = (self.is_missing(), self.system());
         format!(
-            "SELECT count(*), count(CASE WHEN {missing} THEN 1 END), count(CASE WHEN NOT ({missing}) AND ({}) THEN 1 END){}",
+            "SELECT count(*), {system}count(CASE WHEN {missing} THEN 1 END), {system}count(CASE WHEN NOT ({missing}) AND ({}) THEN 1 END){}",
             self.differs(compared),
             self.side_by_side(compared)
         )
@@ -149,11 +149,10 @@ impl Statements<'_> {
 
     /// Keys of any rows of the target that nothing produces.
     pub(crate) fn extra_of_all(&self, from: Produced<'_>, most: usize) -> String {
-        let keys = self
-            .layout
-            .conflict
-            .iter()
-            .map(|name| format!("made.{0} = t.{0}", ident(name)));
+        let keys = self.layout.conflict.iter().map(|name| {
+            let equal = self.layout.operator(name, "=");
+            format!("made.{0} {equal} t.{0}", ident(name))
+        });
         format!(
             "SELECT {} FROM {} AS t WHERE NOT EXISTS (SELECT 1 FROM ({}) AS made WHERE {}) LIMIT {most}",
             self.shown_key("t"),
@@ -171,9 +170,9 @@ impl Statements<'_> {
             Images::All,
             "only then every row is noted"
         );
-        let missing = self.is_missing();
+        let (missing, system) = (self.is_missing(), self.system());
         format!(
-            "SELECT count(*), count(CASE WHEN {missing} THEN 1 END), count(CASE WHEN NOT ({missing}) AND {} <> b._etlrs_after THEN 1 END) \
+            "SELECT count(*), {system}count(CASE WHEN {missing} THEN 1 END), {system}count(CASE WHEN NOT ({missing}) AND {} <> b._etlrs_after THEN 1 END) \
              FROM {} AS b LEFT JOIN {} AS t ON {} WHERE b._etlrs_range = {number}",
             self.hash("t"),
             self.before(),

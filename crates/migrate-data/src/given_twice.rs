@@ -30,7 +30,7 @@ impl Statements<'_> {
             .as_ref()
             .filter(|_| !self.layout.triggers)?;
         Some(format!(
-            "CASE WHEN age({alias}.xmin) < age({}::xid) THEN {alias}.xmin::text END",
+            "CASE WHEN pg_catalog.age({alias}.xmin) < pg_catalog.age({}::xid) THEN {alias}.xmin::text END",
             literal(since)
         ))
     }
@@ -38,7 +38,7 @@ impl Statements<'_> {
     /// Those of the rows that a batch would overwrite, with commas.
     fn writers(&self, from: Produced<'_>) -> Option<String> {
         Some(format!(
-            "SELECT string_agg(DISTINCT {}, ',') FROM {} AS t WHERE {}",
+            "SELECT pg_catalog.string_agg(DISTINCT {}, ',') FROM {} AS t WHERE {}",
             self.writer("t")?,
             self.target(),
             self.is_produced("t", from),
@@ -48,7 +48,7 @@ impl Statements<'_> {
     /// Enters the transaction of a batch.
     pub(crate) fn enter_writer(&self) -> Option<&'static str> {
         let tells = self.layout.since.is_some();
-        tells.then_some("writers = writers || pg_current_xact_id()::xid::text::bigint")
+        tells.then_some("writers = writers || pg_catalog.pg_current_xact_id()::xid::text::bigint")
     }
 
     /// How many ranges some transactions wrote.
@@ -98,7 +98,7 @@ pub(crate) async fn since(db: &Database, layout: &Layout) -> Result<Option<Strin
         return Ok(None);
     }
     let query = format!(
-        "SELECT pg_current_xact_id()::xid::text WHERE NOT EXISTS (SELECT 1 FROM pg_partition_tree(to_regclass({})) AS p \
+        "SELECT pg_catalog.pg_current_xact_id()::xid::text WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass({})) AS p \
          JOIN pg_class AS c ON c.oid = p.relid WHERE c.relkind = 'f')",
         literal(&layout.target_sql())
     );

@@ -1,6 +1,7 @@
 //! Looks at source, target and transform, and says everything that is in the way.
 
 mod columns;
+mod operators;
 mod script;
 mod tables;
 
@@ -83,7 +84,11 @@ impl Inspector<'_> {
         let whole = |kind: String| matches!(kind.to_lowercase().as_str(), "integer" | "bigint");
         let whole_key =
             matches!(&key[..], [only] if by_place || type_of(&source, only).is_some_and(whole));
+        let source_operators = operators::of(self.at_source(), self.source).await?;
+        let operators = operators::of(self.db, self.target).await?;
+        let key_operators = key.iter().filter_map(|name| source_operators.get(name));
         let layout = Layout {
+            key_operators: key_operators.cloned().collect(),
             by_place,
             same_key: same_key && !by_place,
             whole_key,
@@ -100,7 +105,10 @@ impl Inspector<'_> {
             key,
             outputs,
             conflict,
-            columns: target.iter().map(target_column).collect(),
+            columns: target
+                .iter()
+                .map(|column| target_column(column, operators.get(&column.name)))
+                .collect(),
             rows: 0,
             target_was_empty: false,
             since: None,
@@ -178,8 +186,9 @@ impl Inspector<'_> {
     }
 }
 
-fn target_column(column: &Column) -> TargetColumn {
+fn target_column(column: &Column, operators: Option<&String>) -> TargetColumn {
     TargetColumn {
+        operators: operators.cloned(),
         name: column.name.clone(),
         type_name: column.type_name.clone(),
         computed: is_computed(column) || column.identity_always,

@@ -5,6 +5,7 @@ use migrate_schema::quote::{ident, literal};
 use serde::{Deserialize, Serialize};
 
 use crate::hex::hex;
+use crate::layout::qualified_operator;
 
 /// One column's value of a key. In JSON: `5`, `"five"`, `{"real":"5.5"}`, `{"blob":"05"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +108,8 @@ impl KeyRange {
 pub(crate) struct KeyColumns {
     pub(crate) backend: Backend,
     pub(crate) names: Vec<String>,
+    /// The schemas of the operators of their types; empty where they are not known.
+    pub(crate) operators: Vec<String>,
 }
 
 impl KeyColumns {
@@ -132,7 +135,9 @@ impl KeyColumns {
             let name = ident(name);
             match self.backend {
                 // As JSON has it: dates read the same under every DateStyle.
-                Backend::Postgres => format!("pg_typeof({name})::text, to_json({name}) #>> '{{}}'"),
+                Backend::Postgres => format!(
+                    "pg_catalog.pg_typeof({name})::text, pg_catalog.to_json({name}) #>> '{{}}'::text[]"
+                ),
                 Backend::Sqlite => format!(
                     "typeof({name}), CASE typeof({name}) WHEN 'blob' THEN hex({name}) WHEN 'real' THEN quote({name}) ELSE {name} END"
                 ),
@@ -185,11 +190,19 @@ impl KeyColumns {
     /// `"a" > 5`, `("a", "b") <= (5, 'x')`.
     pub(crate) fn compare(&self, operator: &str, key: &Key) -> String {
         let values = self.values(key);
+        let operator = self.operator(operator);
         if self.names.len() == 1 {
             format!("{} {operator} {values}", self.list())
         } else {
             format!("({}) {operator} ({values})", self.list())
         }
+    }
+
+    /// An operator between two keys.
+    fn operator(&self, operator: &str) -> String {
+        let first = self.operators.first();
+        let same = self.operators.iter().all(|schema| Some(schema) == first);
+        qualified_operator(first.filter(|_| same).map(String::as_str), operator)
     }
 
     /// The condition for a range's rows.
@@ -210,6 +223,10 @@ impl KeyColumns {
             return None;
         }
         let list = self.list();
+        if !self.operators.is_empty() {
+            let others = keys.iter().map(|key| self.compare("<>", key));
+            return Some(others.collect::<Vec<_>>().join(" AND "));
+        }
         if self.names.len() == 1 {
             let values: Vec<String> = keys.iter().map(|key| self.values(key)).collect();
             return Some(format!("{list} NOT IN ({})", values.join(", ")));
@@ -255,6 +272,7 @@ mod tests {
         let one = KeyColumns {
             backend: Backend::Postgres,
             names: vec!["id".into()],
+            operators: Vec::new(),
         };
         let range = KeyRange {
             after: Some(key(&[KeyPart::Integer(-7)])),
@@ -267,9 +285,21 @@ mod tests {
             ..KeyRange::default()
         };
         assert_eq!(one.within(&but), r#""id" NOT IN ('1', '2')"#);
+        let qualified = KeyColumns {
+            operators: vec!["pg_catalog".into()],
+            ..one.clone()
+        };
+        assert_eq!(
+            qualified.within(&KeyRange {
+                upto: range.upto.clone(),
+                ..but.clone()
+            }),
+            r#""id" OPERATOR("pg_catalog".<=) '9' AND "id" OPERATOR("pg_catalog".<>) '1' AND "id" OPERATOR("pg_catalog".<>) '2'"#
+        );
         let two = KeyColumns {
             backend: Backend::Sqlite,
             names: vec!["a".into(), "b".into()],
+            operators: Vec::new(),
         };
         let upto = key(&[KeyPart::Text("o'x".into()), KeyPart::Integer(1)]);
         assert_eq!(

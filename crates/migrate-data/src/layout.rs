@@ -15,6 +15,9 @@ pub(crate) struct TargetColumn {
     pub(crate) type_name: String,
     /// The database computes it, so nobody can write it.
     pub(crate) computed: bool,
+    /// The schema of its type's operators on PostgreSQL; a receipt of an older build has none.
+    #[serde(default)]
+    pub(crate) operators: Option<String>,
 }
 
 /// Whose images are kept for undo.
@@ -42,6 +45,9 @@ pub(crate) struct Layout {
     pub(crate) target: String,
     /// The source's key that batches follow.
     pub(crate) key: Vec<String>,
+    /// The schemas of the operators of the key's types, as far as they are known.
+    #[serde(default)]
+    pub(crate) key_operators: Vec<String>,
     /// What the transform produces, in its order.
     pub(crate) outputs: Vec<String>,
     /// The target's key that decides what a row's own earlier self is.
@@ -103,6 +109,7 @@ impl Layout {
         KeyColumns {
             backend,
             names: self.key.clone(),
+            operators: self.key_operators.clone(),
         }
     }
 
@@ -141,6 +148,24 @@ impl Layout {
         self.outputs.iter().map(wire).collect()
     }
 
+    /// An operator between two values of a column of the target.
+    pub(crate) fn operator(&self, column: &str, operator: &str) -> String {
+        let found = self.columns.iter().find(|c| c.name == column);
+        qualified_operator(found.and_then(|c| c.operators.as_deref()), operator)
+    }
+
+    /// An operator between two rows of the target's key.
+    pub(crate) fn key_operator(&self, operator: &str) -> String {
+        let schema = |name: &String| {
+            let found = self.columns.iter().find(|c| c.name == *name);
+            found.and_then(|c| c.operators.as_deref())
+        };
+        let mut schemas = self.conflict.iter().map(schema);
+        let first = schemas.next().flatten();
+        let same = schemas.all(|schema| schema == first);
+        qualified_operator(first.filter(|_| same), operator)
+    }
+
     /// The type of a column of the target.
     pub(crate) fn type_of(&self, column: &str) -> &str {
         let found = self.columns.iter().find(|c| c.name == column);
@@ -166,6 +191,14 @@ fn affine(type_name: &str) -> Wire {
     } else {
         Wire::Text
     }
+}
+
+/// An operator of a schema, which no other of the search path stands in for.
+pub(crate) fn qualified_operator(schema: Option<&str>, operator: &str) -> String {
+    schema.map_or_else(
+        || operator.to_owned(),
+        |schema| format!("OPERATOR({}.{operator})", ident(schema)),
+    )
 }
 
 /// Types whose values compare as equal only when nothing about them differs.

@@ -195,15 +195,15 @@ impl TableCopy {
 /// A partition's constraint comes from its parent's, which is asked.
 fn of_postgres(layout: &Layout) -> String {
     format!(
-        "SELECT n.nspname || '.' || o.relname, format('%I.%I', n.nspname, o.relname), c.confdeltype::text, \
-         string_agg(format('r.%I', a.attname), ', ' ORDER BY k.mine), \
-         string_agg(format('t.%I', b.attname), ', ' ORDER BY k.mine) \
+        "SELECT pg_catalog.concat(n.nspname, '.', o.relname), pg_catalog.format('%I.%I', n.nspname, o.relname), c.confdeltype::text, \
+         pg_catalog.string_agg(pg_catalog.format('r.%I', a.attname), ', ' ORDER BY k.mine), \
+         pg_catalog.string_agg(pg_catalog.format('t.%I', b.attname), ', ' ORDER BY k.mine) \
          FROM pg_constraint AS c \
          JOIN pg_class AS o ON o.oid = c.conrelid JOIN pg_namespace AS n ON n.oid = o.relnamespace \
          CROSS JOIN LATERAL unnest(c.conkey, c.confkey) AS k (mine, theirs) \
          JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = k.mine \
          JOIN pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = k.theirs \
-         WHERE c.contype = 'f' AND c.conparentid = 0 AND c.confrelid = {}::regclass \
+         WHERE c.contype = 'f' AND c.conparentid = 0 AND c.confrelid = {}::regclass::oid \
          AND c.conrelid <> c.confrelid \
          GROUP BY c.oid, n.nspname, o.relname, c.confdeltype ORDER BY 1, 4",
         literal(&layout.target_sql())

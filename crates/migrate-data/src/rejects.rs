@@ -137,7 +137,7 @@ impl Statements<'_> {
     ) -> String {
         let keys = self.layout.keys(self.backend);
         let row = match self.backend {
-            Backend::Postgres => "row_to_json(src)::text".to_owned(),
+            Backend::Postgres => "pg_catalog.row_to_json(src)::text".to_owned(),
             Backend::Sqlite => {
                 let pairs = columns.iter().map(|column| {
                     let name = ident(&column.name);

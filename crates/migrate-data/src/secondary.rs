@@ -75,14 +75,17 @@ impl TableCopy {
         Ok(match self.db.backend() {
             // With nothing but the catalog in the path, every name in a definition is qualified.
             Backend::Postgres => {
-                let number = format!("SELECT to_regclass({})::oid", literal(&self.target.sql()));
+                let number = format!(
+                    "SELECT pg_catalog.to_regclass({})::oid",
+                    literal(&self.target.sql())
+                );
                 let table = tx.count(&number).await?;
                 format!(
                     "SET LOCAL search_path = pg_catalog; \
-                 SELECT format('%I.%I', n.nspname, c.relname), pg_get_indexdef(c.oid) \
+                 SELECT format('%I.%I', n.nspname, c.relname), pg_catalog.pg_get_indexdef(c.oid) \
                  FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace \
                  JOIN pg_class AS t ON t.oid = i.indrelid \
-                 WHERE i.indrelid = {table} AND t.relkind = 'r' AND NOT t.relispartition AND pg_has_role(t.relowner, 'USAGE') \
+                 WHERE i.indrelid = {table} AND t.relkind = 'r' AND NOT t.relispartition AND pg_catalog.pg_has_role(t.relowner, 'USAGE') \
                  AND NOT (i.indisunique OR i.indisprimary OR i.indisexclusion OR i.indisclustered OR i.indisreplident) \
                  AND i.indisvalid AND i.indisready AND i.indislive AND c.reltablespace = 0 \
                  AND obj_description(c.oid, 'pg_class') IS NULL \
@@ -128,7 +131,10 @@ impl TableCopy {
     async fn is_there(&self, tx: &mut Tx, name: &str) -> Result<bool, DbError> {
         let query = match self.db.backend() {
             Backend::Postgres => {
-                format!("SELECT 1 WHERE to_regclass({}) IS NOT NULL", literal(name))
+                format!(
+                    "SELECT 1 WHERE pg_catalog.to_regclass({}) IS NOT NULL",
+                    literal(name)
+                )
             }
             Backend::Sqlite => format!(
                 "SELECT 1 FROM sqlite_master WHERE type = 'index' AND '\"' || replace(name, '\"', '\"\"') || '\"' = {}",

@@ -10,7 +10,7 @@ pub(crate) async fn at_utc(db: &Database) -> Result<bool, DbError> {
     if db.backend() == Backend::Sqlite || db.url().is_none() {
         return Ok(false);
     }
-    let zone = access::rows(db, "SELECT current_setting('TimeZone')").await?;
+    let zone = access::rows(db, "SELECT pg_catalog.current_setting('TimeZone')").await?;
     Ok(zone.first().and_then(|row| row[0].as_deref()) == Some("UTC"))
 }
 
@@ -76,7 +76,7 @@ async fn fix_settings(tx: &mut Tx) -> Result<Option<String>, DbError> {
         #[cfg(feature = "postgres")]
         Tx::Postgres(_) => {
             let current = SETTINGS
-                .map(|(name, _)| format!("current_setting('{name}')"))
+                .map(|(name, _)| format!("pg_catalog.current_setting('{name}')"))
                 .join(", ");
             let values = tx
                 .rows(&format!("SELECT {current}"))
@@ -85,7 +85,7 @@ async fn fix_settings(tx: &mut Tx) -> Result<Option<String>, DbError> {
                 .unwrap_or_default();
             let set = |name: &str, value: &str| {
                 format!(
-                    "set_config('{name}', {}, true)",
+                    "pg_catalog.set_config('{name}', {}, true)",
                     migrate_schema::quote::literal(value)
                 )
             };

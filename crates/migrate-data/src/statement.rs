@@ -114,6 +114,22 @@ impl Statements<'_> {
         }
     }
 
+    /// What stands before a function of the system's that takes any type.
+    pub(crate) fn system(&self) -> &'static str {
+        match self.backend {
+            Backend::Postgres => "pg_catalog.",
+            Backend::Sqlite => "",
+        }
+    }
+
+    /// A number of the type of `row_number()`: for another one PostgreSQL has no `%` of its own.
+    fn whole(&self, number: u64) -> String {
+        match self.backend {
+            Backend::Postgres => format!("'{number}'::bigint"),
+            Backend::Sqlite => number.to_string(),
+        }
+    }
+
     pub(crate) fn yes(&self) -> &'static str {
         if self.backend == Backend::Postgres {
             "true"
@@ -172,15 +188,25 @@ impl Statements<'_> {
 
     fn key_in(&self, alias: &str, query: &str) -> String {
         let columns = qualified(alias, &self.layout.conflict);
-        if self.layout.conflict.len() == 1 {
-            format!("{columns} IN ({query})")
+        let columns = if self.layout.conflict.len() == 1 {
+            columns
         } else {
-            format!("({columns}) IN ({query})")
+            format!("({columns})")
+        };
+        match self.backend {
+            Backend::Postgres => {
+                let equal = self.layout.key_operator("=");
+                format!("{columns} {equal} ANY ({query})")
+            }
+            Backend::Sqlite => format!("{columns} IN ({query})"),
         }
     }
 
     pub(crate) fn key_equal(&self, left: &str, right: &str) -> String {
-        let pair = |name: &String| format!("{left}.{0} = {right}.{0}", ident(name));
+        let pair = |name: &String| {
+            let equal = self.layout.operator(name, "=");
+            format!("{left}.{0} {equal} {right}.{0}", ident(name))
+        };
         self.layout
             .conflict
             .iter()

@@ -56,6 +56,7 @@ impl Reader {
         )
         .execute(&mut connection)
         .await?;
+        source.as_the_user_after_ours(&mut connection).await?;
         Ok(Self(connection))
     }
 

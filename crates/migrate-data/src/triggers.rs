@@ -33,7 +33,7 @@ pub(crate) async fn enable(tx: &mut Tx, sleeping: Sleeping) -> Result<(), DbErro
 async fn disable_postgres(tx: &mut Tx, layout: &Layout) -> Result<Sleeping, DbError> {
     let table = layout.target_sql();
     let query = format!(
-        "SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = {}::regclass AND NOT tgisinternal AND tgenabled <> 'D' ORDER BY tgname",
+        "SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = {}::regclass::oid AND NOT tgisinternal AND tgenabled <> 'D' ORDER BY tgname",
         literal(&table)
     );
     let enabled = tx.rows(&query).await?;

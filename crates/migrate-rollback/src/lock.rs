@@ -157,7 +157,7 @@ impl DeploymentGuard {
         );
         let found = self
             .database
-            .query_json(&sql)
+            .query_ours(&sql)
             .await
             .map_err(|error| error.into_step_error("can't look for other runs' markers"))?;
         Ok(found != serde_json::json!(0))
@@ -171,7 +171,7 @@ impl DeploymentGuard {
                 migrate_schema::quote::literal(run.as_str())
             );
             self.database
-                .execute(&sql)
+                .execute_ours(&sql)
                 .await
                 .map_err(|error| error.into_step_error("can't remove what the run kept"))?;
         }

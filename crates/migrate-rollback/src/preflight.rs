@@ -13,6 +13,8 @@ use std::path::Path;
 use migrate_core::{Finding, ScopeObject, StepError};
 use migrate_schema::db::Database;
 #[cfg(feature = "postgres")]
+use migrate_schema::db::{DbError, Postgres};
+#[cfg(feature = "postgres")]
 use migrate_schema::quote::TableName;
 
 /// Looks at the database for a run that touches `scope`.
@@ -64,11 +66,16 @@ fn touches_schema(scope: &[ScopeObject]) -> bool {
 }
 
 #[cfg(feature = "postgres")]
-fn tables(scope: &[ScopeObject]) -> Vec<String> {
-    let table = |object: &ScopeObject| match object {
+async fn tables(db: &Postgres, scope: &[ScopeObject]) -> Result<Vec<String>, DbError> {
+    let mut found = Vec::new();
+    for object in scope {
+        let ScopeObject::Table(name) = object else {
+            continue;
+        };
         // Quoted: a name can hold anything.
-        ScopeObject::Table(name) => Some(name.parse::<TableName>().ok()?.sql()),
-        _ => None,
-    };
-    scope.iter().filter_map(table).collect()
+        if let Ok(table) = name.parse::<TableName>() {
+            found.push(db.resolve(&table).await?.sql());
+        }
+    }
+    Ok(found)
 }

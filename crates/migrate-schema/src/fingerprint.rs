@@ -36,8 +36,9 @@ pub async fn table(db: &Database, table: &TableName) -> Result<TableSum, DbError
     match db {
         #[cfg(feature = "postgres")]
         Database::Postgres(pg) => {
+            let table = pg.resolve(table).await?;
             let mut tx = pg.begin_snapshot().await?;
-            let sum = postgres::sum(&mut tx, table).await?;
+            let sum = postgres::sum(&mut tx, &table).await?;
             tx.rollback().await?;
             Ok(sum)
         }

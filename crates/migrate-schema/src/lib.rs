@@ -26,6 +26,7 @@ pub mod apply;
 pub mod catalog;
 pub mod db;
 pub mod fingerprint;
+pub mod foreign_code;
 pub mod history;
 pub mod kind;
 pub mod layout;

@@ -1,9 +1,15 @@
 //! The objects that we keep in the user's database: schema `etlrs_migrate` on PostgreSQL,
 //! tables named `_etlrs_…` on SQLite. They are outside fingerprints and restores.
 
+mod guard;
+
 use crate::db::{Backend, Database, DbError, Fence};
 use crate::history::{HISTORY, STATEMENTS};
 use crate::quote::{TableName, ident, literal};
+
+pub use guard::must_be_ours;
+#[cfg(feature = "postgres")]
+pub(crate) use guard::must_hold_no_foreign_code;
 
 /// The schema that holds our objects on PostgreSQL.
 pub const SCHEMA: &str = "etlrs_migrate";
@@ -35,6 +41,7 @@ pub(crate) fn table(backend: Backend, table: &str) -> TableName {
 
 /// Creates the fence and the markers where they are missing.
 pub async fn ensure(db: &Database) -> Result<(), DbError> {
+    must_be_ours(db).await?;
     let (backend, now, moment) = match db.backend() {
         Backend::Postgres => (Backend::Postgres, "now()", "timestamptz"),
         Backend::Sqlite => (Backend::Sqlite, "current_timestamp", "text"),
@@ -113,7 +120,11 @@ pub async fn exists(db: &Database) -> Result<bool, DbError> {
 }
 
 /// The names of our tables, without schema or prefix.
+///
+/// # Errors
+/// The database's, and where one of them is not ours ([`must_be_ours`]).
 pub async fn tables(db: &Database) -> Result<Vec<String>, DbError> {
+    must_be_ours(db).await?;
     match db {
         #[cfg(feature = "postgres")]
         Database::Postgres(pg) => Ok(sqlx::query_scalar(
@@ -121,7 +132,7 @@ pub async fn tables(db: &Database) -> Result<Vec<String>, DbError> {
              where c.relnamespace = to_regnamespace($1) and c.relkind in ('r', 'p') order by 1",
         )
         .bind(SCHEMA)
-        .fetch_all(pg.pool())
+        .fetch_all(&mut *pg.acquire().await?)
         .await?),
         #[cfg(feature = "sqlite")]
         Database::Sqlite(lite) => {
@@ -167,7 +178,7 @@ pub async fn drop_all(db: &Database) -> Result<(), DbError> {
             }
             if kept.is_empty() {
                 sqlx::raw_sql("drop schema if exists etlrs_migrate")
-                    .execute(pg.pool())
+                    .execute(&mut *pg.acquire().await?)
                     .await?;
             }
         }
@@ -198,7 +209,7 @@ async fn holds_rejects(db: &Database) -> Result<bool, DbError> {
         Database::Postgres(pg) => {
             sqlx::query_scalar(sqlx::AssertSqlSafe(query))
                 .persistent(false)
-                .fetch_one(pg.pool())
+                .fetch_one(&mut *pg.acquire().await?)
                 .await?
         }
         #[cfg(feature = "sqlite")]
@@ -255,7 +266,7 @@ async fn raise_postgres(pg: &crate::db::Postgres, sql: String) -> Result<i64, Db
 
     let deadline = tokio::time::Instant::now() + RAISE_WAIT;
     loop {
-        let mut tx = pg.pool().begin().await?;
+        let mut tx = sqlx::Transaction::begin(pg.acquire().await?, None).await?;
         let alone: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
             .bind(crate::db::FENCE_KEY)
             .fetch_one(&mut *tx)
@@ -294,7 +305,7 @@ pub async fn marker(db: &Database, run: &str, step: &str) -> Result<Option<Strin
         #[cfg(feature = "postgres")]
         Database::Postgres(pg) => Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
             .persistent(false)
-            .fetch_optional(pg.pool())
+            .fetch_optional(&mut *pg.acquire().await?)
             .await?),
         #[cfg(feature = "sqlite")]
         Database::Sqlite(lite) => {

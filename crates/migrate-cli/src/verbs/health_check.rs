@@ -204,6 +204,7 @@ async fn with_database(wired: &Wired, report: &mut Report) {
             Err(error) => report.findings.extend(findings_of(name, error.into())),
         }
     }
+    others_code(wired, report).await;
     if report.findings.len() == before {
         report
             .well
@@ -230,6 +231,24 @@ fn tested_on(version: &str, report: &mut Report) {
         let message = format!("{tested}, and this server is {version}");
         let hint = "rehearse the upgrade on a copy first: `etlrs-migrate rehearse`";
         (report.findings).push(Finding::warning("database.untested", message).hint(hint));
+    }
+}
+
+/// Whether our objects are ours, and whose code would run as this role.
+async fn others_code(wired: &Wired, report: &mut Report) {
+    if let Err(error) = migrate_schema::own::must_be_ours(&wired.db).await {
+        let finding = Finding::error("own.foreign", error.to_string());
+        let finding = error.hint.into_iter().fold(finding, Finding::hint);
+        report.findings.push(finding);
+    }
+    match migrate_schema::foreign_code::of(&wired.db).await {
+        Ok(found) => report.findings.extend(found),
+        Err(error) => {
+            let error = error.into_step_error("can't look for code of other roles");
+            report
+                .findings
+                .extend(findings_of("foreign-code", error.into()));
+        }
     }
 }
 

@@ -56,7 +56,7 @@ async fn sessions(db: &Database, which: Writers) -> Result<Vec<String>, StepErro
         Writers::AtWork => AT_WORK,
     };
     let found = db
-        .query_json(&format!("{SESSIONS}{narrowed} ORDER BY a.pid"))
+        .query_ours(&format!("{SESSIONS}{narrowed} ORDER BY a.pid"))
         .await
         .map_err(|error| error.into_step_error("looking for other sessions"))?;
     Ok(match found {

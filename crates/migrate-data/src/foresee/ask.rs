@@ -95,8 +95,9 @@ impl Ask<'_> {
         let any = any.chain(["1 = 0".to_owned()]).collect::<Vec<_>>();
         let asked: String = questions.map(of).collect();
         // Without it, nothing would compute a column that no question is about.
+        let system = self.sql.system();
         let computed = self.sql.layout.outputs.iter();
-        let computed = computed.map(|name| format!(", count(made.{})", ident(name)));
+        let computed = computed.map(|name| format!(", {system}count(made.{})", ident(name)));
         let computed = computed.collect::<Vec<_>>().concat();
         format!(
             "SELECT ({}), count(*){asked}{}{computed} FROM ({} {once}) AS made",

@@ -81,9 +81,9 @@ pub(super) async fn of(
 
 async fn of_postgres(db: &Database, table: &TableName) -> Result<Vec<Check>, DbError> {
     let query = format!(
-        "SELECT c.conname, pg_get_expr(c.conbin, c.conrelid), \
-         (SELECT json_agg(a.attname) FROM pg_attribute a WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey))::text \
-         FROM pg_constraint c WHERE c.conrelid = to_regclass({}) AND c.contype = 'c' ORDER BY c.conname",
+        "SELECT c.conname, pg_catalog.pg_get_expr(c.conbin, c.conrelid), \
+         (SELECT pg_catalog.json_agg(a.attname) FROM pg_attribute a WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey))::text \
+         FROM pg_constraint c WHERE c.conrelid = pg_catalog.to_regclass({})::oid AND c.contype = 'c' ORDER BY c.conname",
         literal(&table.sql())
     );
     let check = |row: access::TextRow| {

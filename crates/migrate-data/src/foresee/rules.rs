@@ -172,7 +172,7 @@ async fn unique(db: &Database, table: &TableName) -> Result<Vec<Twins>, DbError>
             "SELECT c.relname, a.attname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
              CROSS JOIN LATERAL generate_series(0, i.indnkeyatts - 1) AS p(at) \
              JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[p.at] \
-             WHERE i.indrelid = to_regclass({}) AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL \
+             WHERE i.indrelid = pg_catalog.to_regclass({})::oid AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL \
              ORDER BY i.indisprimary DESC, c.relname, p.at",
             literal(&table.sql())
         ),

@@ -40,7 +40,7 @@ impl Inspector<'_> {
 
     async fn is_of_kind(&self, kinds: &str) -> Result<bool, DbError> {
         let query = format!(
-            "SELECT 1 FROM pg_class WHERE oid = to_regclass({}) AND relkind IN ({kinds})",
+            "SELECT 1 FROM pg_class WHERE oid = pg_catalog.to_regclass({})::oid AND relkind IN ({kinds})",
             literal(&self.source.sql())
         );
         Ok(!access::rows(self.at_source(), &query).await?.is_empty())
@@ -51,7 +51,7 @@ impl Inspector<'_> {
         let query = match self.db.backend() {
             Backend::Postgres => format!(
                 "SELECT 1 FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgrelid IN \
-                 (SELECT relid FROM pg_partition_tree(to_regclass({0})) UNION SELECT to_regclass({0})) LIMIT 1",
+                 (SELECT relid::oid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass({0})) UNION SELECT pg_catalog.to_regclass({0})::oid) LIMIT 1",
                 literal(&self.target.sql())
             ),
             Backend::Sqlite => format!(
@@ -71,7 +71,7 @@ impl Inspector<'_> {
             return Ok(false);
         }
         let query = format!(
-            "SELECT 1 FROM pg_class WHERE oid = to_regclass({}) AND relkind IN ('r', 'p') \
+            "SELECT 1 FROM pg_class WHERE oid = pg_catalog.to_regclass({})::oid AND relkind IN ('r', 'p') \
              AND NOT relhasrules AND NOT relrowsecurity",
             literal(&self.target.sql())
         );
@@ -84,7 +84,7 @@ impl Inspector<'_> {
             return Ok(Vec::new());
         }
         let query = format!(
-            "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass({}) AND attidentity <> '' AND NOT attisdropped",
+            "SELECT attname FROM pg_attribute WHERE attrelid = pg_catalog.to_regclass({})::oid AND attidentity <> '' AND NOT attisdropped",
             literal(&table.sql())
         );
         let rows = access::rows(self.db, &query).await?;

@@ -137,11 +137,10 @@ impl Statements<'_> {
             .chain(same)
             .collect::<Vec<_>>()
             .join(" AND ");
-        let on = self
-            .layout
-            .conflict
-            .iter()
-            .map(|name| format!("t.{} = {}", ident(name), self.as_stored("made", name)));
+        let on = self.layout.conflict.iter().map(|name| {
+            let equal = self.layout.operator(name, "=");
+            format!("t.{} {equal} {}", ident(name), self.as_stored("made", name))
+        });
         let on = on.collect::<Vec<_>>().join(" AND ");
         let (target, produced) = (self.target(), self.produced(from));
         match self.backend {
@@ -183,11 +182,10 @@ impl Statements<'_> {
                     self.distinct(&left, &self.as_stored("made", name), name)
                 )
             });
-        let on = self
-            .layout
-            .conflict
-            .iter()
-            .map(|name| format!("d.{} = {}", ident(name), self.as_stored("made", name)));
+        let on = self.layout.conflict.iter().map(|name| {
+            let equal = self.layout.operator(name, "=");
+            format!("d.{} {equal} {}", ident(name), self.as_stored("made", name))
+        });
         let produced = self.produced(from);
         format!(
             "DELETE FROM {} AS d WHERE {} AND EXISTS (SELECT 1 FROM ({produced}) AS made WHERE {}{})",
@@ -216,16 +214,17 @@ impl Statements<'_> {
             "WITH images AS (SELECT {keys}, _etlrs_seq, _etlrs_after, {hash} AS _etlrs_was FROM {before} AS b \
              WHERE NOT _etlrs_new AND _etlrs_after NOT IN ('{FOLDED}', '{BROKEN}')), \
              links AS (SELECT *, count(*) OVER (PARTITION BY {keys}) AS _etlrs_images, \
-             CASE WHEN lag(_etlrs_was) OVER by_key IS NULL OR _etlrs_was IN (lag(_etlrs_after) OVER by_key, lag(_etlrs_was) OVER by_key) \
+             CASE WHEN {system}lag(_etlrs_was) OVER by_key IS NULL OR _etlrs_was IN ({system}lag(_etlrs_after) OVER by_key, {system}lag(_etlrs_was) OVER by_key) \
              THEN 0 ELSE 1 END AS _etlrs_break FROM images WINDOW by_key AS ({by_key})), \
              parts AS (SELECT *, sum(_etlrs_break) OVER ({by_key}) AS _etlrs_part, \
              sum(_etlrs_break) OVER (PARTITION BY {keys}) AS _etlrs_last FROM links WHERE _etlrs_images > 1), \
              ends AS (SELECT _etlrs_seq, CASE WHEN _etlrs_part < _etlrs_last THEN '{BROKEN}' \
-             WHEN row_number() OVER by_part > 1 THEN '{FOLDED}' ELSE last_value(_etlrs_after) OVER \
+             WHEN row_number() OVER by_part > 1 THEN '{FOLDED}' ELSE {system}last_value(_etlrs_after) OVER \
              (by_part ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) END AS _etlrs_end \
              FROM parts WINDOW by_part AS ({by_part})) \
              UPDATE {before} AS b SET _etlrs_after = ends._etlrs_end FROM ends WHERE ends._etlrs_seq = b._etlrs_seq",
             hash = self.hash("b"),
+            system = self.system(),
         )
     }
 

@@ -71,10 +71,13 @@ impl Statements<'_> {
         let width = columns.iter().map(|column| {
             let name = ident(&column.name);
             match (self.backend, Wire::of(&column.type_name)) {
-                (Backend::Sqlite, _) | (Backend::Postgres, Wire::Text | Wire::Bytes) => {
-                    format!("coalesce(octet_length({name}), 0)")
+                (Backend::Sqlite, _) => format!("coalesce(octet_length({name}), 0)"),
+                (Backend::Postgres, Wire::Text | Wire::Bytes) => {
+                    format!("coalesce(pg_catalog.octet_length({name}), 0)")
                 }
-                (Backend::Postgres, Wire::Cast) => format!("coalesce(pg_column_size({name}), 0)"),
+                (Backend::Postgres, Wire::Cast) => {
+                    format!("coalesce(pg_catalog.pg_column_size({name}), 0)")
+                }
                 (Backend::Postgres, _) => "8".to_owned(),
             }
         });
@@ -88,6 +91,7 @@ impl Statements<'_> {
         format!(
             "SELECT {} FROM (SELECT {list}, row_number() OVER (ORDER BY {list}) AS _etlrs_n FROM {}) AS next \
              WHERE _etlrs_n % {per} = 0 AND _etlrs_n < {rows} ORDER BY _etlrs_n",
+            per = self.whole(per),
             keys.selection(),
             self.layout.source_sql(),
             list = keys.list(),
@@ -128,7 +132,10 @@ impl Statements<'_> {
     pub(crate) fn ends(&self) -> String {
         let list = self.layout.keys(self.backend).list();
         let source = self.layout.source_sql();
-        format!("SELECT (SELECT min({list}) FROM {source}), (SELECT max({list}) FROM {source})")
+        let system = self.system();
+        format!(
+            "SELECT (SELECT {system}min({list}) FROM {source}), (SELECT {system}max({list}) FROM {source})"
+        )
     }
 
     /// How many rows of the source are in a range.

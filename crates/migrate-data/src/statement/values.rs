@@ -11,7 +11,11 @@ impl Statements<'_> {
     pub(crate) fn distinct(&self, left: &str, right: &str, column: &str) -> String {
         match self.backend {
             // Other types may have no equality (json), or one that overlooks things (numeric, citext).
-            Backend::Postgres if !plainly_equal(self.layout.type_of(column)) => {
+            // Of varchar the system has none of its own: another's would fit better than that of text.
+            Backend::Postgres
+                if !plainly_equal(self.layout.type_of(column))
+                    || self.layout.type_of(column).starts_with("character") =>
+            {
                 format!("{left}::text IS DISTINCT FROM {right}::text")
             }
             Backend::Postgres => format!("{left} IS DISTINCT FROM {right}"),
@@ -40,7 +44,7 @@ impl Statements<'_> {
             Backend::Postgres => {
                 let row = self.record(alias, &names);
                 format!(
-                    "(hash_record_extended({row}, 0)::text || hash_record_extended({row}, 1)::text)"
+                    "(pg_catalog.hash_record_extended({row}, 0)::text || pg_catalog.hash_record_extended({row}, 1)::text)"
                 )
             }
             Backend::Sqlite => {

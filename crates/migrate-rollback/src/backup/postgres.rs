@@ -164,6 +164,8 @@ async fn save(mut from: ChildStdout, to: &mut NamedTempFile) -> std::io::Result<
 
 /// Whether the archive names every table and view that the catalog has.
 async fn check_contents(database: &Postgres, contents: &Contents) -> Result<(), StepError> {
+    let unread = |error: DbError| error.into_step_error("can't compare backup and catalog");
+    let mut connection = database.acquire().await.map_err(unread)?;
     let rows = sqlx::query(
         "SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -174,9 +176,9 @@ async fn check_contents(database: &Postgres, contents: &Contents) -> Result<(), 
          ORDER BY 1, 2",
     )
     .bind(own::SCHEMA)
-    .fetch_all(database.pool())
+    .fetch_all(&mut *connection)
     .await
-    .map_err(|error| DbError::from(error).into_step_error("can't compare backup and catalog"))?;
+    .map_err(|error| unread(error.into()))?;
     let mut missing = Vec::new();
     for row in &rows {
         let text = |column: &str| row.try_get::<String, _>(column).unwrap_or_default();

@@ -12,7 +12,7 @@ pub(crate) async fn database_bytes(database: &Database) -> Result<u64, DbError> 
         #[cfg(feature = "postgres")]
         Database::Postgres(db) => {
             sqlx::query_scalar("SELECT pg_database_size(current_database())")
-                .fetch_one(db.pool())
+                .fetch_one(&mut *db.acquire().await?)
                 .await?
         }
         #[cfg(feature = "sqlite")]
@@ -20,7 +20,7 @@ pub(crate) async fn database_bytes(database: &Database) -> Result<u64, DbError> 
             sqlx::query_scalar(
                 "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
             )
-            .fetch_one(db.pool())
+            .fetch_one(&mut *db.acquire().await?)
             .await?
         }
         #[cfg(not(all(feature = "postgres", feature = "sqlite")))]

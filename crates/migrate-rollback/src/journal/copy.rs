@@ -131,7 +131,7 @@ async fn pairs(database: &Database, sql: String) -> Result<Vec<(String, String)>
         #[cfg(feature = "postgres")]
         Database::Postgres(pg) => Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .persistent(false)
-            .fetch_all(pg.pool())
+            .fetch_all(&mut *pg.acquire().await?)
             .await?),
         #[cfg(feature = "sqlite")]
         Database::Sqlite(lite) => {

@@ -5,27 +5,20 @@ use migrate_core::Finding;
 use migrate_schema::db::{Database, DbError};
 #[cfg(feature = "postgres")]
 use migrate_schema::quote;
-use serde_json::Value;
+use migrate_schema::quote::TableName;
 
 /// What the guide's `schema_versions` says: its highest version, 0 without the table.
 pub(super) async fn schema_version(database: &Database) -> Result<i64, DbError> {
-    let exists = match database {
-        #[cfg(feature = "postgres")]
-        Database::Postgres(_) => "SELECT to_regclass('schema_versions') IS NOT NULL",
-        #[cfg(feature = "sqlite")]
-        Database::Sqlite(_) => {
-            "SELECT count(*) > 0 FROM sqlite_master WHERE type = 'table' AND name = 'schema_versions'"
-        }
-        #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
-        _ => return Err(database.unsupported()),
-    };
-    let found = database.query_json(exists).await?;
-    if matches!(found, Value::Bool(false)) || found.as_i64() == Some(0) {
+    let table = TableName::new(None, "schema_versions");
+    if migrate_schema::catalog::table_columns(database, &table)
+        .await?
+        .is_empty()
+    {
         return Ok(0);
     }
-    let highest = database
-        .query_json("SELECT coalesce(max(version), 0) FROM schema_versions")
-        .await?;
+    let table = database.resolve(&table).await?;
+    let query = format!("SELECT coalesce(max(version), 0) FROM {}", table.sql());
+    let highest = database.query_ours(&query).await?;
     Ok(highest.as_i64().unwrap_or(0))
 }
 
@@ -33,7 +26,7 @@ pub(super) async fn schema_version(database: &Database) -> Result<i64, DbError> 
 #[cfg(feature = "postgres")]
 pub(super) async fn server_major(database: &migrate_schema::db::Postgres) -> Result<u32, DbError> {
     let number: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
-        .fetch_one(database.pool())
+        .fetch_one(&mut *database.acquire().await?)
         .await?;
     Ok(u32::try_from(number / 10_000).unwrap_or(0))
 }
@@ -55,7 +48,7 @@ pub(super) async fn foreign_objects(
            AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e') \
          ORDER BY name",
     )
-    .fetch_all(database.pool())
+    .fetch_all(&mut *database.acquire().await?)
     .await?;
     let Some((first, _)) = found.first() else {
         return Ok(None);
@@ -64,7 +57,7 @@ pub(super) async fn foreign_objects(
     owners.sort();
     owners.dedup();
     let role: String = sqlx::query_scalar("SELECT current_user::text")
-        .fetch_one(database.pool())
+        .fetch_one(&mut *database.acquire().await?)
         .await?;
     let message = format!(
         "{} objects belong to roles that this one is no member of ({first}{}): \

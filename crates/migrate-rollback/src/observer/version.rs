@@ -83,9 +83,11 @@ async fn schema_shape(database: &Database) -> Result<Option<(u64, String)>, DbEr
         Ok(!catalog::table_columns(database, &table).await?.is_empty())
     };
     if has("schema_versions").await? {
-        let highest = database
-            .query_json("SELECT coalesce(max(version), 0) FROM schema_versions")
+        let table = database
+            .resolve(&TableName::new(None, "schema_versions"))
             .await?;
+        let query = format!("SELECT coalesce(max(version), 0) FROM {}", table.sql());
+        let highest = database.query_ours(&query).await?;
         let highest = highest.as_u64().unwrap_or(0);
         let why = format!("schema_versions says {highest}");
         // The schema's version is the product's major up to 2; later ones count on by themselves.

@@ -72,7 +72,7 @@ async fn make(database: &Postgres, name: &str) -> Result<(), DbError> {
         "SELECT pg_encoding_to_char(encoding)::text AS encoding, datcollate::text AS sorting, \
                 datctype::text AS letters FROM pg_database WHERE datname = current_database()",
     )
-    .fetch_one(database.pool())
+    .fetch_one(&mut *database.acquire().await?)
     .await?;
     let text = |column: &str| own.try_get::<String, _>(column);
     let name = quote::ident(name);
@@ -95,7 +95,7 @@ async fn settings(database: &Postgres) -> Result<Vec<String>, DbError> {
         "SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase \
          WHERE d.datname = current_database() AND s.setrole = 0",
     )
-    .fetch_all(database.pool())
+    .fetch_all(&mut *database.acquire().await?)
     .await?;
     let kept = ["timezone", "datestyle", "intervalstyle"];
     let of = |setting: &String| {
@@ -112,7 +112,7 @@ async fn remove_leftovers(database: &Postgres) -> Result<(), DbError> {
          WHERE starts_with(datname, $1) AND pg_has_role(datdba, 'USAGE')",
     )
     .bind(PREFIX)
-    .fetch_all(database.pool())
+    .fetch_all(&mut *database.acquire().await?)
     .await?;
     let host = own_host();
     for name in found {
@@ -165,7 +165,7 @@ async fn drop_database(database: &Postgres, name: &str) -> Result<(), DbError> {
 
 async fn run(database: &Postgres, sql: String) -> Result<(), DbError> {
     sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(database.pool())
+        .execute(&mut *database.acquire().await?)
         .await?;
     Ok(())
 }

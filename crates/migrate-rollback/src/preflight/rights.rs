@@ -10,15 +10,18 @@ use super::{tables, touches_schema};
 
 /// What the connected role may not do and a run needs.
 pub(super) async fn missing(db: &Postgres, scope: &[ScopeObject]) -> Result<Vec<Finding>, DbError> {
+    let schemas = db.users_schemas().await?;
+    let home = schemas.first().map_or("public", String::as_str);
     let row = sqlx::query(
         "SELECT current_user::text AS role, current_database()::text AS name, \
                 has_database_privilege(current_database(), 'CREATE') AS may_make_schemas, \
                 coalesce(has_schema_privilege(to_regnamespace($1), 'CREATE'), false) AS may_use_ours, \
-                coalesce(current_schema()::text, 'public') AS home, \
-                coalesce(has_schema_privilege(to_regnamespace(coalesce(current_schema()::text, 'public')), 'CREATE'), false) AS may_make_tables",
+                $2::text AS home, coalesce(has_schema_privilege(to_regnamespace($3), 'CREATE'), false) AS may_make_tables",
     )
     .bind(own::SCHEMA)
-    .fetch_one(db.pool())
+    .bind(home)
+    .bind(quote::ident(home))
+    .fetch_one(&mut *db.acquire().await?)
     .await?;
     let role = quote::ident(&row.try_get::<String, _>("role")?);
     let mut findings = Vec::new();
@@ -57,8 +60,8 @@ async fn of_tables(
          JOIN pg_class c ON c.oid = to_regclass(wanted.name) \
          JOIN pg_roles r ON r.oid = c.relowner ORDER BY 1",
     )
-    .bind(tables(scope))
-    .fetch_all(db.pool())
+    .bind(tables(db, scope).await?)
+    .fetch_all(&mut *db.acquire().await?)
     .await?;
     let findings = rows
         .iter()
@@ -111,7 +114,7 @@ pub(super) async fn of_the_operator(db: &Postgres) -> Result<Vec<Finding>, DbErr
                 (SELECT count(*) FROM pg_event_trigger) AS event_triggers \
          FROM pg_roles WHERE rolname = current_user",
     )
-    .fetch_one(db.pool())
+    .fetch_one(&mut *db.acquire().await?)
     .await?;
     let role = quote::ident(&row.try_get::<String, _>("role")?);
     let superuser: bool = row.try_get("rolsuper")?;

@@ -111,19 +111,19 @@ async fn postgres(database: &Database, scope: &[ScopeObject]) -> Result<Measured
     let Database::Postgres(db) = database else {
         unreachable!("asked for PostgreSQL only")
     };
-    let tables: i64 = sqlx::query_scalar(
+    let bytes: i64 = sqlx::query_scalar(
         "SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint \
          FROM unnest($1::text[]) AS wanted (name) WHERE to_regclass(name) IS NOT NULL",
     )
-    .bind(tables(scope))
-    .fetch_one(db.pool())
+    .bind(self::tables(db, scope).await?)
+    .fetch_one(&mut *db.acquire().await?)
     .await?;
     let (local, role, dir): (bool, String, Option<String>) = sqlx::query_as(
         "SELECT inet_server_addr() IS NULL OR inet_server_addr() = inet_client_addr(), \
                 quote_ident(current_user), \
                 (SELECT setting FROM pg_settings WHERE name = 'data_directory')",
     )
-    .fetch_one(db.pool())
+    .fetch_one(&mut *db.acquire().await?)
     .await?;
     let place = match (local, dir) {
         (false, _) => Err(unknown("the server is on another host", None)),
@@ -136,7 +136,7 @@ async fn postgres(database: &Database, scope: &[ScopeObject]) -> Result<Measured
         (true, Some(dir)) => Ok(PathBuf::from(dir)),
     };
     Ok(Measured {
-        tables: u64::try_from(tables).unwrap_or(0),
+        tables: u64::try_from(bytes).unwrap_or(0),
         database: space::database_bytes(database).await?,
         place,
     })

@@ -24,7 +24,7 @@ pub(super) async fn old(db: &Postgres) -> Result<Vec<Finding>, DbError> {
          ORDER BY 2 DESC",
     )
     .bind(OLD)
-    .fetch_all(db.pool())
+    .fetch_all(&mut *db.acquire().await?)
     .await?;
     rows.iter()
         .map(|row| {

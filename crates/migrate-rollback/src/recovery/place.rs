@@ -173,7 +173,7 @@ async fn create_from(there: &DatabaseUrl, name: &str) -> Result<(), DbError> {
         Database::Postgres(server) => {
             let sql = format!("CREATE DATABASE {} TEMPLATE template0", quote::ident(name));
             sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
-                .execute(server.pool())
+                .execute(&mut *server.acquire().await?)
                 .await
                 .map(drop)
                 .map_err(DbError::from)

@@ -150,7 +150,7 @@ impl Stay {
              FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace \
              WHERE e.oid >= 16384 ORDER BY 1",
         )
-        .fetch_all(database.pool())
+        .fetch_all(&mut *database.acquire().await?)
         .await?;
         let (mut extensions, mut schemas) = (Vec::new(), Vec::new());
         for row in rows {
@@ -164,10 +164,10 @@ impl Stay {
         schemas.dedup();
         let superuser =
             sqlx::query_scalar("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
-                .fetch_one(database.pool())
+                .fetch_one(&mut *database.acquire().await?)
                 .await?;
         let settings = sqlx::query_scalar("SELECT name::text FROM pg_settings")
-            .fetch_all(database.pool())
+            .fetch_all(&mut *database.acquire().await?)
             .await?;
         let search_path = sqlx::query_scalar("SELECT pg_catalog.current_setting('search_path')")
             .fetch_one(database.pool())

@@ -206,7 +206,7 @@ impl SchemaEngine {
             crate::quote::literal(row.direction.name()),
             row.unit
         );
-        self.db.execute(&sql).await.map(drop)
+        self.db.execute_ours(&sql).await.map(drop)
     }
 
     async fn append(&self, entries: &[Entry]) -> Result<(), ApplyError> {

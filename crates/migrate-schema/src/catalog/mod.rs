@@ -225,7 +225,7 @@ pub async fn table_bytes(db: &Database, table: &TableName) -> Result<u64, DbErro
 pub async fn user_tables(db: &Database) -> Result<Vec<TableName>, DbError> {
     match db {
         #[cfg(feature = "postgres")]
-        Database::Postgres(pg) => postgres::user_tables(&mut *pg.pool().acquire().await?).await,
+        Database::Postgres(pg) => postgres::user_tables(&mut *pg.acquire().await?).await,
         #[cfg(feature = "sqlite")]
         Database::Sqlite(lite) => sqlite::user_tables(&mut *lite.acquire().await?).await,
     }

@@ -103,6 +103,7 @@ async fn set(connection: &mut PgConnection, path: &str, jit: &str) -> Result<(),
 }
 
 pub(super) async fn columns(pg: &Postgres, table: &TableName) -> Result<Vec<Column>, DbError> {
+    let table = pg.resolve(table).await?;
     let rows: Vec<(String, String, bool, Option<String>, bool, bool)> = sqlx::query_as(
         "select a.attname::text, format_type(a.atttypid, a.atttypmod), \
                 a.attnotnull and not exists (select from pg_constraint n where n.conrelid = a.attrelid \
@@ -114,7 +115,7 @@ pub(super) async fn columns(pg: &Postgres, table: &TableName) -> Result<Vec<Colu
          order by a.attnum",
     )
     .bind(table.sql())
-    .fetch_all(pg.pool())
+    .fetch_all(&mut *pg.acquire().await?)
     .await?;
     Ok(rows
         .into_iter()
@@ -135,6 +136,7 @@ pub(super) async fn unique_keys(
     pg: &Postgres,
     table: &TableName,
 ) -> Result<Vec<UniqueKey>, DbError> {
+    let table = pg.resolve(table).await?;
     let rows: Vec<(String, Vec<String>, bool)> = sqlx::query_as(
         "select c.relname::text, k.columns, i.indisprimary \
          from pg_index i join pg_class c on c.oid = i.indexrelid \
@@ -152,7 +154,7 @@ pub(super) async fn unique_keys(
            and i.indimmediate and i.indpred is null and i.indexprs is null and k.fits",
     )
     .bind(table.sql())
-    .fetch_all(pg.pool())
+    .fetch_all(&mut *pg.acquire().await?)
     .await?;
     Ok(rows
         .into_iter()
@@ -165,12 +167,13 @@ pub(super) async fn unique_keys(
 }
 
 pub(super) async fn row_estimate(pg: &Postgres, table: &TableName) -> Result<u64, DbError> {
+    let table = &pg.resolve(table).await?;
     let bytes = table_bytes(pg, table).await?;
     if i64::try_from(bytes).is_ok_and(|bytes| bytes <= COUNTED) {
         let sql = format!("select count(*) from {}", table.sql());
         let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
             .persistent(false)
-            .fetch_one(pg.pool())
+            .fetch_one(&mut *pg.acquire().await?)
             .await?;
         return Ok(count.unsigned_abs());
     }
@@ -178,7 +181,7 @@ pub(super) async fn row_estimate(pg: &Postgres, table: &TableName) -> Result<u64
     let sql = format!("explain (format json) select from {}", table.sql());
     let plan: Json<serde_json::Value> = sqlx::query_scalar(AssertSqlSafe(sql))
         .persistent(false)
-        .fetch_one(pg.pool())
+        .fetch_one(&mut *pg.acquire().await?)
         .await?;
     let rows = plan
         .pointer("/0/Plan/Plan Rows")
@@ -187,13 +190,14 @@ pub(super) async fn row_estimate(pg: &Postgres, table: &TableName) -> Result<u64
 }
 
 pub(super) async fn table_bytes(pg: &Postgres, table: &TableName) -> Result<u64, DbError> {
+    let table = pg.resolve(table).await?;
     let bytes: Option<i64> = sqlx::query_scalar(
         "select sum(pg_total_relation_size(t.relid))::bigint \
          from (select relid from pg_partition_tree(to_regclass($1)) \
                union select to_regclass($1)) t where t.relid is not null",
     )
     .bind(table.sql())
-    .fetch_one(pg.pool())
+    .fetch_one(&mut *pg.acquire().await?)
     .await?;
     Ok(bytes.unwrap_or_default().unsigned_abs())
 }

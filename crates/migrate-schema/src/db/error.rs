@@ -143,6 +143,9 @@ fn from_postgres(error: &sqlx::postgres::PgDatabaseError) -> DbError {
         .into_iter()
         .flatten()
         .collect();
+    if error.routine() == Some(ROW_SECURITY_ROUTINE) {
+        return hidden_rows(error);
+    }
     DbError {
         kind: postgres_kind(error.code()),
         message: error.message().to_owned(),
@@ -151,6 +154,30 @@ fn from_postgres(error: &sqlx::postgres::PgDatabaseError) -> DbError {
         hint: error.hint().map(|hint| one_line(hint).into_owned()),
         position,
     }
+}
+
+/// Where the server refuses a query of which a policy would hide rows: told in any language.
+#[cfg(feature = "postgres")]
+const ROW_SECURITY_ROUTINE: &str = "check_enable_rls";
+
+/// Every session of ours has `row_security = off`, so that no policy makes a part look like the whole.
+#[cfg(feature = "postgres")]
+fn hidden_rows(error: &sqlx::postgres::PgDatabaseError) -> DbError {
+    let table = error.message().split('"').nth(1).unwrap_or("the table");
+    DbError {
+        code: Some(error.code().to_owned()),
+        detail: Some(error.message().to_owned()),
+        ..DbError::new(
+            DbErrorKind::Other,
+            format!(
+                "row security on table {table} binds this role: it would see only some of the rows"
+            ),
+        )
+    }
+    .hint(format!(
+        "connect as the table's owner or as a role with BYPASSRLS; where FORCE ROW LEVEL SECURITY binds \
+         the owner, let the owner run ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY for the time of the run"
+    ))
 }
 
 /// Sorts a SQLSTATE.

@@ -6,6 +6,8 @@ mod cancel;
 mod connect;
 mod error;
 mod fence;
+#[cfg(feature = "postgres")]
+mod names;
 mod openers;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -21,11 +23,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
 
+use crate::quote::TableName;
+
 #[cfg(feature = "postgres")]
 pub use activity::shown_query;
 pub use connect::{ConnectOptions, CreateMode};
 pub use error::{DbError, DbErrorKind};
 pub use fence::Fence;
+#[cfg(feature = "postgres")]
+pub(crate) use names::ScriptNames;
+#[cfg(feature = "postgres")]
+pub use names::pin;
 pub use openers::openers;
 #[cfg(feature = "postgres")]
 pub(crate) use postgres::FENCE_KEY;
@@ -223,20 +231,64 @@ impl Database {
     /// Runs one read-only query: a scalar for one row of one column, an array for one row of
     /// more, an array of arrays for several rows, an empty array for none. Columns keep their
     /// order and may share a name. A query that would write is an error and writes nothing.
+    ///
+    /// On PostgreSQL names mean what they mean to the user: it is for queries that the user wrote.
     pub async fn query_json(&self, sql: &str) -> Result<Value, DbError> {
         match self {
             #[cfg(feature = "postgres")]
-            Self::Postgres(db) => db.query_json(sql).await,
+            Self::Postgres(db) => db.query_json(sql, postgres::Names::Users).await,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(db) => db.query_json(sql).await,
         }
     }
 
-    /// Runs one statement in a transaction of its own that checks the fence. Returns the rows affected.
+    /// The same for a query of ours: on PostgreSQL names mean the system's, and tables of the user
+    /// need their schema ([`Postgres::resolve`]).
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn query_ours(&self, sql: &str) -> Result<Value, DbError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(db) => db.query_json(sql, postgres::Names::Ours).await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(db) => db.query_json(sql).await,
+        }
+    }
+
+    /// A table's name as a query of ours must say it: on PostgreSQL with the schema in which the
+    /// user finds it, if it is found.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn resolve(&self, table: &TableName) -> Result<TableName, DbError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(db) => db.resolve(table).await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Ok(table.clone()),
+        }
+    }
+
+    /// Runs one statement of the user's in a transaction of its own that checks the fence. Returns the
+    /// rows affected.
     pub async fn execute(&self, sql: &str) -> Result<u64, DbError> {
         match self {
             #[cfg(feature = "postgres")]
-            Self::Postgres(db) => db.execute(sql).await,
+            Self::Postgres(db) => db.execute(sql, postgres::Names::Users).await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(db) => db.execute(sql).await,
+        }
+    }
+
+    /// The same for a statement of ours, as [`Self::query_ours`].
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn execute_ours(&self, sql: &str) -> Result<u64, DbError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(db) => db.execute(sql, postgres::Names::Ours).await,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(db) => db.execute(sql).await,
         }

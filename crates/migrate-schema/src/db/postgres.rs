@@ -1,7 +1,7 @@
 //! The PostgreSQL side of the handle.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,6 +12,7 @@ use sqlx::{
 };
 
 use super::fence::lost;
+use super::names::{PIN, note_users_path, pin};
 use super::result_shape::{object_values, shape};
 use super::{ConnectOptions, DatabaseUrl, DbError, DbErrorKind, Fence, Shared, tls};
 
@@ -31,10 +32,23 @@ pub(crate) const FENCE_KEY: i64 = 0x6574_6c72_7366_6e63;
 /// A statement whose client was killed ends by itself, instead of going on with its locks.
 const END_WITH_US: &str = "set client_connection_check_interval = '2s'";
 
+/// Whose names a query is resolved by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// The system's: the query is ours.
+    Ours,
+    /// Those of the user's sessions: the query is the user's.
+    Users,
+}
+
 /// A PostgreSQL database.
 #[derive(Clone)]
 pub struct Postgres {
     pool: PgPool,
+    /// The search path that the database gives its user, as the first session had it.
+    pub(super) users_path: Arc<OnceLock<String>>,
+    /// Whether the schema of our objects was found to be ours.
+    guarded: Arc<OnceLock<()>>,
     /// The `application_name` of every connection of this handle, and of no other.
     session: Arc<str>,
     /// How to open a connection beside the pool.
@@ -78,12 +92,17 @@ impl Postgres {
         let session = unique_session(&options.application_name);
         let named = base.application_name(&session);
         let wanted = named.get_options().unwrap_or_default().to_owned();
+        let users_path = Arc::new(OnceLock::new());
+        let path = users_path.clone();
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections.max(1))
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(move |connection, _| {
                 let unlimited = unlimited(&wanted);
+                let path = path.clone();
                 Box::pin(async move {
+                    note_users_path(&mut *connection, &path).await?;
+                    pin(&mut *connection).await?;
                     sqlx::raw_sql(sqlx::AssertSqlSafe(unlimited))
                         .execute(&mut *connection)
                         .await?;
@@ -95,6 +114,8 @@ impl Postgres {
             .connect_lazy_with(named.clone());
         Ok(Self {
             pool,
+            users_path,
+            guarded: Arc::default(),
             session: session.into(),
             beside: Arc::new(named),
             shared: Shared::new(Some(url.clone())),
@@ -108,6 +129,8 @@ impl Postgres {
         let named = base.application_name(&session);
         Self {
             pool: pool.options().clone().connect_lazy_with(named.clone()),
+            users_path: Arc::default(),
+            guarded: Arc::default(),
             session: session.into(),
             beside: Arc::new(named),
             shared: Shared::new(None),
@@ -118,9 +141,35 @@ impl Postgres {
         &self.shared
     }
 
-    /// The pool. Transactions of a run are begun by [`Postgres::begin`] instead.
+    /// The pool. What runs on a connection of it resolves names as the last user left them: SQL of
+    /// ours runs on [`Postgres::acquire`] and in the transactions begun here instead.
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guarded.get().is_some()
+    }
+
+    pub(crate) fn set_guarded(&self) {
+        self.guarded.get_or_init(|| ());
+    }
+
+    /// Takes a connection of the pool, in which names mean the system's
+    /// (`search_path = pg_catalog, pg_temp`) and a policy that would hide rows is an error
+    /// (`row_security = off`), whatever was set in it before.
+    ///
+    /// # Errors
+    /// The server can't be reached, or refuses the session.
+    pub async fn acquire(&self) -> Result<PoolConnection<sqlx::Postgres>, DbError> {
+        // In a box, because everything that asks the database holds this future.
+        Box::pin(async {
+            let mut connection = self.pool.acquire().await?;
+            note_users_path(&mut connection, &self.users_path).await?;
+            pin(&mut connection).await?;
+            Ok(connection)
+        })
+        .await
     }
 
     /// The `application_name` of every connection of this handle, and of no other.
@@ -135,6 +184,7 @@ impl Postgres {
         let name = format!("{}+", self.session);
         let unlimited = unlimited(options.get_options().unwrap_or_default());
         let mut connection = options.application_name(&name).connect().await?;
+        pin(&mut connection).await?;
         sqlx::raw_sql(sqlx::AssertSqlSafe(unlimited))
             .execute(&mut connection)
             .await?;
@@ -147,13 +197,13 @@ impl Postgres {
     /// not known here.
     pub(crate) async fn renew(&self, connection: &mut PgConnection) -> Result<bool, DbError> {
         const CLEAN: &str = "reset session authorization; reset role; reset all; close all; unlisten *; \
-             select pg_advisory_unlock_all(); discard temp; discard sequences";
+             select pg_catalog.pg_advisory_unlock_all(); discard temp; discard sequences";
 
         if self.shared.url.is_none() {
             return Ok(false);
         }
         let unlimited = unlimited(self.beside.get_options().unwrap_or_default());
-        let renewed = format!("{CLEAN}; {unlimited}");
+        let renewed = format!("{CLEAN}; {PIN}; {unlimited}");
         sqlx::raw_sql(AssertSqlSafe(renewed))
             .execute(&mut *connection)
             .await?;
@@ -169,7 +219,8 @@ impl Postgres {
     /// Begins a read-only transaction whose every query sees the same state of the database.
     pub async fn begin_snapshot(&self) -> Result<Transaction<'static, sqlx::Postgres>, DbError> {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        Ok(self.pool.begin_with(begin).await?)
+        let begin = begin.into_sql_str();
+        Ok(Transaction::begin(self.acquire().await?, Some(begin)).await?)
     }
 
     /// Begins a transaction (read committed) and checks the fence in it.
@@ -177,7 +228,7 @@ impl Postgres {
     /// # Errors
     /// [`DbErrorKind::FenceLost`] if another run has taken the database over.
     pub async fn begin(&self) -> Result<Transaction<'static, sqlx::Postgres>, DbError> {
-        self.begin_on(self.pool.acquire().await?).await
+        self.begin_on(self.acquire().await?).await
     }
 
     /// Begins the same on a connection of the pool.
@@ -210,7 +261,7 @@ impl Postgres {
 
     pub(super) async fn identity(&self) -> Result<String, DbError> {
         let name: String = sqlx::query_scalar("select current_database()::text")
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.acquire().await?)
             .await?;
         let options = &self.beside;
         let host = match options.get_socket() {
@@ -220,7 +271,7 @@ impl Postgres {
         let place = format!("{host}:{}/{name}", options.get_port());
         let system: Result<i64, sqlx::Error> =
             sqlx::query_scalar("select system_identifier from pg_control_system()")
-                .fetch_one(&self.pool)
+                .fetch_one(&mut *self.acquire().await?)
                 .await;
         match system {
             // The cluster tells itself apart; its host name can change (a failover, a socket).
@@ -235,17 +286,21 @@ impl Postgres {
     pub(super) async fn server_version(&self) -> Result<String, DbError> {
         Ok(
             sqlx::query_scalar("select current_setting('server_version')")
-                .fetch_one(&self.pool)
+                .fetch_one(&mut *self.acquire().await?)
                 .await?,
         )
     }
 
-    pub(super) async fn query_json(&self, sql: &str) -> Result<Value, DbError> {
+    pub(super) async fn query_json(&self, sql: &str, names: Names) -> Result<Value, DbError> {
         // `row(q.*)`, because a plain `q` would be a column of that name.
-        const OPEN: &str = "select row_to_json(row(q.*))::text from (";
+        const OPEN: &str = "select pg_catalog.row_to_json(row(q.*))::pg_catalog.text from (";
         let query = crate::script::one_query(crate::db::Backend::Postgres, sql)?;
         let wrapped = format!("{OPEN}{query}\n) q");
-        let mut tx = self.pool.begin_with("BEGIN READ ONLY").await?;
+        let begin = "BEGIN READ ONLY".into_sql_str();
+        let mut tx = Transaction::begin(self.acquire().await?, Some(begin)).await?;
+        if names == Names::Users {
+            self.as_the_user_after_ours(&mut tx).await?;
+        }
         let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(wrapped))
             .persistent(false)
             .fetch_all(&mut *tx)
@@ -265,8 +320,11 @@ impl Postgres {
         Ok(shape(rows))
     }
 
-    pub(super) async fn execute(&self, sql: &str) -> Result<u64, DbError> {
+    pub(super) async fn execute(&self, sql: &str, names: Names) -> Result<u64, DbError> {
         let mut tx = self.begin().await?;
+        if names == Names::Users {
+            self.as_the_user(&mut tx).await?;
+        }
         let done = sqlx::query(AssertSqlSafe(sql))
             .persistent(false)
             .execute(&mut *tx)
@@ -298,6 +356,7 @@ fn unique_session(base: &str) -> String {
 /// Connects once outside a pool, which would hide why it fails, and checks the version.
 async fn first_connection(options: &PgConnectOptions) -> Result<(), DbError> {
     let mut connection = options.connect().await?;
+    pin(&mut connection).await?;
     let version: String = sqlx::query_scalar("select current_setting('server_version_num')")
         .fetch_one(&mut connection)
         .await?;

@@ -30,10 +30,11 @@ use crate::db::{Database, DbError};
 
 /// Reads the log and what is half done. Read-only; a database without them has an empty state.
 pub async fn read(db: &Database) -> Result<State, DbError> {
+    crate::own::must_be_ours(db).await?;
     match db {
         #[cfg(feature = "postgres")]
         Database::Postgres(pg) => {
-            let mut connection = pg.pool().acquire().await?;
+            let mut connection = pg.acquire().await?;
             postgres::read(&mut connection).await
         }
         #[cfg(feature = "sqlite")]
@@ -46,10 +47,11 @@ pub async fn read(db: &Database) -> Result<State, DbError> {
 
 /// The text that was applied last for a key, up and down.
 pub async fn texts(db: &Database, key: &str) -> Result<Option<(String, Option<String>)>, DbError> {
+    crate::own::must_be_ours(db).await?;
     match db {
         #[cfg(feature = "postgres")]
         Database::Postgres(pg) => {
-            let mut connection = pg.pool().acquire().await?;
+            let mut connection = pg.acquire().await?;
             postgres::texts(&mut connection, key).await
         }
         #[cfg(feature = "sqlite")]

@@ -17,6 +17,7 @@ pub(super) async fn check(db: &Database, script: &SqlScript) -> Result<Vec<Findi
             sqlx::raw_sql("set lock_timeout = '200ms'; set statement_timeout = '5s'")
                 .execute(&mut connection)
                 .await?;
+            pg.as_the_user(&mut connection).await?;
             for statement in script.statements() {
                 let sql = AssertSqlSafe(statement.text).into_sql_str();
                 if let Err(error) = connection.prepare(sql).await {

@@ -83,10 +83,13 @@ async fn filled(db: &Database, table: &TableName, column: &str) -> Result<u64, D
     if computed {
         return Ok(0);
     }
-    let sql = format!(
-        "SELECT count(*) FROM {} WHERE {} IS DISTINCT FROM {default}",
-        table.sql(),
-        ident(&found.name)
-    );
-    Ok(db.query_json(&sql).await?.as_u64().unwrap_or(0))
+    let table = db.resolve(table).await?.sql();
+    let name = ident(&found.name);
+    // As text on PostgreSQL: a type of the user's may have no comparison of the system's.
+    let differs = match db.backend() {
+        Backend::Postgres => format!("{name}::text IS DISTINCT FROM ({default})::text"),
+        Backend::Sqlite => format!("{name} IS DISTINCT FROM {default}"),
+    };
+    let sql = format!("SELECT count(*) FROM {table} WHERE {differs}");
+    Ok(db.query_ours(&sql).await?.as_u64().unwrap_or(0))
 }

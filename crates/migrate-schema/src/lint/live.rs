@@ -44,7 +44,7 @@ type Told = (BTreeMap<String, TableSize>, Schema);
 
 /// The rows of a query that gives one JSON array.
 async fn rows(db: &Database, sql: &str) -> Result<Vec<Value>, DbError> {
-    let found = db.query_json(sql).await?;
+    let found = db.query_ours(sql).await?;
     let found = match found {
         Value::String(text) => serde_json::from_str(&text).unwrap_or_default(),
         other => other,

@@ -6,7 +6,7 @@
 //! transaction another session (transaction pooling) can't carry such a lock; the fence
 //! catches what is lost that way.
 
-use crate::db::DbError;
+use crate::db::{DbError, pin};
 use migrate_core::MigrationError;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection, Row};
@@ -47,6 +47,7 @@ impl SessionLock {
     ) -> Result<Result<Self, String>, sqlx::Error> {
         let options = options.clone().application_name(&session_name(me));
         let mut connection = PgConnection::connect_with(&options).await?;
+        pin(&mut connection).await?;
         // The server notices a host that vanished within a minute, and never ends the
         // session for being idle.
         sqlx::raw_sql(

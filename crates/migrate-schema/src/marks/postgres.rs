@@ -9,6 +9,13 @@ use crate::own;
 use crate::quote::{TableName, ident};
 
 pub(super) async fn keep(pg: &Postgres, run: &str, mut marks: Marks) -> Result<(), DbError> {
+    let mut tables = Vec::with_capacity(marks.of.len());
+    for marked in &marks.of {
+        tables.push(match marked.table.parse::<TableName>() {
+            Ok(table) => Some(pg.resolve(&table).await?),
+            Err(_) => None,
+        });
+    }
     let mut tx = pg.begin().await?;
     settle(&mut tx).await?;
     let own = own::name(Backend::Postgres, &marks.table);
@@ -17,11 +24,11 @@ pub(super) async fn keep(pg: &Postgres, run: &str, mut marks: Marks) -> Result<(
         "create table {own} (object integer not null, key bigint not null, content bigint not null)"
     );
     run_sql(&mut tx, create).await?;
-    for (number, marked) in marks.of.iter().enumerate() {
-        let Ok(table) = marked.table.parse::<TableName>() else {
+    for (number, (marked, table)) in marks.of.iter().zip(&tables).enumerate() {
+        let Some(table) = table else {
             continue;
         };
-        let from = rows_of(&mut tx, &table).await?;
+        let from = rows_of(&mut tx, table).await?;
         let hashes = hashes(marked);
         let sql = format!("insert into {own} select {number}, {hashes} from {from} t");
         run_sql(&mut tx, sql).await?;
@@ -58,7 +65,10 @@ pub(super) fn hash(columns: &[String]) -> String {
         .iter()
         .map(|name| format!("t.{}", ident(name)))
         .collect();
-    format!("hashtextextended(row({})::text, 0)", columns.join(", "))
+    format!(
+        "pg_catalog.hashtextextended(row({})::text, 0)",
+        columns.join(", ")
+    )
 }
 
 pub(super) fn written(marks: &Marks, (number, marked): (usize, &Marked)) -> super::Written {
@@ -79,8 +89,9 @@ pub(super) async fn changes(
     (number, marked): (usize, &Marked),
     table: &TableName,
 ) -> Result<Changes, DbError> {
+    let table = pg.resolve(table).await?;
     let mut tx = reading(pg).await?;
-    let from = rows_of(&mut tx, table).await?;
+    let from = rows_of(&mut tx, &table).await?;
     let own = own::name(Backend::Postgres, &marks.table);
     let sql = if marked.key.is_empty() {
         let content = hash(&marked.columns);
@@ -125,6 +136,7 @@ pub(super) async fn written_since(
     let Some(transaction) = marks.transaction else {
         return Ok(None);
     };
+    let table = pg.resolve(table).await?;
     let mut tx = reading(pg).await?;
     let now: String = sqlx::query_scalar("select pg_snapshot_xmax(pg_current_snapshot())::text")
         .fetch_one(&mut *tx)
@@ -133,7 +145,7 @@ pub(super) async fn written_since(
     if age.is_none_or(|age| age >= 2_000_000_000) {
         return Ok(None);
     }
-    let from = rows_of(&mut tx, table).await?;
+    let from = rows_of(&mut tx, &table).await?;
     let sql = format!(
         "select count(*) from {from} t where age(t.xmin) < age('{}'::xid)",
         transaction % (1 << 32)

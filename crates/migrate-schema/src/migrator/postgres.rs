@@ -1,6 +1,7 @@
 //! A script on PostgreSQL.
 
 use migrate_core::StepContext;
+use sqlx::postgres::types::Oid;
 use sqlx::{AssertSqlSafe, PgConnection, Transaction};
 
 use super::applied::{Applied, Routine, brought, changes};
@@ -9,7 +10,7 @@ use super::blockers::Blockers;
 use super::versions::postgres as versions;
 use super::{Change, Direction, Versions, changed_since, failed_at, not_as_before, undone};
 use crate::catalog::Catalog;
-use crate::db::{DbError, Postgres};
+use crate::db::{DbError, Postgres, pin};
 use crate::history::postgres as history;
 use crate::own::postgres as own;
 use crate::script::{Effect, SqlScript, Statement};
@@ -20,17 +21,14 @@ pub(super) async fn apply(
     change: &Change<'_>,
     patience: Patience,
 ) -> Result<(), Failed> {
-    let Session {
-        mut tx,
-        pid,
-        search_path,
-    } = Session::begin(pg, patience).await?;
+    let Session { mut tx, pid } = Session::begin(pg, patience).await?;
     let before = match change.step {
         Some(cx) if is_marked(&mut tx, cx).await? => return Ok(()),
         Some(_) => Some(Catalog::read_postgres(&mut tx).await?),
         None => None,
     };
-    let routines = replaceable(&mut tx, change.script).await?;
+    let routines = replaceable(pg, &mut tx, change.script).await?;
+    pg.script_names().await?.give(&mut tx).await?;
     let begun = std::time::Instant::now();
     for (number, statement) in change.script.statements().enumerate() {
         change.started(number);
@@ -38,14 +36,14 @@ pub(super) async fn apply(
             .await
             .map_err(|error| change.failed(number, statement, error))?;
     }
-    session_as_before(&mut tx, &search_path).await?;
-    let made_versions = !versions::exists(&mut tx).await?;
+    session_as_before(&mut tx).await?;
+    let made_versions = !versions::exists(pg, &mut tx).await?;
     let after = match change.step {
         Some(_) => Some(Catalog::read_postgres(&mut tx).await?),
         None => None,
     };
     let millis = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
-    let wrote_version = record(&mut tx, change, millis)
+    let wrote_version = record(pg, &mut tx, change, millis)
         .await
         .map_err(Failed::at("the schema's version can't be recorded"))?;
     if let (Some(cx), Some(before), Some(after)) = (change.step, before, after) {
@@ -78,14 +76,19 @@ pub(super) async fn apply(
 
 /// Records that the script ran: its version in the guide's table, its line in the history.
 /// Whether the version's row is new.
-async fn record(tx: &mut PgConnection, change: &Change<'_>, millis: i64) -> Result<bool, DbError> {
+async fn record(
+    pg: &Postgres,
+    tx: &mut PgConnection,
+    change: &Change<'_>,
+    millis: i64,
+) -> Result<bool, DbError> {
     let wrote = match change.direction {
         Direction::Up if change.versions == Versions::Kept => {
-            versions::record(tx, change.version).await?
+            versions::record(pg, tx, change.version).await?
         }
         Direction::Up => false,
         Direction::Down => {
-            forget(tx, change).await?;
+            forget(pg, tx, change).await?;
             false
         }
     };
@@ -95,7 +98,7 @@ async fn record(tx: &mut PgConnection, change: &Change<'_>, millis: i64) -> Resu
 
 /// Removes the version that a script brought. The step that ran it knows whether it wrote
 /// the row and made the table.
-async fn forget(tx: &mut PgConnection, change: &Change<'_>) -> Result<(), DbError> {
+async fn forget(pg: &Postgres, tx: &mut PgConnection, change: &Change<'_>) -> Result<(), DbError> {
     let (mut made, mut wrote) = (false, change.versions == Versions::Kept);
     if let Some(cx) = change.step {
         let payloads: Vec<(String, String)> = sqlx::query_as(
@@ -112,7 +115,7 @@ async fn forget(tx: &mut PgConnection, change: &Change<'_>) -> Result<(), DbErro
         }
     }
     if wrote {
-        versions::remove(tx, change.version, made).await?;
+        versions::remove(pg, tx, change.version, made).await?;
     }
     Ok(())
 }
@@ -125,11 +128,7 @@ pub(super) async fn revert(
     applied: &Applied,
     patience: Patience,
 ) -> Result<Vec<String>, Failed> {
-    let Session {
-        mut tx,
-        pid,
-        search_path,
-    } = Session::begin(pg, patience).await?;
+    let Session { mut tx, pid } = Session::begin(pg, patience).await?;
     if !own::clear_marker(&mut tx, cx.run.as_str(), cx.step.as_str()).await? {
         return Ok(Vec::new());
     }
@@ -138,6 +137,7 @@ pub(super) async fn revert(
     if !foreign.is_empty() {
         return Err(changed_since(&foreign));
     }
+    pg.as_the_user_after_ours(&mut tx).await?;
     for routine in replaced(applied) {
         sqlx::raw_sql(AssertSqlSafe(routine.definition.as_str()))
             .execute(&mut *tx)
@@ -146,22 +146,26 @@ pub(super) async fn revert(
                 Failed::at(&format!("{} can't be brought back", routine.name))(error.into())
             })?;
     }
+    let mut names = pg.script_names().await?;
+    pin(&mut tx).await?;
     for (number, (statement, effect)) in down.effects().enumerate() {
-        if drops_what_was_there(&mut tx, &effect, &now, applied).await? {
+        if drops_what_was_there((pg, &mut tx), &effect, &now, applied).await? {
             continue;
         }
+        names.give(&mut tx).await?;
         execute(pg, &mut tx, pid, statement)
             .await
             .map_err(|error| failed_at(down, number, statement, error))?;
+        names.take(&mut tx).await?;
     }
-    session_as_before(&mut tx, &search_path).await?;
+    session_as_before(&mut tx).await?;
     let end = Catalog::read_postgres(&mut tx).await?;
     let (wrong, gone) = applied.review_undo(&now, &end);
     if !wrong.is_empty() {
         return Err(not_as_before(&wrong));
     }
     if applied.wrote_version {
-        versions::remove(&mut tx, applied.version, applied.made_versions).await?;
+        versions::remove(pg, &mut tx, applied.version, applied.made_versions).await?;
     }
     if let Some(line) = undone(cx, applied) {
         history::append(&mut tx, &[line]).await?;
@@ -181,26 +185,19 @@ pub(super) async fn revert(
 struct Session {
     tx: Transaction<'static, sqlx::Postgres>,
     pid: i32,
-    search_path: String,
 }
 
 impl Session {
     async fn begin(pg: &Postgres, patience: Patience) -> Result<Self, Failed> {
-        let mut connection = pg.pool().acquire().await?;
+        let mut connection = pg.acquire().await?;
         connection.close_on_drop();
         let mut tx = pg.begin_on(connection).await?;
-        let (pid, search_path, _): (i32, String, String) = sqlx::query_as(
-            "select pg_backend_pid(), current_setting('search_path'), \
-                    set_config('lock_timeout', $1, true)",
-        )
-        .bind(format!("{}ms", patience.lock_timeout.as_millis()))
-        .fetch_one(&mut *tx)
-        .await?;
-        Ok(Self {
-            tx,
-            pid,
-            search_path,
-        })
+        let (pid, _): (i32, String) =
+            sqlx::query_as("select pg_backend_pid(), set_config('lock_timeout', $1, true)")
+                .bind(format!("{}ms", patience.lock_timeout.as_millis()))
+                .fetch_one(&mut *tx)
+                .await?;
+        Ok(Self { tx, pid })
     }
 }
 
@@ -240,19 +237,25 @@ async fn execute(
 }
 
 /// Takes back what a script may have set, before our own statements follow.
-async fn session_as_before(tx: &mut PgConnection, search_path: &str) -> Result<(), Failed> {
+async fn session_as_before(tx: &mut PgConnection) -> Result<(), Failed> {
     sqlx::raw_sql("reset session authorization; reset role; set constraints all immediate")
         .execute(&mut *tx)
         .await?;
-    sqlx::query("select set_config('search_path', $1, true)")
-        .bind(search_path)
-        .execute(tx)
-        .await?;
-    Ok(())
+    Ok(pin(tx).await?)
 }
 
 /// The routines that a script could replace, as they are before it.
-async fn replaceable(tx: &mut PgConnection, script: &SqlScript) -> Result<Vec<Routine>, Failed> {
+async fn replaceable(
+    pg: &Postgres,
+    tx: &mut PgConnection,
+    script: &SqlScript,
+) -> Result<Vec<Routine>, Failed> {
+    pg.as_the_user(tx).await?;
+    let schemas: Vec<String> =
+        sqlx::query_scalar("select pg_catalog.current_schemas(false)::pg_catalog.text[]")
+            .fetch_one(&mut *tx)
+            .await?;
+    pin(tx).await?;
     let mut found = Vec::new();
     for (_, effect) in script.effects() {
         let Effect::ReplaceRoutine(name) = effect else {
@@ -262,10 +265,11 @@ async fn replaceable(tx: &mut PgConnection, script: &SqlScript) -> Result<Vec<Ro
             "select p.oid::regprocedure::text, pg_get_functiondef(p.oid) \
              from pg_proc p join pg_namespace n on n.oid = p.pronamespace \
              where p.proname = $1 and p.prokind in ('f', 'p', 'w') \
-               and (n.nspname = $2 or ($2 is null and n.nspname = any (current_schemas(false))))",
+               and (n.nspname = $2 or ($2 is null and n.nspname = any ($3)))",
         )
         .bind(name.table())
         .bind(name.schema())
+        .bind(&schemas)
         .fetch_all(&mut *tx)
         .await?;
         found.extend(
@@ -292,7 +296,7 @@ fn replaced(applied: &Applied) -> impl Iterator<Item = &Routine> {
 /// Whether a statement of a down script would drop a routine that the script did not create:
 /// `CREATE OR REPLACE` found it there, maybe with other users.
 async fn drops_what_was_there(
-    tx: &mut PgConnection,
+    (pg, tx): (&Postgres, &mut PgConnection),
     effect: &Effect,
     now: &Catalog,
     applied: &Applied,
@@ -301,17 +305,23 @@ async fn drops_what_was_there(
         return Ok(false);
     };
     let lookup = if signature.contains('(') {
-        "select to_regprocedure($1)::oid"
+        "select pg_catalog.to_regprocedure($1)::pg_catalog.oid"
     } else {
-        "select to_regproc($1)::oid"
+        "select pg_catalog.to_regproc($1)::pg_catalog.oid"
     };
-    let object: Option<String> = sqlx::query_scalar(AssertSqlSafe(format!(
+    pg.as_the_user(tx).await?;
+    let number: Option<Oid> = sqlx::query_scalar(lookup)
+        .bind(signature)
+        .fetch_one(&mut *tx)
+        .await?;
+    pin(tx).await?;
+    let object: Option<String> = sqlx::query_scalar(
         "select case p.prokind when 'p' then 'procedure ' else 'function ' end \
              || quote_ident(n.nspname) || '.' || quote_ident(p.proname) \
              || '(' || pg_get_function_identity_arguments(p.oid) || ')' \
-         from pg_proc p join pg_namespace n on n.oid = p.pronamespace where p.oid = ({lookup})"
-    )))
-    .bind(signature)
+         from pg_proc p join pg_namespace n on n.oid = p.pronamespace where p.oid = $1",
+    )
+    .bind(number)
     .fetch_optional(tx)
     .await?;
     Ok(object.is_some_and(|name| {

@@ -228,7 +228,7 @@ async fn earlier(db: &Database) -> Result<Vec<Earlier>, DbError> {
         own::name(backend, "markers"),
         own::name(backend, "log"),
     );
-    let found = db.query_json(&sql).await?;
+    let found = db.query_ours(&sql).await?;
     Ok(rows(&found)
         .into_iter()
         .filter_map(|row| {

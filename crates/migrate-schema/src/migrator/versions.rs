@@ -6,8 +6,8 @@ use crate::db::{Database, DbError};
 /// Its name.
 pub(crate) const TABLE: &str = "schema_versions";
 
-const CREATE: &str = "CREATE TABLE IF NOT EXISTS schema_versions (\
-    version INTEGER PRIMARY KEY, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP)";
+/// Its columns, as the guide has them.
+const COLUMNS: &str = "version INTEGER PRIMARY KEY, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP";
 
 /// The highest version; 0 if there is no table of the guide's form.
 pub(crate) async fn current(db: &Database) -> Result<i64, DbError> {
@@ -17,58 +17,101 @@ pub(crate) async fn current(db: &Database) -> Result<i64, DbError> {
 /// Within an open transaction on PostgreSQL.
 #[cfg(feature = "postgres")]
 pub(super) mod postgres {
-    use sqlx::PgConnection;
+    use sqlx::{AssertSqlSafe, PgConnection};
 
-    use super::CREATE;
-    use crate::db::DbError;
+    use super::{COLUMNS, TABLE};
+    use crate::db::{DbError, DbErrorKind, Postgres, pin};
+    use crate::quote::TableName;
 
-    pub(in super::super) async fn exists(tx: &mut PgConnection) -> Result<bool, DbError> {
-        Ok(
-            sqlx::query_scalar("select to_regclass('schema_versions') is not null")
-                .fetch_one(tx)
-                .await?,
+    /// Where the table is, or is to be: in the schemas that the user's search path names.
+    struct Place {
+        table: String,
+        exists: bool,
+    }
+
+    async fn place(pg: &Postgres, tx: &mut PgConnection) -> Result<Place, DbError> {
+        pg.as_the_user(tx).await?;
+        let (found, home): (Option<String>, Option<String>) = sqlx::query_as(
+            "select (select n.nspname::pg_catalog.text from pg_catalog.pg_class c \
+                     join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace \
+                     where c.oid operator(pg_catalog.=) pg_catalog.to_regclass('schema_versions')), \
+                    pg_catalog.current_schema()::pg_catalog.text",
         )
+        .fetch_one(&mut *tx)
+        .await?;
+        pin(tx).await?;
+        if let Some(schema) = &found {
+            crate::own::must_hold_no_foreign_code(tx, &TableName::new(Some(schema), TABLE)).await?;
+        }
+        let exists = found.is_some();
+        let schema = found.or(home).ok_or_else(|| {
+            DbError::new(
+                DbErrorKind::Missing,
+                format!("no schema of the search path exists, to make {TABLE} in"),
+            )
+        })?;
+        Ok(Place {
+            table: TableName::new(Some(&schema), TABLE).sql(),
+            exists,
+        })
+    }
+
+    pub(in super::super) async fn exists(
+        pg: &Postgres,
+        tx: &mut PgConnection,
+    ) -> Result<bool, DbError> {
+        Ok(place(pg, tx).await?.exists)
     }
 
     /// Records a version, unless it is there. Whether it was not.
     pub(in super::super) async fn record(
+        pg: &Postgres,
         tx: &mut PgConnection,
         version: i64,
     ) -> Result<bool, DbError> {
-        if !exists(tx).await? {
-            sqlx::raw_sql(CREATE).execute(&mut *tx).await?;
+        let Place { table, exists } = place(pg, tx).await?;
+        if !exists {
+            let create = format!("CREATE TABLE {table} ({COLUMNS})");
+            sqlx::raw_sql(AssertSqlSafe(create))
+                .execute(&mut *tx)
+                .await?;
         }
-        let done = sqlx::query(
-            "insert into schema_versions (version, applied_at) select $1, current_timestamp \
-             where not exists (select from schema_versions where version = $1)",
-        )
-        .persistent(false)
-        .bind(version)
-        .execute(tx)
-        .await?;
+        let insert = format!(
+            "insert into {table} (version, applied_at) select $1, current_timestamp \
+             where not exists (select from {table} where version = $1)"
+        );
+        let done = sqlx::query(AssertSqlSafe(insert))
+            .persistent(false)
+            .bind(version)
+            .execute(tx)
+            .await?;
         Ok(done.rows_affected() > 0)
     }
 
     /// Removes a version, and the table if `made` by the same run and empty.
     pub(in super::super) async fn remove(
+        pg: &Postgres,
         tx: &mut PgConnection,
         version: i64,
         made: bool,
     ) -> Result<(), DbError> {
-        if !exists(tx).await? {
+        let Place { table, exists } = place(pg, tx).await?;
+        if !exists {
             return Ok(());
         }
-        sqlx::query("delete from schema_versions where version = $1")
+        let delete = format!("delete from {table} where version = $1");
+        sqlx::query(AssertSqlSafe(delete))
             .persistent(false)
             .bind(version)
             .execute(&mut *tx)
             .await?;
-        let empty: bool = sqlx::query_scalar("select not exists (select from schema_versions)")
+        let empty = format!("select not exists (select from {table})");
+        let empty: bool = sqlx::query_scalar(AssertSqlSafe(empty))
             .persistent(false)
             .fetch_one(&mut *tx)
             .await?;
         if made && empty {
-            sqlx::raw_sql("drop table schema_versions")
+            sqlx::raw_sql(AssertSqlSafe(format!("drop table {table}")))
                 .execute(tx)
                 .await?;
         }
@@ -81,7 +124,7 @@ pub(super) mod postgres {
 pub(super) mod sqlite {
     use sqlx::SqliteConnection;
 
-    use super::CREATE;
+    use super::{COLUMNS, TABLE};
     use crate::db::DbError;
 
     pub(in super::super) async fn exists(tx: &mut SqliteConnection) -> Result<bool, DbError> {
@@ -98,7 +141,10 @@ pub(super) mod sqlite {
         tx: &mut SqliteConnection,
         version: i64,
     ) -> Result<bool, DbError> {
-        sqlx::query(CREATE).execute(&mut *tx).await?;
+        let create = format!("CREATE TABLE IF NOT EXISTS {TABLE} ({COLUMNS})");
+        sqlx::query(sqlx::AssertSqlSafe(create))
+            .execute(&mut *tx)
+            .await?;
         let done = sqlx::query(
             "insert into schema_versions (version, applied_at) select ?1, current_timestamp \
              where not exists (select 1 from schema_versions where version = ?1)",

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{ForeignHistory, Line};
 use crate::db::{Backend, Database, DbError, DbErrorKind};
 use crate::layout::Layout;
+use crate::quote::{TableName, literal};
 
 /// The tables by name; two tools share one name and differ in a column.
 pub(crate) const NAMES: [&str; 6] = [
@@ -30,13 +31,13 @@ pub(super) async fn there(db: &Database, within: Within) -> Result<Vec<(Layout, 
     let elsewhere = within == Within::OtherSchemas;
     let names: Vec<String> = NAMES.iter().map(|name| format!("('{name}')")).collect();
     let names = names.join(", ");
+    let found = in_the_users_path(db).await?;
     let sql = match db.backend() {
         Backend::Postgres => format!(
             "select coalesce(json_agg(json_build_array(c.relname, exists (select from pg_attribute a \
                  where a.attrelid = c.oid and a.attname = 'dirty'), c.oid::regclass::text))::text, '[]') \
-             from (values {names}) v(n) join pg_class c on c.relname = n and c.relkind in ('r', 'p') \
-             where case when {elsewhere} then c.oid is distinct from to_regclass(n)::oid \
-                 else c.oid = to_regclass(n)::oid end"
+             from pg_class c where c.relkind in ('r', 'p') and c.relname = any (array[{names}]) \
+               and (c.oid <> all (array[{found}]::regclass[]::oid[])) = {elsewhere}"
         ),
         Backend::Sqlite => format!(
             "select json_group_array(json_array(column1, exists (select 1 \
@@ -62,6 +63,18 @@ pub(super) async fn there(db: &Database, within: Within) -> Result<Vec<(Layout, 
         .into_iter()
         .map(|(_, layout, table)| (layout, table))
         .collect())
+}
+
+/// The tables that the user's search path finds, as SQL texts of their names.
+async fn in_the_users_path(db: &Database) -> Result<String, DbError> {
+    let mut found = Vec::new();
+    for name in NAMES {
+        let table = db.resolve(&TableName::new(None, name)).await?;
+        if table.schema().is_some() {
+            found.push(literal(&table.sql()));
+        }
+    }
+    Ok(found.join(", "))
 }
 
 fn layout(name: &str, dirty: bool) -> Option<Layout> {
@@ -170,7 +183,7 @@ async fn rows(db: &Database, sql: &str) -> Result<Vec<Value>, DbError> {
             format!("a history can't be understood: {why}"),
         )
     };
-    let found = db.query_json(sql).await?;
+    let found = db.query_ours(sql).await?;
     let text = found
         .as_str()
         .ok_or_else(|| unreadable(found.to_string()))?;

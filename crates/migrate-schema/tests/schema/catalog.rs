@@ -270,14 +270,14 @@ async fn facts_of_a_table_on_postgres() {
         shown,
         [
             ("id", "integer", true, false, false),
-            ("mood", "mood", true, false, false),
-            ("n", "positive", false, false, false),
+            ("mood", "public.mood", true, false, false),
+            ("n", "public.positive", false, false, false),
             ("label", "text", false, false, false),
             ("twice", "integer", false, true, false),
             ("who", "integer", true, false, true),
         ]
     );
-    assert_eq!(columns[1].default.as_deref(), Some("'ok'::mood"));
+    assert_eq!(columns[1].default.as_deref(), Some("'ok'::public.mood"));
     assert!(
         table_columns(&db, &table("nowhere"))
             .await

@@ -10,6 +10,7 @@ mod db;
 mod lint;
 mod lint_locks;
 mod lint_sqlite;
+mod names;
 mod oracle;
 mod place;
 mod rebuild;

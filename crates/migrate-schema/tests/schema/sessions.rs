@@ -68,7 +68,7 @@ async fn a_lock_is_waited_for_by_trying_again_and_its_holder_is_named() {
         unreachable!()
     };
     let mut tx = holder.begin().await.unwrap();
-    sqlx::query("select count(*) from pipelines where name = 'planted secret'")
+    sqlx::query("select count(*) from public.pipelines where name = 'planted secret'")
         .execute(&mut *tx)
         .await
         .unwrap();
@@ -88,12 +88,12 @@ async fn a_lock_is_waited_for_by_trying_again_and_its_holder_is_named() {
     );
     assert!(
         warnings[0].contains("blocked by session")
-            && warnings[0].contains("select count(*) from pipelines where name = '...'"),
+            && warnings[0].contains("select count(*) from public.pipelines where name = '...'"),
         "{warnings:?}"
     );
 
     let mut tx = holder.begin().await.unwrap();
-    sqlx::query("select count(*) from pipelines")
+    sqlx::query("select count(*) from public.pipelines")
         .execute(&mut *tx)
         .await
         .unwrap();

@@ -305,7 +305,7 @@ pub(super) async fn number(db: &Database, count: Count) -> Result<Option<u64>, F
         (_, Count::Bytes) => "SELECT pg_database_size(current_database())",
     };
     let found = db
-        .query_json(sql)
+        .query_ours(sql)
         .await
         .map_err(|error| Failure::from(error.into_step_error("can't measure the copy")))?;
     Ok(found.as_u64())

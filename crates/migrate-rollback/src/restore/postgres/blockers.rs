@@ -22,7 +22,7 @@ pub(super) async fn read(database: &Postgres) -> Result<Vec<String>, DbError> {
          GROUP BY 1, 2, 3, 4, 5 ORDER BY 1",
     )
     .bind(own::SCHEMA)
-    .fetch_all(database.pool())
+    .fetch_all(&mut *database.acquire().await?)
     .await?;
     rows.iter()
         .map(|row| {

@@ -192,10 +192,49 @@ impl Scan {
                 return Err("it would begin or end a transaction".to_owned());
             }
             ["COPY", ..] if text.contains("FROM STDIN") => self.inside = Inside::Rows,
+            _ if reaches_out(&words).is_some() => {
+                let what = reaches_out(&words).unwrap_or_default();
+                return Err(format!("{what}: a restore does not run it"));
+            }
             ["CREATE", "SCHEMA", "ETLRS_MIGRATE", ..] => self.facts.has_our_schema = true,
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// Why a statement is not for one database alone, if it is not: it changes what the cluster shares,
+/// reads or writes files, runs programs, changes who runs the rest, or is code that can't be looked
+/// through. `pg_dump` writes none of these.
+fn reaches_out(words: &[&str]) -> Option<String> {
+    let named = |what: &str| Some(what.to_owned());
+    match words {
+        ["COPY", ..] if words.contains(&"PROGRAM") => named("COPY .. PROGRAM runs a program"),
+        ["COPY", ..] => named("COPY without its rows reads or writes a file of the server"),
+        [verb @ ("CREATE" | "ALTER" | "DROP"), what, ..]
+            if matches!(
+                *what,
+                "ROLE" | "USER" | "GROUP" | "DATABASE" | "TABLESPACE" | "SYSTEM" | "SUBSCRIPTION"
+            ) && !matches!(words, [_, "USER", "MAPPING", ..]) =>
+        {
+            Some(format!(
+                "{verb} {what} changes what the whole server shares"
+            ))
+        }
+        ["REASSIGN" | "DROP", "OWNED", ..] => named("it changes objects of a role everywhere"),
+        ["GRANT" | "REVOKE", rest @ ..] if !rest.contains(&"ON") => {
+            named("GRANT of a role changes what the whole server shares")
+        }
+        ["SET" | "RESET", "ROLE", ..]
+        | ["SET" | "RESET", "SESSION", "AUTHORIZATION", ..]
+        | ["SET", "LOCAL" | "SESSION", "ROLE" | "SESSION", ..] => {
+            named("it changes the role that runs the rest")
+        }
+        ["DO" | "CALL" | "EXECUTE" | "LOAD", ..] => Some(format!(
+            "{} runs code that can't be looked through",
+            words.first().unwrap_or(&"it")
+        )),
+        _ => None,
     }
 }
 
@@ -257,6 +296,8 @@ mod tests {
             "CREATE FUNCTION f(a int) RETURNS int BEGIN ATOMIC\n SELECT CASE a WHEN 1 THEN 2 END;\nEND;\n",
             "CREATE RULE r AS ON UPDATE TO t DO ALSO (\n SELECT 1;\n SELECT 2;\n);\n",
             "\\restrict abc\nSELECT 1;\n\\unrestrict abc\n",
+            "GRANT SELECT ON t TO u;\nCREATE USER MAPPING FOR u SERVER s;\nSET default_tablespace = '';\n",
+            "ALTER DEFAULT PRIVILEGES FOR ROLE u GRANT SELECT ON TABLES TO r;\nALTER TABLE t OWNER TO role;\n",
         ] {
             assert_eq!(scan(text), Ok(Facts::default()), "{text}");
         }
@@ -273,6 +314,17 @@ mod tests {
             ("COPY t FROM stdin;\n1\n", 2),
             ("SELECT 'open\n", 1),
             ("-- PostgreSQL database dump\nSELECT 1;\n", 2),
+            ("SELECT 1;\nALTER ROLE postgres PASSWORD 'x';\n", 2),
+            ("create /* x */ user u superuser;\n", 1),
+            ("GRANT postgres TO u;\n", 1),
+            ("ALTER SYSTEM SET archive_command = 'x';\n", 1),
+            ("COPY t TO PROGRAM 'touch x';\n", 1),
+            ("COPY t\nFROM PROGRAM 'id';\n", 2),
+            ("COPY (SELECT 1) TO '/tmp/x';\n", 1),
+            ("DO $$ BEGIN EXECUTE 'ALTER ROLE x'; END $$;\n", 1),
+            ("DO LANGUAGE plpgsql 'BEGIN END';\n", 1),
+            ("SET ROLE other;\n", 1),
+            ("SET LOCAL SESSION AUTHORIZATION other;\n", 1),
         ] {
             let (at, what) = scan(text).unwrap_err();
             assert_eq!(at, line, "{text}: {what}");

@@ -44,7 +44,8 @@ const OPENING: &str = "BEGIN;
 SET LOCAL lock_timeout = '3s';
 SET LOCAL statement_timeout = 0;
 SET LOCAL client_min_messages = error;
-SET LOCAL search_path = pg_catalog;
+SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL row_security = off;
 ";
 
 /// Nobody writes from here on until the end of the transaction.

@@ -14,7 +14,7 @@ use super::super::event::Event;
 use super::super::failure::Failed;
 use super::session::{Session, limit_alone};
 use super::watch::Watch;
-use crate::db::{DbError, DbErrorKind, Postgres};
+use crate::db::{DbError, DbErrorKind, Postgres, ScriptNames};
 use crate::quote::{TableName, ident};
 use crate::script::Alone;
 
@@ -29,7 +29,7 @@ pub(super) enum IndexState {
 /// Runs a statement that stands alone, again after a deadlock, and sees to what it leaves.
 pub(super) async fn run(
     pg: &Postgres,
-    connection: &mut PgConnection,
+    (connection, names): (&mut PgConnection, &mut ScriptNames),
     session: &Session,
     alone: &Alone,
     sql: &str,
@@ -38,17 +38,21 @@ pub(super) async fn run(
     let mut attempts = Attempts::new(run.options.give_up_after, &**run.observer);
     let leftovers = Leftovers::of(alone);
     loop {
-        leftovers.clear(connection, run).await?;
+        leftovers.clear(connection, names, run).await?;
         limit_alone(connection, Duration::ZERO, run.options.concurrently_budget).await?;
         let watch = Watch::start(pg, session.pid, None, run.observer);
-        let statement = finalized(connection, alone).await?;
+        let statement = finalized(connection, names, alone).await?;
+        names.give(connection).await?;
         let done = sqlx::raw_sql(AssertSqlSafe(statement.as_deref().unwrap_or(sql)))
             .execute(&mut *connection)
             .await;
+        if super::units::alive(connection).await {
+            names.take(connection).await?;
+        }
         let blockers = watch.blockers();
         drop(watch);
         let Err(error) = done else {
-            return leftovers.must_be_valid(connection).await;
+            return leftovers.must_be_valid(connection, names).await;
         };
         let mut error = DbError::from(error);
         if let (DbErrorKind::Cancelled, Some(blockers)) = (error.kind, blockers) {
@@ -61,7 +65,7 @@ pub(super) async fn run(
         if !super::units::alive(connection).await {
             return Err(error);
         }
-        if let Err(left) = leftovers.clear(connection, run).await {
+        if let Err(left) = leftovers.clear(connection, names, run).await {
             // The next run drops it first.
             let told = format!("what it left could not be dropped: {}", left.message);
             error.detail = Some(match error.detail.take() {
@@ -87,12 +91,13 @@ pub(super) async fn run(
 /// A detach that was interrupted can only be finished, not begun again.
 async fn finalized(
     connection: &mut PgConnection,
+    names: &mut ScriptNames,
     alone: &Alone,
 ) -> Result<Option<String>, DbError> {
     let Alone::Detach { table, partition } = alone else {
         return Ok(None);
     };
-    let pending = detach_pending(connection, table, partition).await?;
+    let pending = detach_pending(connection, names, table, partition).await?;
     Ok((pending == Some(true)).then(|| {
         format!(
             "alter table {} detach partition {} finalize",
@@ -105,15 +110,17 @@ async fn finalized(
 /// Whether a partition's detach is half done; none if it is no partition of the table.
 pub(super) async fn detach_pending(
     connection: &mut PgConnection,
+    names: &mut ScriptNames,
     table: &TableName,
     partition: &TableName,
 ) -> Result<Option<bool>, DbError> {
+    let parent = names.number_of(connection, table).await?;
+    let child = names.number_of(connection, partition).await?;
     Ok(sqlx::query_scalar(
-        "select inhdetachpending from pg_inherits \
-         where inhparent = to_regclass($1) and inhrelid = to_regclass($2)",
+        "select inhdetachpending from pg_inherits where inhparent = $1 and inhrelid = $2",
     )
-    .bind(table.sql())
-    .bind(partition.sql())
+    .bind(parent)
+    .bind(child)
     .fetch_optional(connection)
     .await?)
 }
@@ -121,15 +128,17 @@ pub(super) async fn detach_pending(
 /// How the index of a table stands.
 pub(super) async fn index_state(
     connection: &mut PgConnection,
+    names: &mut ScriptNames,
     name: &str,
     table: &TableName,
 ) -> Result<IndexState, DbError> {
+    let table = names.number_of(connection, table).await?;
     let valid: Option<bool> = sqlx::query_scalar(
         "select i.indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid \
-         where c.relname = $1 and i.indrelid = to_regclass($2)",
+         where c.relname = $1 and i.indrelid = $2",
     )
     .bind(name)
-    .bind(table.sql())
+    .bind(table)
     .fetch_optional(connection)
     .await?;
     Ok(match valid {
@@ -159,20 +168,26 @@ impl<'a> Leftovers<'a> {
     }
 
     /// Drops invalid indexes that this statement, now or in an earlier run, left.
-    async fn clear(&self, connection: &mut PgConnection, run: &Run<'_>) -> Result<(), DbError> {
+    async fn clear(
+        &self,
+        connection: &mut PgConnection,
+        names: &mut ScriptNames,
+        run: &Run<'_>,
+    ) -> Result<(), DbError> {
         let found: Vec<String> = match self {
             Self::Nothing => return Ok(()),
             Self::Index { name, table } => {
-                if index_state(connection, name, table).await? != IndexState::Invalid {
+                if index_state(connection, names, name, table).await? != IndexState::Invalid {
                     return Ok(());
                 }
+                let table = names.number_of(connection, table).await?;
                 sqlx::query_scalar(
                     "select i.indexrelid::regclass::text from pg_index i \
                      join pg_class c on c.oid = i.indexrelid \
-                     where c.relname = $1 and i.indrelid = to_regclass($2)",
+                     where c.relname = $1 and i.indrelid = $2",
                 )
                 .bind(name)
-                .bind(table.sql())
+                .bind(table)
                 .fetch_all(&mut *connection)
                 .await?
             }
@@ -202,11 +217,15 @@ impl<'a> Leftovers<'a> {
     }
 
     /// `IF NOT EXISTS` and a statement that ended well both say nothing about the index.
-    async fn must_be_valid(&self, connection: &mut PgConnection) -> Result<(), DbError> {
+    async fn must_be_valid(
+        &self,
+        connection: &mut PgConnection,
+        names: &mut ScriptNames,
+    ) -> Result<(), DbError> {
         let Self::Index { name, table } = self else {
             return Ok(());
         };
-        if index_state(connection, name, table).await? == IndexState::Invalid {
+        if index_state(connection, names, name, table).await? == IndexState::Invalid {
             return Err(DbError::new(
                 DbErrorKind::Other,
                 format!("index {} was built, but is not valid", ident(name)),

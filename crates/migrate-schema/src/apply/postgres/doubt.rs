@@ -9,7 +9,7 @@ use super::super::Run;
 use super::super::event::Event;
 use super::super::failure::Failed;
 use super::concurrently::{self, IndexState};
-use crate::db::{DbError, DbErrorKind};
+use crate::db::{DbError, DbErrorKind, ScriptNames};
 use crate::history::Started;
 use crate::script::Alone;
 
@@ -26,21 +26,17 @@ pub(super) enum Effect {
 
 pub(super) async fn effect(
     connection: &mut PgConnection,
+    names: &mut ScriptNames,
     alone: &Alone,
 ) -> Result<Effect, DbError> {
     let there = match alone {
         Alone::CreateIndex {
             name: Some(name),
             table,
-        } => concurrently::index_state(connection, name, table).await? == IndexState::Valid,
-        Alone::DropIndex(index) => {
-            sqlx::query_scalar("select to_regclass($1) is null")
-                .bind(index.sql())
-                .fetch_one(connection)
-                .await?
-        }
+        } => concurrently::index_state(connection, names, name, table).await? == IndexState::Valid,
+        Alone::DropIndex(index) => names.number_of(connection, index).await?.is_none(),
         Alone::Detach { table, partition } => {
-            concurrently::detach_pending(connection, table, partition)
+            concurrently::detach_pending(connection, names, table, partition)
                 .await?
                 .is_none()
         }

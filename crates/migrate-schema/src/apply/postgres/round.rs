@@ -23,9 +23,9 @@ pub(in super::super) async fn round(
     session::limit(&mut tx, options)
         .await
         .map_err(|e| other(e.into()))?;
-    run(&mut tx, down, options).await.map_err(Early::Down)?;
+    run(pg, &mut tx, down, options).await.map_err(Early::Down)?;
     let without = read(&mut tx).await.map_err(other)?;
-    if let Err(failed) = run(&mut tx, up, options).await {
+    if let Err(failed) = run(pg, &mut tx, up, options).await {
         let down = without;
         return Err(Early::Up { down, failed });
     }
@@ -43,8 +43,13 @@ async fn read(tx: &mut PgConnection) -> Result<Catalog, Failed> {
         .map_err(|error| Failed::of(error, "the catalog can't be read"))
 }
 
-async fn run(tx: &mut PgConnection, item: &Item, options: &Options) -> Result<(), Failed> {
-    super::together::one(tx, item, options)
+async fn run(
+    pg: &Postgres,
+    tx: &mut PgConnection,
+    item: &Item,
+    options: &Options,
+) -> Result<(), Failed> {
+    super::together::one(pg, tx, item, options)
         .await
         .map_err(|(script, statement, error)| super::together::failed(script, statement, error))?;
     // As a commit would: what waits for it would stand in the way of the next statement.

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::super::options::Options;
 use super::super::script::Script;
-use crate::db::{DbError, Postgres};
+use crate::db::{DbError, Postgres, pin};
 
 /// A session's own facts.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ impl Sessions {
 
 /// Opens a session of its own.
 pub(super) async fn open(pg: &Postgres) -> Result<Open, DbError> {
-    let mut connection = pg.pool().acquire().await?;
+    let mut connection = pg.acquire().await?;
     connection.close_on_drop();
     let (pid, start): (i32, String) = sqlx::query_as(
         "select pid, backend_start::text from pg_stat_activity where pid = pg_backend_pid()",
@@ -100,6 +100,7 @@ pub(super) async fn reset(tx: &mut PgConnection, options: &Options) -> Result<()
     sqlx::raw_sql("reset session authorization; reset role; reset all")
         .execute(&mut *tx)
         .await?;
+    pin(tx).await?;
     limit(tx, options).await
 }
 
@@ -107,14 +108,26 @@ fn millis(time: std::time::Duration) -> String {
     format!("{}ms", time.as_millis())
 }
 
-/// Runs a whole script in one exchange with the server.
+/// Runs a whole script in one exchange with the server, with the names of the user's sessions.
 ///
 /// # Errors
 /// The number of the statement that failed, and why, with a position inside that statement.
-pub(super) async fn run(tx: &mut PgConnection, script: &Script) -> Result<(), (usize, DbError)> {
+pub(super) async fn run(
+    pg: &Postgres,
+    tx: &mut PgConnection,
+    script: &Script,
+) -> Result<(), (usize, DbError)> {
     if script.statements().len() == 0 {
         return Ok(());
     }
+    let of_us = |error: DbError| (0, error);
+    let names = pg.script_names().await.map_err(of_us)?;
+    names.give(tx).await.map_err(of_us)?;
+    statements(tx, script).await?;
+    pin(tx).await.map_err(|error| of_us(error.into()))
+}
+
+async fn statements(tx: &mut PgConnection, script: &Script) -> Result<(), (usize, DbError)> {
     let text = script.joined();
     let mut done = 0;
     let mut results = sqlx::raw_sql(AssertSqlSafe(text)).execute_many(tx);
@@ -141,9 +154,21 @@ pub(super) async fn run(tx: &mut PgConnection, script: &Script) -> Result<(), (u
 
 /// Runs the queries of a verify script; every row's first value must be neither false nor
 /// null nor zero.
-pub(super) async fn verify(tx: &mut PgConnection, script: &Script) -> Result<(), (usize, DbError)> {
+pub(super) async fn verify(
+    pg: &Postgres,
+    tx: &mut PgConnection,
+    script: &Script,
+) -> Result<(), (usize, DbError)> {
+    let of_us = |error: DbError| (0, error);
+    pg.as_the_user(tx).await.map_err(of_us)?;
+    queries(tx, script).await?;
+    pin(tx).await.map_err(|error| of_us(error.into()))
+}
+
+async fn queries(tx: &mut PgConnection, script: &Script) -> Result<(), (usize, DbError)> {
     for (number, query) in script.statements().enumerate() {
-        const OPEN: &str = "select row_to_json(row(q.*))->>'f1' from (";
+        const OPEN: &str =
+            "select pg_catalog.row_to_json(row(q.*)) operator(pg_catalog.->>) 'f1' from (";
         let rows: Result<Vec<Option<String>>, sqlx::Error> =
             sqlx::query_scalar(AssertSqlSafe(format!("{OPEN}{query}\n) q")))
                 .persistent(false)

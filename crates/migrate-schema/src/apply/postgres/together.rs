@@ -42,7 +42,7 @@ async fn transaction(
     for (number, item) in items.iter().enumerate() {
         run.running(item, number);
         let began = Instant::now();
-        one(&mut tx, item, run.options)
+        one(pg, &mut tx, item, run.options)
             .await
             .map_err(|(script, statement, error)| {
                 explain(&watch, script, statement, error, number)
@@ -76,12 +76,13 @@ pub(super) type Broken<'i> = (&'i Script, usize, DbError);
 
 /// Runs a migration and its verify script.
 pub(super) async fn one<'i>(
+    pg: &Postgres,
     tx: &mut PgConnection,
     item: &'i Item,
     options: &Options,
 ) -> Result<(), Broken<'i>> {
     let script = &item.script;
-    session::run(tx, script)
+    session::run(pg, tx, script)
         .await
         .map_err(|(number, error)| (script, number, error))?;
     if script.sets_session {
@@ -90,7 +91,7 @@ pub(super) async fn one<'i>(
             .map_err(|error| (script, 0, error))?;
     }
     if let Some(verify) = &item.verify {
-        session::verify(tx, verify)
+        session::verify(pg, tx, verify)
             .await
             .map_err(|(number, error)| (verify, number, error))?;
     }

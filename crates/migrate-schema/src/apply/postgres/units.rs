@@ -20,7 +20,7 @@ use super::session::{self, Session};
 use super::together::explain;
 use super::watch::Watch;
 use super::{concurrently, doubt::wait_for};
-use crate::db::{DbErrorKind, Postgres};
+use crate::db::{DbErrorKind, Postgres, ScriptNames};
 use crate::history::{Started, postgres as history};
 use crate::script::Alone;
 
@@ -33,6 +33,7 @@ pub(in super::super) async fn by_units(
     let began = Instant::now();
     run.running(item, 0);
     let (mut connection, session) = run.sessions.open(pg).await?;
+    let mut names = pg.script_names().await?;
     let total = item.script.units().len();
     for (number, unit) in item.script.units().iter().enumerate() {
         let text = item.script.text_of(unit);
@@ -59,9 +60,12 @@ pub(in super::super) async fn by_units(
             unit,
         };
         match &unit.how {
-            How::Covered => work.covered(&mut connection, &mut row).await?,
-            How::Session => work.set(&mut connection).await?,
-            How::Alone(alone) => work.alone(&mut connection, alone, before, &mut row).await?,
+            How::Covered => work.covered(&mut connection, &mut names, &mut row).await?,
+            How::Session => work.set(&mut connection, &mut names).await?,
+            How::Alone(alone) => {
+                work.alone((&mut connection, &mut names), alone, before, &mut row)
+                    .await?;
+            }
         }
     }
     finish(pg, item, run, &mut connection, began).await?;
@@ -81,7 +85,7 @@ async fn finish(
 ) -> Result<(), Failed> {
     session::reset(connection, run.options).await?;
     if let Some(verify) = &item.verify {
-        session::verify(connection, verify)
+        session::verify(pg, connection, verify)
             .await
             .map_err(|(number, error)| {
                 let place = verify.place_of(number, &error);
@@ -114,12 +118,13 @@ impl Work<'_> {
     async fn covered(
         &self,
         connection: &mut PgConnection,
+        names: &mut ScriptNames,
         row: &mut Started,
     ) -> Result<(), Failed> {
         row.done = true;
         let mut attempts = Attempts::new(self.run.options.give_up_after, &**self.run.observer);
         loop {
-            match self.covered_once(connection, row).await {
+            match self.covered_once(connection, names, row).await {
                 Ok(()) => return Ok(()),
                 Err(failed) => attempts.again_after(failed).await?,
             }
@@ -129,6 +134,7 @@ impl Work<'_> {
     async fn covered_once(
         &self,
         connection: &mut PgConnection,
+        names: &mut ScriptNames,
         row: &Started,
     ) -> Result<(), Failed> {
         let options = self.run.options;
@@ -141,6 +147,8 @@ impl Work<'_> {
             options.queue_budget,
             self.run.observer,
         );
+        let mut left = names.clone();
+        left.give(&mut tx).await?;
         for number in self.unit.statements.clone() {
             sqlx::raw_sql(AssertSqlSafe(self.item.script.statement(number)))
                 .execute(&mut *tx)
@@ -148,29 +156,36 @@ impl Work<'_> {
                 .map_err(|error| explain(&watch, &self.item.script, number, error.into(), 0))?;
             migrate_failpoint::hit!("unit.ran").map_err(sqlx::Error::Io)?;
         }
+        left.take(&mut tx).await?;
         history::set_statement(&mut tx, row).await?;
         drop(watch);
         tx.commit()
             .await
             .map_err(|error| Failed::of(error.into(), "the statement can't be committed"))?;
+        *names = left;
         Ok(migrate_failpoint::hit!("unit.committed").map_err(sqlx::Error::Io)?)
     }
 
     /// For the session: runs in every session anew, so that it needs no row.
-    async fn set(&self, connection: &mut PgConnection) -> Result<(), Failed> {
+    async fn set(
+        &self,
+        connection: &mut PgConnection,
+        names: &mut ScriptNames,
+    ) -> Result<(), Failed> {
         migrate_failpoint::hit!("session.set").map_err(sqlx::Error::Io)?;
         let number = self.unit.statements.start;
+        names.give(connection).await?;
         sqlx::raw_sql(AssertSqlSafe(self.item.script.statement(number)))
-            .execute(connection)
+            .execute(&mut *connection)
             .await
             .map_err(|error| self.at(number, error.into()))?;
-        Ok(())
+        Ok(names.take(connection).await?)
     }
 
     /// Outside of any transaction: the row before, then the statement, then the row after.
     async fn alone(
         &self,
-        connection: &mut PgConnection,
+        (connection, names): (&mut PgConnection, &mut ScriptNames),
         alone: &Alone,
         before: Option<&Started>,
         row: &mut Started,
@@ -179,7 +194,7 @@ impl Work<'_> {
         let sql = self.item.script.statement(number);
         if let Some(before) = before {
             wait_for(connection, before, self.run).await?;
-            match doubt::effect(connection, alone).await? {
+            match doubt::effect(connection, names, alone).await? {
                 Effect::There => {
                     self.run.observer.event(&Event::Note(
                         "it was interrupted, but took effect".to_owned(),
@@ -195,9 +210,16 @@ impl Work<'_> {
         // The fence is looked at where the row is written, right before the statement.
         self.write(row).await?;
         migrate_failpoint::hit!("alone.begun").map_err(sqlx::Error::Io)?;
-        concurrently::run(self.pg, connection, self.session, alone, sql, self.run)
-            .await
-            .map_err(|error| self.at(number, error))?;
+        concurrently::run(
+            self.pg,
+            (connection, names),
+            self.session,
+            alone,
+            sql,
+            self.run,
+        )
+        .await
+        .map_err(|error| self.at(number, error))?;
         migrate_failpoint::hit!("alone.effect").map_err(sqlx::Error::Io)?;
         row.done = true;
         self.write(row).await?;
