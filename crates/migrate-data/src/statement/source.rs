@@ -91,9 +91,9 @@ impl Statements<'_> {
         format!(
             "SELECT {} FROM (SELECT {list}, row_number() OVER (ORDER BY {list}) AS _etlrs_n FROM {}) AS next \
              WHERE _etlrs_n % {per} = 0 AND _etlrs_n < {rows} ORDER BY _etlrs_n",
-            per = self.whole(per),
             keys.selection(),
             self.layout.source_sql(),
+            per = self.whole(per),
             list = keys.list(),
         )
     }
