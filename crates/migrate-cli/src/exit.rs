@@ -52,7 +52,9 @@ pub fn of(error: &MigrationError) -> u8 {
         MigrationError::RolledBack { .. } => ROLLED_BACK,
         MigrationError::Stuck { .. } => STUCK,
         MigrationError::Locked(_) => LOCKED,
-        MigrationError::OpenRun(_) | MigrationError::InDoubt(_) => OPEN_RUN,
+        MigrationError::OpenRun(_) | MigrationError::InDoubt(_) | MigrationError::Unproven(_) => {
+            OPEN_RUN
+        }
         MigrationError::WouldLose(_) => REFUSED,
         MigrationError::Interrupted { signal } => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         _ => UNCHANGED,
