@@ -110,7 +110,7 @@ impl SqliteJournal {
     /// # Errors
     /// [`JournalError::Unreadable`] naming the run and entry that make no sense.
     pub async fn runs(&self) -> Result<Vec<RunLog>, JournalError> {
-        let all = self.stored(None).await?;
+        let all = self.stored().await?;
         all.iter().map(read::Stored::log).collect()
     }
 
@@ -120,23 +120,24 @@ impl SqliteJournal {
     /// # Errors
     /// The file can't be opened or is no journal.
     pub async fn audited(&self, trust: &Trust) -> Result<Vec<AuditedRun>, JournalError> {
-        let all = self.stored(None).await?;
+        let all = self.stored().await?;
         Ok(all.iter().map(|stored| stored.audited(trust)).collect())
     }
 
     /// The texts of one run's log; nothing if it is not in the file.
     pub(crate) async fn texts(&self, run: &RunId) -> Result<Option<chain::Texts>, JournalError> {
-        let all = self.stored(Some(run)).await?;
+        let mut connection = self.connection.lock().await;
+        let all = read::stored(&mut connection, &self.path, Some(run)).await?;
         Ok(all.into_iter().next().map(read::Stored::into_texts))
     }
 
-    /// One run as it stands in the file, or all, oldest first.
-    async fn stored(&self, run: Option<&RunId>) -> Result<Vec<read::Stored>, JournalError> {
+    /// All runs as they stand in the file, oldest first.
+    async fn stored(&self) -> Result<Vec<read::Stored>, JournalError> {
         let mut connection = self.connection.lock().await;
         if !store::check_format(&mut connection, &self.path).await? {
             return Ok(Vec::new());
         }
-        read::stored(&mut connection, &self.path, run).await
+        read::stored(&mut connection, &self.path, None).await
     }
 
     /// Takes a whole log in, in one transaction.
@@ -246,7 +247,14 @@ impl Journal for SqliteJournal {
     }
 
     async fn head(&self, run: &RunId) -> Result<Option<String>, JournalError> {
-        let all = self.stored(Some(run)).await?;
-        Ok(all.first().and_then(read::Stored::head))
+        let mut connection = self.connection.lock().await;
+        if !read::has_seals(&mut connection, &self.path).await? {
+            return Ok(None);
+        }
+        sqlx::query_scalar("SELECT link FROM seals WHERE run = ? ORDER BY seq DESC LIMIT 1")
+            .bind(run.as_str())
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(|error| store::failed(&self.path, &error))
     }
 }

@@ -60,10 +60,6 @@ impl Stored {
         }
     }
 
-    pub(super) fn head(&self) -> Option<String> {
-        self.seals.last().map(|seal| seal.link.clone())
-    }
-
     fn texts(&self) -> Texts {
         let entries = self.entries.iter();
         Texts {
@@ -128,7 +124,10 @@ pub(super) async fn stored(
 }
 
 /// Whether the journal was opened by a build that knows chains.
-async fn has_seals(connection: &mut SqliteConnection, path: &Path) -> Result<bool, JournalError> {
+pub(super) async fn has_seals(
+    connection: &mut SqliteConnection,
+    path: &Path,
+) -> Result<bool, JournalError> {
     sqlx::query_scalar("SELECT count(*) > 0 FROM sqlite_master WHERE name = 'seals'")
         .fetch_one(connection)
         .await
