@@ -123,6 +123,9 @@ pub(crate) struct RunArgs {
     /// Take up what the database knows of runs that this deployment's journal lost.
     #[arg(long, requires = "rollback")]
     pub(crate) adopt: bool,
+    /// Vouch for a run that nothing proves; see `resume --help`.
+    #[arg(long, value_name = "RUN", requires = "adopt")]
+    pub(crate) adopt_unverified: Vec<String>,
 }
 
 /// How to go back.
@@ -154,6 +157,9 @@ pub(crate) enum Verb {
     Status,
     /// The runs of this deployment, and what became of them.
     History(HistoryArgs),
+    /// Whether the journal is what was written; keys that plans are signed with.
+    #[command(subcommand)]
+    Audit(crate::verbs::audit::AuditVerb),
     /// Make the checks of the plan that leads to a version, now.
     Validate(ValidateArgs),
     /// Look at everything that a run would look at first: database, rights, room, services, lock.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use migrate_core::{MigrationPlan, RunLog, ValidationCheck};
+use migrate_rollback::signing::PublicKey;
 use migrate_service::ServiceConfig;
 use serde::Deserialize;
 
@@ -28,12 +29,29 @@ pub(crate) struct EnvSettings {
     pub(crate) confirm: bool,
     /// `apply` refuses a plan that was not rehearsed within this time, such as `7d`.
     pub(crate) require_rehearsal: Option<String>,
+    /// Only plan files run that one of these public keys signed.
+    pub(crate) require_signature: Option<Vec<ApprovedKey>>,
     /// Goes before the common `allow_commands`.
     pub(crate) allow_commands: Option<bool>,
     /// Goes before the common services, all of them.
     pub(crate) services: Option<BTreeMap<String, ServiceConfig>>,
     /// Validation checks beside those of the plans.
     pub(crate) checks: Vec<ValidationCheck>,
+}
+
+/// A public key of somebody who approves plans: the base64 line of its PEM.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct ApprovedKey(pub(crate) PublicKey);
+
+impl TryFrom<String> for ApprovedKey {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let key = text.parse::<PublicKey>();
+        key.map(Self)
+            .map_err(|error| format!("require_signature: {text:?}: {error}"))
+    }
 }
 
 /// A text that is never shown.

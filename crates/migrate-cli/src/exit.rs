@@ -32,8 +32,8 @@ Exit codes:
   5    another run holds the lock
   6    an interrupted run must be resumed or rolled back first
   7    refused: needs consent (data would be lost, or commands would run)
-  8    a check found a difference (validate, rehearse, apply of a stale plan file,
-       schema lint, drift, verify)
+  8    a check found a difference (validate, rehearse, apply of a plan file that is stale
+       or unsigned, audit verify, schema lint, drift, verify)
   129, 130, 143
        stopped by SIGHUP, SIGINT, SIGTERM, left at a clean, resumable boundary
   142  a rollback's time was over (--deadline), left at a clean, resumable boundary
@@ -52,7 +52,9 @@ pub fn of(error: &MigrationError) -> u8 {
         MigrationError::RolledBack { .. } => ROLLED_BACK,
         MigrationError::Stuck { .. } => STUCK,
         MigrationError::Locked(_) => LOCKED,
-        MigrationError::OpenRun(_) | MigrationError::InDoubt(_) => OPEN_RUN,
+        MigrationError::OpenRun(_) | MigrationError::InDoubt(_) | MigrationError::Unproven(_) => {
+            OPEN_RUN
+        }
         MigrationError::WouldLose(_) => REFUSED,
         MigrationError::Interrupted { signal } => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         _ => UNCHANGED,

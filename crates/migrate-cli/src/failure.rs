@@ -93,6 +93,8 @@ impl Failure {
                 "if its state directory (.etlrs-migrate) was lost: `resume --adopt` goes on with it, \
                  `--rollback --to V --adopt` takes it back; else work where it is",
             ),
+            MigrationError::Unproven(message) => failure(message, Vec::new())
+                .hint("`audit verify` shows it in full, and what to do about it"),
             MigrationError::OpenRun(message) => failure(message, Vec::new())
                 .hint("`status` shows where it stands and the next command"),
             MigrationError::Interrupted {

@@ -49,6 +49,26 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "audit verify",
+        &[
+            (
+                "audit verify",
+                "nobody changed the journal, nor the database's copy of it",
+            ),
+            (
+                "audit verify 20260102 --format json",
+                "one run, for programs; exit code 8 where a record differs",
+            ),
+        ],
+    ),
+    (
+        "audit keygen",
+        &[(
+            "audit keygen -o release.key",
+            "a key that `plan -o FILE --sign release.key` signs with",
+        )],
+    ),
+    (
         "status",
         &[
             ("status", "version, last run, next command"),

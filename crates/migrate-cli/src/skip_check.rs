@@ -110,6 +110,11 @@ const CHECKS: &[Check] = &[
         "",
     ),
     check("sessions", "old transactions of others", "old-transaction"),
+    check(
+        "signature",
+        "that a backup was signed by this deployment",
+        "",
+    ),
     check("validation", "whether named checks exist", "unknown-check"),
     check(
         "version",

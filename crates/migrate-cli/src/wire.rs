@@ -16,7 +16,10 @@ use migrate_core::{
     ScopeObject, Scripts, ServiceControl as _, StepError, StepRegistry,
 };
 use migrate_data::{DataMigrationKind, TransformRegistry};
+use migrate_rollback::journal::{AuditedRun, Copied};
 use migrate_rollback::lock::{Holder, HolderState};
+use migrate_rollback::signing::Trust;
+use migrate_rollback::signing::points::Signatures;
 use migrate_rollback::state_dir::STATE_DIR;
 use migrate_rollback::{
     DeploymentGuard, DeploymentObserver, MirroredJournal, RollbackManager, SqliteJournal,
@@ -45,6 +48,7 @@ pub(crate) struct Wired {
     pub(crate) identity: Identity,
     /// Whether a rollback point may go into a database that was moved since.
     pub(crate) target: TargetDatabase,
+    signatures: Signatures,
     files: Arc<Root>,
     own_files: OwnFiles,
     services: Arc<Services>,
@@ -102,6 +106,7 @@ impl Wired {
             own_files: own_files(global, &deployment, &url, &files),
             identity: identity(database),
             target: TargetDatabase::default(),
+            signatures: signatures(global),
             files: Arc::new(files),
             services: Arc::new(services),
             commands: if allowed {
@@ -147,6 +152,7 @@ impl Wired {
         RollbackManager::new(self.root(), self.db.clone())
             .restoring_into(self.target)
             .with_jobs(self.deployment.settings.backup.jobs)
+            .with_signatures(self.signatures)
     }
 
     /// The locks of the deployment and its database.
@@ -235,20 +241,25 @@ impl Wired {
         Ok(MirroredJournal::new(file, self.db.clone()))
     }
 
-    /// Takes up the runs that only the database knows, while nobody else works on it.
-    pub(crate) async fn adopt(&self) -> Result<Vec<RunLog>, Failure> {
+    /// Takes up the runs that only the database knows and that `judge` accepts, while nobody else
+    /// works on it. Whether it does is asked of the very log that is then taken up.
+    pub(crate) async fn adopt(
+        &self,
+        judge: impl Fn(&Copied) -> Result<Adopt, Failure>,
+    ) -> Result<Vec<RunLog>, Failure> {
         let journal = Arc::new(self.written_journal().await?);
         let guard = DeploymentGuard::new(self.root(), self.db.clone(), journal.clone());
         let nobody = migrate_core::RunId::new(chrono::Utc::now(), 0);
         guard.acquire(&nobody).await?;
-        let adopted = journal.adopt().await;
+        let adopted = take_up(&journal, judge).await;
         guard.release().await;
-        Ok(adopted?)
+        adopted
     }
 
-    /// The runs that the database knows. Read-only.
-    pub(crate) async fn runs_in_database(&self) -> Result<Vec<RunLog>, Failure> {
-        Ok(MirroredJournal::in_database(&self.db).await?)
+    /// The runs that the database knows, and who wrote their logs. Read-only.
+    pub(crate) async fn runs_in_database(&self) -> Result<Vec<Copied>, Failure> {
+        let trust = trust(&self.deployment)?;
+        Ok(MirroredJournal::in_database(&self.db, &trust).await?)
     }
 
     /// An executor with all its ports.
@@ -297,6 +308,54 @@ fn own_files(
         }));
     }
     migrate_config::atomic::own_files(files, own)
+}
+
+/// Whether the operator vouches for backups that this deployment did not sign.
+pub(crate) fn signatures(global: &Global) -> Signatures {
+    if global.skip_check.iter().any(|name| name == "signature") {
+        Signatures::NotAsked
+    } else {
+        Signatures::Required
+    }
+}
+
+/// What becomes of a run that only the database knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Adopt {
+    /// It is taken into the journal.
+    Take,
+    /// It stays where it is.
+    Leave,
+}
+
+async fn take_up(
+    journal: &MirroredJournal,
+    judge: impl Fn(&Copied) -> Result<Adopt, Failure>,
+) -> Result<Vec<RunLog>, Failure> {
+    let mut taken = Vec::new();
+    for copy in journal.unknown().await? {
+        if judge(&copy)? == Adopt::Take {
+            taken.push(copy);
+        }
+    }
+    for copy in &taken {
+        journal.take_up(copy).await?;
+    }
+    Ok(taken.into_iter().map(|copy| copy.run.log).collect())
+}
+
+/// Whose signatures the deployment takes. Read-only.
+pub(crate) fn trust(deployment: &Deployment) -> Result<Trust, Failure> {
+    Ok(Trust::load(&deployment.root)?)
+}
+
+/// All runs of a deployment's journal with what their chains prove; nothing without a journal.
+pub(crate) async fn audited(deployment: &Deployment) -> Result<Option<Vec<AuditedRun>>, Failure> {
+    let trust = trust(deployment)?;
+    match SqliteJournal::open_existing(&deployment.root).await? {
+        Some(journal) => Ok(Some(journal.audited(&trust).await?)),
+        None => Ok(None),
+    }
 }
 
 /// A SQLite file that a run of ours is writing is locked by that run, which is named.

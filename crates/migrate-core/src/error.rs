@@ -144,6 +144,8 @@ pub enum MigrationError {
     OpenRun(String),
     /// The database remembers an open run that this journal does not know.
     InDoubt(String),
+    /// The database alone knows an unfinished run, and nothing proves who wrote its log.
+    Unproven(String),
     /// A rollback would lose data, and nobody agreed to that.
     WouldLose(Vec<Loss>),
     /// Something failed and everything in scope is as it was before.
@@ -174,7 +176,7 @@ impl fmt::Display for MigrationError {
             Self::Plan(findings) => list(f, "the plan has errors", findings),
             Self::Checks(findings) => list(f, "checks failed", findings),
             Self::Locked(holder) => write!(f, "another run holds the lock: {holder}"),
-            Self::OpenRun(run) | Self::InDoubt(run) => f.write_str(run),
+            Self::OpenRun(run) | Self::InDoubt(run) | Self::Unproven(run) => f.write_str(run),
             Self::WouldLose(losses) => list(f, "refused: data would be lost", losses),
             Self::RolledBack { error } => write!(f, "failed and rolled back: {error}"),
             Self::Stuck { error } => write!(f, "failed and NOT rolled back: {error}"),

@@ -307,6 +307,51 @@ pub struct RunLog {
     pub records: Vec<(DateTime<Utc>, Record)>,
 }
 
+/// A run that only the deployment's database knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnknownRun {
+    /// Its log, as it stands there.
+    pub log: RunLog,
+    /// Who wrote it.
+    pub proof: Proof,
+}
+
+/// Whether a log was written by this deployment, or by whoever may write to its database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// It was: every record is chained and signed by a key that is trusted here.
+    Signed {
+        /// The hash that names the whole log.
+        head: String,
+    },
+    /// Nothing tells: it has no chain of hashes, as logs of older builds have none.
+    Unchained,
+    /// It is not what was signed, or somebody else signed it.
+    Wrong {
+        /// The first record that is wrong, from 1; 0 is the head of the log.
+        record: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Proof {
+    /// Whether the log may be believed.
+    pub fn holds(&self) -> bool {
+        matches!(self, Self::Signed { .. })
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signed { .. } => f.write_str("it is signed by this deployment"),
+            Self::Unchained => f.write_str("its head is not signed, and no record is"),
+            Self::Wrong { why, .. } => f.write_str(why),
+        }
+    }
+}
+
 /// Why the journal can't be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -355,9 +400,14 @@ pub trait Journal: Send + Sync {
     /// All runs' logs, oldest first.
     async fn runs(&self) -> Result<Vec<RunLog>, JournalError>;
 
+    /// The hash that names a run's whole log; nothing where logs are not chained.
+    async fn head(&self, _run: &RunId) -> Result<Option<String>, JournalError> {
+        Ok(None)
+    }
+
     /// Runs that the deployment's database knows and this journal does not: another
     /// journal's, or what is left of one that was lost. None where nothing is kept there.
-    async fn unknown_here(&self) -> Result<Vec<RunLog>, JournalError> {
+    async fn unknown_here(&self) -> Result<Vec<UnknownRun>, JournalError> {
         Ok(Vec::new())
     }
 }

@@ -51,7 +51,9 @@ pub use executor::{
     StrategyChoice,
 };
 pub use finding::{Finding, Place, Severity};
-pub use journal::{Journal, JournalError, MemoryJournal, Record, RunHeader, RunId, RunLog};
+pub use journal::{
+    Journal, JournalError, MemoryJournal, Proof, Record, RunHeader, RunId, RunLog, UnknownRun,
+};
 pub use path::{Barred, Hop, NoPath, PlanEdge, VersionGraph};
 pub use plan::{
     CheckPhase, CommandLine, DataMigration, MigrationPlan, MigrationStep, MigrationType, StepId,

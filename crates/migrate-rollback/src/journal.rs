@@ -4,25 +4,32 @@
 //! `synchronous=EXTRA`, so an entry that `append` reported is on disk, and one that was
 //! torn by a crash is not there at all. Each entry carries its sequence number and a
 //! checksum, the head of a run too, and the file's structure is checked whenever it is read;
-//! a gap or a changed byte is reported and never skipped.
+//! a gap or a changed byte is reported and never skipped. The entries of a run are a chain of
+//! hashes, each signed by the deployment's key ([`chain`]).
 
+mod chain;
 mod copy;
 mod entry;
 mod mirrored;
+mod read;
 mod store;
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use migrate_core::journal::FORMAT;
 use migrate_core::{Journal, JournalError, Record, RunHeader, RunId, RunLog};
-use sqlx::{Row, SqliteConnection};
+use sqlx::SqliteConnection;
 use tokio::sync::Mutex;
 
+use crate::signing::{StateKey, Trust};
 use crate::state_dir;
 
+pub use copy::Copied;
 pub use mirrored::MirroredJournal;
+pub use read::AuditedRun;
 
 /// The file's name in the state directory.
 pub const JOURNAL_FILE: &str = "journal.db";
@@ -37,6 +44,7 @@ pub struct SqliteJournal {
     connection: Mutex<SqliteConnection>,
     // Holds the copy that a reader looks at when the file itself needs a writer to recover it.
     _copy: Option<tempfile::TempDir>,
+    key: OnceLock<StateKey>,
 }
 
 impl SqliteJournal {
@@ -57,6 +65,7 @@ impl SqliteJournal {
             path,
             connection: Mutex::new(connection),
             _copy: None,
+            key: OnceLock::new(),
         })
     }
 
@@ -81,6 +90,7 @@ impl SqliteJournal {
             path,
             connection: Mutex::new(connection),
             _copy: copy,
+            key: OnceLock::new(),
         }))
     }
 
@@ -89,93 +99,75 @@ impl SqliteJournal {
         &self.path
     }
 
+    /// The deployment's root.
+    pub(crate) fn root(&self) -> &Path {
+        let state = self.path.parent().unwrap_or(Path::new("."));
+        state.parent().unwrap_or(Path::new("."))
+    }
+
     /// All runs' logs, oldest first; the same as [`Journal::runs`].
     ///
     /// # Errors
     /// [`JournalError::Unreadable`] naming the run and entry that make no sense.
     pub async fn runs(&self) -> Result<Vec<RunLog>, JournalError> {
+        let all = self.stored().await?;
+        all.iter().map(read::Stored::log).collect()
+    }
+
+    /// All runs with what their chains of hashes prove: for an audit, which looks at every run
+    /// whatever is wrong with another.
+    ///
+    /// # Errors
+    /// The file can't be opened or is no journal.
+    pub async fn audited(&self, trust: &Trust) -> Result<Vec<AuditedRun>, JournalError> {
+        let all = self.stored().await?;
+        Ok(all.iter().map(|stored| stored.audited(trust)).collect())
+    }
+
+    /// The texts of one run's log; nothing if it is not in the file.
+    pub(crate) async fn texts(&self, run: &RunId) -> Result<Option<chain::Texts>, JournalError> {
+        let mut connection = self.connection.lock().await;
+        let all = read::stored(&mut connection, &self.path, Some(run)).await?;
+        Ok(all.into_iter().next().map(read::Stored::into_texts))
+    }
+
+    /// All runs as they stand in the file, oldest first.
+    async fn stored(&self) -> Result<Vec<read::Stored>, JournalError> {
         let mut connection = self.connection.lock().await;
         if !store::check_format(&mut connection, &self.path).await? {
             return Ok(Vec::new());
         }
-        let rows = sqlx::query("SELECT run, format, header, digest FROM runs ORDER BY number")
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(|error| store::failed(&self.path, &error))?;
-        let mut logs = Vec::with_capacity(rows.len());
-        for row in rows {
-            let header = self.head(&row)?;
-            let records = self.records(&mut connection, header.run.as_str()).await?;
-            logs.push(RunLog { header, records });
-        }
-        Ok(logs)
-    }
-
-    /// One run's log; nothing if it is not in the file.
-    pub(crate) async fn log(&self, run: &RunId) -> Result<Option<RunLog>, JournalError> {
-        let mut connection = self.connection.lock().await;
-        let row = sqlx::query("SELECT run, format, header, digest FROM runs WHERE run = ?")
-            .bind(run.as_str())
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(|error| store::failed(&self.path, &error))?;
-        let Some(row) = row else {
-            return Ok(None);
-        };
-        let header = self.head(&row)?;
-        let records = self.records(&mut connection, run.as_str()).await?;
-        Ok(Some(RunLog { header, records }))
+        read::stored(&mut connection, &self.path, None).await
     }
 
     /// Takes a whole log in, in one transaction.
-    pub(crate) async fn import(&self, log: &RunLog) -> Result<(), JournalError> {
+    pub(crate) async fn import(&self, texts: &chain::Texts) -> Result<(), JournalError> {
         let fail = |error: sqlx::Error| store::failed(&self.path, &error);
-        let head = entry::StoredHead::write(&log.header)?;
-        let run = log.header.run.as_str();
+        let run = &texts.run;
+        let head = entry::StoredHead::of(run.clone(), texts.format(), texts.header.clone());
         let mut connection = self.connection.lock().await;
         let mut transaction = sqlx::Connection::begin(&mut *connection)
             .await
             .map_err(fail)?;
         head.insert(&mut transaction).await.map_err(fail)?;
-        for (seq, (at, record)) in (1..).zip(&log.records) {
-            let stored = entry::Stored::write(run, seq, *at, record)?;
+        for (seq, (at, record)) in (1..).zip(&texts.entries) {
+            let stored = entry::Stored::of(run, seq, at.clone(), record.clone());
             stored.insert(run, &mut transaction).await.map_err(fail)?;
+        }
+        for seal in &texts.seals {
+            seal.insert(run, &mut transaction).await.map_err(fail)?;
         }
         transaction.commit().await.map_err(fail)
     }
 
-    fn head(&self, row: &sqlx::sqlite::SqliteRow) -> Result<RunHeader, JournalError> {
-        let stored = entry::StoredHead {
-            run: column(row, "run", &self.path)?,
-            format: column(row, "format", &self.path)?,
-            header: column(row, "header", &self.path)?,
-            digest: column(row, "digest", &self.path)?,
-        };
-        stored.read()
-    }
-
-    async fn records(
-        &self,
-        connection: &mut SqliteConnection,
-        run: &str,
-    ) -> Result<Vec<(DateTime<Utc>, Record)>, JournalError> {
-        let rows =
-            sqlx::query("SELECT seq, at, record, digest FROM entries WHERE run = ? ORDER BY seq")
-                .bind(run)
-                .fetch_all(connection)
-                .await
-                .map_err(|error| store::failed(&self.path, &error))?;
-        let mut records = Vec::with_capacity(rows.len());
-        for (index, row) in rows.iter().enumerate() {
-            let stored = entry::Stored {
-                seq: column(row, "seq", &self.path)?,
-                at: column(row, "at", &self.path)?,
-                record: column(row, "record", &self.path)?,
-                digest: column(row, "digest", &self.path)?,
-            };
-            records.push(stored.read(run, index)?);
+    /// The key that entries are signed with; made by the first run.
+    fn key(&self) -> Result<&StateKey, JournalError> {
+        if let Some(key) = self.key.get() {
+            return Ok(key);
         }
-        Ok(records)
+        let key = StateKey::ensure(self.root())
+            .map_err(|error| JournalError::Unavailable(error.to_string()))?;
+        Ok(self.key.get_or_init(|| key))
     }
 }
 
@@ -187,13 +179,23 @@ impl Journal for SqliteJournal {
         }
         let head = entry::StoredHead::write(header)?;
         migrate_failpoint::hit!("journal.open.before").map_err(mirrored::injected)?;
+        let fail = |error: sqlx::Error| store::failed(&self.path, &error);
+        let link = chain::Link::of_head(&head.run, &head.header);
+        let seal = chain::Seal::new(0, &link, self.key()?.signing());
         let mut connection = self.connection.lock().await;
-        head.insert(&mut connection)
+        let mut transaction = sqlx::Connection::begin(&mut *connection)
+            .await
+            .map_err(fail)?;
+        head.insert(&mut transaction)
             .await
             .map_err(|error| match error.as_database_error() {
                 Some(why) if why.is_unique_violation() => JournalError::taken(&header.run),
-                _ => store::failed(&self.path, &error),
+                _ => fail(error),
             })?;
+        let sealed = seal.insert(&head.run, &mut transaction).await;
+        sealed.map_err(fail)?;
+        transaction.commit().await.map_err(fail)?;
+        drop(connection);
         migrate_failpoint::hit!("journal.open.after").map_err(mirrored::injected)
     }
 
@@ -204,39 +206,55 @@ impl Journal for SqliteJournal {
         record: &Record,
     ) -> Result<(), JournalError> {
         migrate_failpoint::hit!("journal.append.before").map_err(mirrored::injected)?;
+        let fail = |error: sqlx::Error| store::failed(&self.path, &error);
         let mut connection = self.connection.lock().await;
+        let mut transaction = sqlx::Connection::begin(&mut *connection)
+            .await
+            .map_err(fail)?;
         let next: Option<i64> = sqlx::query_scalar(
             "SELECT (SELECT coalesce(max(seq), 0) + 1 FROM entries WHERE run = r.run) \
              FROM runs r WHERE r.run = ?",
         )
         .bind(run.as_str())
-        .fetch_optional(&mut *connection)
+        .fetch_optional(&mut *transaction)
         .await
-        .map_err(|error| store::failed(&self.path, &error))?;
+        .map_err(fail)?;
         let seq =
             next.ok_or_else(|| JournalError::Unavailable(format!("no run {run} is open in it")))?;
         let stored = entry::Stored::write(run.as_str(), seq, at, record)?;
         // The primary key (run, seq) refuses a second writer that read the same number.
-        stored
-            .insert(run.as_str(), &mut connection)
-            .await
-            .map_err(|error| store::failed(&self.path, &error))?;
-        Ok(())
+        let inserted = stored.insert(run.as_str(), &mut transaction).await;
+        inserted.map_err(fail)?;
+        // A run of an older build has no chain, and gets none: nothing vouches for its beginning.
+        let before: Option<String> =
+            sqlx::query_scalar("SELECT link FROM seals WHERE run = ? AND seq = ?")
+                .bind(run.as_str())
+                .bind(seq - 1)
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(fail)?;
+        if let Some(before) = before {
+            let link = chain::Link(before).then(seq, &stored.at, &stored.record);
+            let seal = chain::Seal::new(seq, &link, self.key()?.signing());
+            let sealed = seal.insert(run.as_str(), &mut transaction).await;
+            sealed.map_err(fail)?;
+        }
+        transaction.commit().await.map_err(fail)
     }
 
     async fn runs(&self) -> Result<Vec<RunLog>, JournalError> {
         Self::runs(self).await
     }
-}
 
-fn column<'r, T>(
-    row: &'r sqlx::sqlite::SqliteRow,
-    name: &str,
-    path: &Path,
-) -> Result<T, JournalError>
-where
-    T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
-{
-    row.try_get(name)
-        .map_err(|error| JournalError::Unreadable(format!("{}: {error}", path.display())))
+    async fn head(&self, run: &RunId) -> Result<Option<String>, JournalError> {
+        let mut connection = self.connection.lock().await;
+        if !read::has_seals(&mut connection, &self.path).await? {
+            return Ok(None);
+        }
+        sqlx::query_scalar("SELECT link FROM seals WHERE run = ? ORDER BY seq DESC LIMIT 1")
+            .bind(run.as_str())
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(|error| store::failed(&self.path, &error))
+    }
 }

@@ -4,7 +4,7 @@
 //! [`history`] (what a rollback point is), [`inventory`] (everything that can be restored),
 //! [`manager`] (making, restoring, verifying),
 //! [`recovery`] (bringing one back whatever is there), [`canonical`] (what is compared afterwards), [`observer`] (version, fingerprint, losses),
-//! [`preflight`] (rights, room, old transactions).
+//! [`preflight`] (rights, room, old transactions), [`signing`] (who wrote a log or a backup).
 //!
 //! Invariants:
 //! - A rollback point is named only after it is durable and verified.
@@ -38,6 +38,7 @@ pub mod recovery;
 mod restore;
 pub mod retention;
 pub mod scratch_copy;
+pub mod signing;
 pub mod state_dir;
 
 pub use history::RollbackHistory;

@@ -25,6 +25,7 @@ use crate::backup::files::CONFIG_FILE;
 use crate::backup::{directory, space};
 use crate::history::RollbackHistory;
 use crate::point::{Purpose, RollbackPoint};
+use crate::signing::points::Signatures;
 
 /// Whether a point may be restored into a database that it was not made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,6 +53,7 @@ pub struct RollbackManager {
     target: TargetDatabase,
     programs: Option<Vec<PathBuf>>,
     jobs: Option<NonZeroU32>,
+    signatures: Signatures,
 }
 
 impl RollbackManager {
@@ -63,6 +65,7 @@ impl RollbackManager {
             target: TargetDatabase::default(),
             programs: None,
             jobs: None,
+            signatures: Signatures::default(),
         }
     }
 
@@ -77,6 +80,13 @@ impl RollbackManager {
     #[must_use]
     pub fn restoring_into(mut self, target: TargetDatabase) -> Self {
         self.target = target;
+        self
+    }
+
+    /// Says whether a point that this deployment did not sign may be restored.
+    #[must_use]
+    pub fn with_signatures(mut self, signatures: Signatures) -> Self {
+        self.signatures = signatures;
         self
     }
 

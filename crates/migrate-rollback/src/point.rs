@@ -5,6 +5,8 @@ use migrate_core::{StepError, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::signing::Envelope;
+
 /// A verified copy of every layer of a deployment at one moment. Holds names and
 /// checksums, no data and no secrets; all paths are relative to the root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,9 @@ pub struct RollbackPoint {
     /// What it was made for.
     #[serde(default, skip_serializing_if = "Purpose::is_to_go_back")]
     pub purpose: Purpose,
+    /// All of the above, signed; nothing if an older build made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Envelope>,
 }
 
 /// What a point was made for.

@@ -35,6 +35,7 @@ use crate::inventory::{Inventory, Stored};
 use crate::lock::{DeploymentGuard, Holder, StateLock};
 use crate::manager::{RollbackManager, TargetDatabase};
 use crate::point::Purpose;
+use crate::signing::points::Signatures;
 use crate::state_dir;
 
 /// How long another run may keep its lock.
@@ -51,6 +52,8 @@ pub struct Order {
     pub safety: SafetyCopy,
     /// What a result that is not what the backup was made of leads to.
     pub on_difference: OnDifference,
+    /// Whether the backup must be signed by this deployment.
+    pub signatures: Signatures,
     /// The command line that asks for it, for whoever finds it unfinished.
     pub command: String,
 }
@@ -244,7 +247,8 @@ impl Recovery {
         let result = async {
             let manager = RollbackManager::new(&self.root, database.clone())
                 .restoring_into(TargetDatabase::Any)
-                .with_jobs(self.jobs);
+                .with_jobs(self.jobs)
+                .with_signatures(order.signatures);
             self.keep_what_is_there(root, &manager, &database, order, record, cancel)
                 .await
                 .map_err(before)?;

@@ -168,7 +168,9 @@ async fn an_entry_torn_by_a_crash_is_not_there_and_reading_leaves_its_remains() 
     let state = crashed.path().join(".etlrs-migrate");
     fs::create_dir(&state).unwrap();
     for (name, bytes) in listing(&root.path().join(".etlrs-migrate")) {
-        fs::write(state.join(name), bytes).unwrap();
+        let path = state.join(name);
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
     drop(writer);
     assert!(

@@ -14,6 +14,7 @@ use migrate_core::{
     Cancel, CancelCause, OnDifference, OtherWriters, RestoreOrder, RollbackPoints, RunId,
     ScopeObject, StepErrorKind, Version,
 };
+use migrate_rollback::signing::points::Signatures;
 use migrate_rollback::{RollbackManager, TargetDatabase};
 use migrate_schema::db::{ConnectOptions, CreateMode, Database, DatabaseUrl};
 use migrate_schema::own;
@@ -257,6 +258,9 @@ async fn a_damaged_or_foreign_backup_is_refused_before_anything_changes() {
         }
         manager.restore_point(&point).await.unwrap();
         let any = manager.restoring_into(TargetDatabase::Any);
+        let refused = any.restore_point(&other).await.unwrap_err();
+        assert!(refused.message.contains("signed"), "{refused}");
+        let any = any.with_signatures(Signatures::NotAsked);
         any.restore_point(&other).await.unwrap();
     }
 }
@@ -488,10 +492,13 @@ async fn the_password_is_in_no_argument_and_no_file_is_left() {
     );
     assert!(log.contains("PGPASSFILE="), "{log}");
     assert!(!log.contains(migrate_tests::postgres::PASSWORD));
-    let left: Vec<_> = fs::read_dir(case.root().join(".etlrs-migrate"))
+    let mut left: Vec<_> = fs::read_dir(case.root().join(".etlrs-migrate"))
         .unwrap()
+        .map(|entry| entry.unwrap().file_name())
         .collect();
-    assert!(left.is_empty(), "{left:?}");
+    left.sort();
+    let keys = ["former_keys.pub", "key", "unsigned_backups.json"];
+    assert_eq!(left, keys);
 }
 
 #[tokio::test]

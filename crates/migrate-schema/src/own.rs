@@ -67,6 +67,11 @@ pub async fn ensure(db: &Database) -> Result<(), DbError> {
              at text not null, record text not null, primary key (run, seq))",
             name(backend, "log")
         ),
+        format!(
+            "create table if not exists {} (run text not null, seq bigint not null, \
+             link text not null, signer text not null, signature text not null, primary key (run, seq))",
+            name(backend, "seals")
+        ),
     ];
     match db {
         #[cfg(feature = "postgres")]

@@ -1,10 +1,11 @@
 //! Plan files: a migration resolved to the last statement, to be read, kept and applied.
 //!
 //! Reading order: this file (what stands in one), `resolve` (how it comes to be), `drift`
-//! (what is no longer so), `store` (reading and writing it).
+//! (what is no longer so), `store` (reading and writing it), `signed` (who approved it).
 
 mod drift;
 mod resolve;
+pub(crate) mod signed;
 mod store;
 
 use std::collections::BTreeMap;

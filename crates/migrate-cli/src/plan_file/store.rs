@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use migrate_config::atomic::{self, NewFile, Root};
+use migrate_rollback::signing::SigningKey;
 use serde_json::Value;
 
+use super::signed::{self, Document};
 use super::{FORMAT, PlanFile};
 use crate::failure::Failure;
 
@@ -13,6 +15,7 @@ pub(crate) fn refuse_other(path: &Path) -> Result<(), Failure> {
     match atomic::read_regular(path).map(|bytes| serde_json::from_slice::<Value>(&bytes)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Ok(Ok(value)) if value["format"].is_u64() && value["hash"].is_string() => return Ok(()),
+        Ok(Ok(value)) if value["payloadType"] == signed::PLAN => return Ok(()),
         _ => {}
     }
     Err(Failure::unchanged(format!(
@@ -24,25 +27,34 @@ pub(crate) fn refuse_other(path: &Path) -> Result<(), Failure> {
 
 impl PlanFile {
     /// Writes it whole or not at all, for its owner's eyes: a plan may hold values.
-    pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
+    /// With a key it goes into a signed envelope.
+    pub(crate) fn write(&self, path: &Path, key: Option<&SigningKey>) -> Result<(), Failure> {
         let mut text = serde_json::to_vec_pretty(self)
             .map_err(|error| Failure::unchanged(format!("the plan file: {error}")))?;
         text.push(b'\n');
+        let bytes = signed::bytes_of(signed::PLAN, text, key)?;
         refuse_other(path)?;
-        write_beside(path, &text)
+        write_beside(path, &bytes)
     }
 
-    /// Reads one, and refuses what was changed by hand.
-    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+    /// Reads one, and refuses what was changed by hand. `approved` judges the document before
+    /// anything of it is believed.
+    pub(crate) fn read<T>(
+        path: &Path,
+        approved: impl FnOnce(&Document) -> Result<T, Failure>,
+    ) -> Result<(Self, T), Failure> {
         let shown = path.display();
-        let text = migrate_config::atomic::read_regular_text(path)
+        let bytes = migrate_config::atomic::read_regular(path)
             .map_err(|error| Failure::unchanged(format!("{shown} can't be read: {error}")))?;
         let unreadable = |why: String| {
             Failure::unchanged(format!("{shown} is no plan file: {why}"))
                 .hint("make one with `etlrs-migrate plan --from A --to B -o FILE`")
         };
-        let value: Value =
-            serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+        let document = Document::open(bytes)
+            .ok_or_else(|| unreadable("the payload of its envelope is no base64".to_owned()))?;
+        let approval = approved(&document)?;
+        let value: Value = serde_json::from_slice(&document.bytes)
+            .map_err(|error| unreadable(error.to_string()))?;
         match value["format"].as_u64() {
             Some(format) if format <= u64::from(FORMAT) => {}
             Some(format) => {
@@ -61,7 +73,7 @@ impl PlanFile {
             ))
             .hint("change the plan or its scripts instead, and make the plan file again"));
         }
-        Ok(file)
+        Ok((file, approval))
     }
 }
 

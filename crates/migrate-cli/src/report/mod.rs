@@ -1,5 +1,6 @@
 //! What people and machines see. The only place that writes to a stream.
 
+mod audit;
 mod backups;
 mod data;
 mod documents;
@@ -31,6 +32,7 @@ use crate::failure::Failure;
 use crate::plans::LoadedPlan;
 use crate::wire::Wired;
 
+pub(crate) use audit::printable;
 pub(crate) use drift::DriftReport;
 use events::JsonEvents;
 use human::HumanEvents;

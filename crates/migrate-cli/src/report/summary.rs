@@ -10,6 +10,13 @@ use serde_json::json;
 use super::progress::grouped;
 use super::{Output, document, out, out_lines};
 
+/// The hash that names the run's whole log, to be written down elsewhere: see `audit verify`.
+fn say_head(head: Option<&str>) {
+    if let Some(head) = head {
+        out(&format!("  {:<10} sha256 {head}", "journal"));
+    }
+}
+
 impl Output {
     /// After a migration: what changed, how long it took, how to go back.
     pub(crate) fn summary(
@@ -17,6 +24,7 @@ impl Output {
         plan: &MigrationPlan,
         result: &MigrationResult,
         back: Option<&str>,
+        head: Option<&str>,
     ) {
         if self.json() {
             document(&json!({
@@ -25,6 +33,7 @@ impl Output {
                 "steps": result.completed_steps, "checks": result.checks,
                 "came_in": result.came_in,
                 "rollback": result.rollback_info, "rollback_command": back,
+                "journal_head": head,
                 "duration_ms": millis(result.total_duration),
                 "predicted": self.predicted().map(|predicted| predicted.steps.iter().map(|step| json!({
                     "step": step.step, "forward_ms": millis(step.forward),
@@ -76,18 +85,25 @@ impl Output {
             let point = info.point.as_deref().unwrap_or("none (--no-backup)");
             out(&format!("  {:<10} {point}", "backup"));
         }
+        say_head(head);
         if let Some(back) = back {
             out(&format!("  {:<10} {back}", "go back"));
         }
     }
 
     /// After a rollback.
-    pub(crate) fn rolled_back(&self, plan: &MigrationPlan, result: &MigrationResult) {
+    pub(crate) fn rolled_back(
+        &self,
+        plan: &MigrationPlan,
+        result: &MigrationResult,
+        head: Option<&str>,
+    ) {
         if self.json() {
             document(&json!({
                 "event": "result", "end": result.end, "run": result.run,
                 "from": plan.to_version, "to": plan.from_version,
                 "left": result.left, "duration_ms": millis(result.total_duration),
+                "journal_head": head,
             }));
             return;
         }
@@ -106,6 +122,7 @@ impl Output {
                 out(&format!("    {left}"));
             }
         }
+        say_head(head);
     }
 
     /// A dry run: diff, SQL, counts.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use clap::Args;
 use migrate_core::{Cancel, MigrationExecutor, Phase, RunLog, RunOptions, RunState, Scripts};
+use migrate_rollback::signing::PublicKey;
 
 use crate::args::Global;
 use crate::deadline::DeadlineArgs;
 use crate::environment;
 use crate::exit;
 use crate::failure::Failure;
-use crate::plan_file::{self, Extent, Hop, PlanFile, drift};
+use crate::plan_file::{self, Extent, Hop, PlanFile, drift, signed};
 use crate::plans::{Kept, LoadedPlan, sha256};
 use crate::report::Output;
 use crate::verbs::rehearse::certificate;
@@ -30,7 +31,9 @@ pub(crate) struct ApplyArgs {
 
 /// `apply FILE`.
 pub(crate) async fn run(global: &Global, args: &ApplyArgs, output: &Output) -> Result<u8, Failure> {
-    let file = PlanFile::read(&args.file)?;
+    let (file, signer) = PlanFile::read(&args.file, |document| {
+        signed::require(global, &args.file, document)
+    })?;
     let deadline = args.time.resolve()?;
     let contract = &file.contract;
     let cancel = Cancel::new();
@@ -64,9 +67,23 @@ pub(crate) async fn run(global: &Global, args: &ApplyArgs, output: &Output) -> R
     if let Some(deadline) = &deadline {
         crate::deadline::watch(deadline, &cancel);
     }
+    if let Some(signer) = &signer {
+        output.note(&format!("signed   by {signer}"));
+    }
     let began = std::time::Instant::now();
     for (hop, loaded) in contract.hops.iter().zip(&loaded).skip(done) {
-        one_hop(global, args, output, &wired, &file, hop, loaded, &cancel).await?;
+        let by = signer.as_ref();
+        one_hop(
+            global,
+            args,
+            output,
+            &wired,
+            (&file, by),
+            hop,
+            loaded,
+            &cancel,
+        )
+        .await?;
     }
     if let Some(rehearsed) = rehearsed {
         let predicted = std::time::Duration::from_millis(rehearsed.played.forward.duration_ms);
@@ -163,7 +180,8 @@ fn require_rehearsal(global: &Global, wired: &Wired, file: &PlanFile) -> Result<
     };
     let age = migrate_core::duration::parse(text)
         .map_err(|error| Failure::unchanged(format!("require_rehearsal: {error}")))?;
-    certificate::require(&wired.deployment.root, &file.hash, age)
+    let keys = signed::wanted(global).map(|(_, keys)| keys);
+    certificate::require(&wired.deployment.root, &file.hash, age, keys.as_deref())
 }
 
 pub(crate) fn refuse_commands<'a>(
@@ -189,7 +207,7 @@ async fn one_hop(
     args: &ApplyArgs,
     output: &Output,
     wired: &Wired,
-    file: &PlanFile,
+    (file, signer): (&PlanFile, Option<&PublicKey>),
     hop: &Hop,
     loaded: &LoadedPlan,
     cancel: &Cancel,
@@ -206,7 +224,7 @@ async fn one_hop(
     let executor = wired.executor(
         executor,
         &journal,
-        options(global, args, wired, file, hop),
+        options(global, args, wired, (file, signer), hop),
         output.reporter(),
         cancel.clone(),
     );
@@ -225,10 +243,11 @@ fn options(
     global: &Global,
     args: &ApplyArgs,
     wired: &Wired,
-    file: &PlanFile,
+    (file, signer): (&PlanFile, Option<&PublicKey>),
     hop: &Hop,
 ) -> RunOptions {
     let mut flags = vec!["apply".to_owned()];
+    flags.extend(signer.map(|key| format!("signed by {key}")));
     if wired.commands_allowed() {
         flags.push("--allow-commands".to_owned());
     }

@@ -12,6 +12,7 @@ use crate::args::Global;
 use crate::environment;
 use crate::exit;
 use crate::failure::Failure;
+use crate::plan_file::signed;
 use crate::report::Output;
 
 /// What can be done with rows.
@@ -194,6 +195,7 @@ async fn copy(global: &Global, args: &MigrateArgs, output: &Output) -> Result<u8
         .batch(how.batch_size)
         .verify(how.verify)
         .bad_rows(*bad_rows);
+    signed::refuse_direct(global, "a copy of rows alone")?;
     environment::confirm(global, output, &format!("writing {}", args.target))?;
     if !global.skip_check.iter().any(|name| name == "rows") {
         look_at_rows(&builder, args, &script, (global, output)).await?;

@@ -13,6 +13,7 @@ use crate::environment;
 use crate::exit;
 use crate::failure::Failure;
 use crate::files_only;
+use crate::plan_file::signed;
 use crate::plans::{LoadedPlan, Migrations};
 use crate::report::Output;
 use crate::verbs::chain::{self, Link};
@@ -58,6 +59,7 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
         output.plan(&link.loaded, &link.steps);
     }
     if !args.dry_run {
+        signed::refuse_direct(global, &format!("--from {from} --to {to}"))?;
         chain::consent(global, args, output, &wired, &links)?;
         environment::confirm(global, output, &format!("{from} -> {to}"))?;
     }
@@ -246,7 +248,10 @@ pub(crate) async fn tell(
             output.estimate(&estimate, None);
             output.dry_run(result);
         }
-        _ => output.summary(&loaded.plan, result, back.as_deref()),
+        _ => {
+            let head = head(journal, result).await;
+            output.summary(&loaded.plan, result, back.as_deref(), head.as_deref());
+        }
     }
 }
 
@@ -263,6 +268,11 @@ fn ways_out(state: &RunState, command: &str) -> String {
         ),
         _ => format!("next: {command}"),
     }
+}
+
+/// The hash that names the log of the run that ended.
+pub(crate) async fn head(journal: &Arc<dyn Journal>, result: &MigrationResult) -> Option<String> {
+    journal.head(result.run.as_ref()?).await.ok().flatten()
 }
 
 /// Adds the next command to a failure that leaves a run open.

@@ -1,6 +1,8 @@
 //! One verb, one file.
 
+pub(crate) mod adopt;
 pub(crate) mod apply;
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod chain;
 pub(crate) mod completions;
@@ -39,6 +41,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
             Verb::Rehearse(args) => Box::pin(rehearse::run(global, args, output)).await,
             Verb::Resume(args) => resume::run(global, args, output).await,
             Verb::Status => status::run(global, output).await,
+            Verb::Audit(verb) => audit::run(global, verb, output).await,
             Verb::History(args) => history::run(global, args, output).await,
             Verb::Validate(args) => validate::run(global, args, output).await,
             Verb::Backup(args) => backup::run(global, args, output).await,

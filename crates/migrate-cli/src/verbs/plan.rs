@@ -24,9 +24,12 @@ pub(crate) struct PlanArgs {
     /// Resolve it on this deployment and write it to a file that `apply` takes.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Sign the file with this Ed25519 key (PKCS#8, PEM), for environments that want that.
+    #[arg(long, value_name = "KEY", requires = "output")]
+    pub(crate) sign: Option<PathBuf>,
 }
 
-/// `plan --from A --to B [-o FILE]`.
+/// `plan --from A --to B [-o FILE [--sign KEY]]`.
 pub(crate) async fn run(global: &Global, args: &PlanArgs, output: &Output) -> Result<u8, Failure> {
     let from = migrate::version(&args.from, "--from")?;
     let to = migrate::version(&args.to, "--to")?;
@@ -36,12 +39,13 @@ pub(crate) async fn run(global: &Global, args: &PlanArgs, output: &Output) -> Re
         output.plans(&hops);
         return Ok(exit::DONE);
     };
+    let key = plan_file::signed::key(args.sign.as_deref())?;
     plan_file::refuse_other(path)?;
     let mut wired = Wired::open(global).await?;
     wired.only_looking();
     output.database(&wired);
     let file = plan_file::resolve(global, output, &wired, &from, &to).await?;
-    file.write(path)?;
+    file.write(path, key.as_ref())?;
     let apply = next::line(
         global,
         &format!("apply {}", next::quoted(&path.to_string_lossy())),

@@ -16,6 +16,7 @@ use crate::exit;
 use crate::failure::Failure;
 use crate::plans::{Kept, Migrations, sha256};
 use crate::report::Output;
+use crate::verbs::adopt::{self, Wanted};
 use crate::verbs::{migrate, next, rollback};
 use crate::wire::{Access, Wired};
 
@@ -25,6 +26,10 @@ pub(crate) struct ResumeArgs {
     /// Take up what the database knows of runs that this deployment's journal lost.
     #[arg(long)]
     pub(crate) adopt: bool,
+    /// Vouch for a run that nothing proves: it is shown in full and taken up if all of it lies on
+    /// disk or is embedded, and never runs a command. Only where this deployment's key was lost.
+    #[arg(long, value_name = "RUN", requires = "adopt")]
+    pub(crate) adopt_unverified: Vec<String>,
     #[command(flatten)]
     pub(crate) time: DeadlineArgs,
 }
@@ -35,21 +40,27 @@ async fn refuse_unknown(global: &Global, runs: &[RunLog]) -> Result<(), Failure>
         return Ok(());
     };
     let known = wired.runs_in_database().await?;
-    let open = known.iter().find(|log| {
+    let open = known.iter().find(|copy| {
+        let log = &copy.run.log;
         let here = |own: &RunLog| own.header.run == log.header.run;
         !runs.iter().any(here) && RunState::replay(log).is_ok_and(|state| !state.phase.is_final())
     });
-    let Some(log) = open else {
+    let Some(copy) = open else {
         return Ok(());
+    };
+    let run = &copy.run.log.header.run;
+    let why = if copy.run.proof.holds() {
+        "this deployment's journal was lost".to_owned()
+    } else {
+        format!("nothing proves that this tool wrote it: {}", copy.run.proof)
     };
     Err(Failure {
         code: exit::OPEN_RUN,
         ..Failure::unchanged(format!(
-            "run {} is open, and known to the database alone: this deployment's journal was lost",
-            log.header.run
+            "run {run} is open, and known to the database alone: {why}"
         ))
     }
-    .hint(format!("next: {}", next::line(global, "resume --adopt"))))
+    .hint(format!("next: {}", adopt::next_command(global, copy))))
 }
 
 /// `resume [--adopt]`.
@@ -61,7 +72,8 @@ pub(crate) async fn run(
     let deadline = args.time.resolve()?;
     let deployment = crate::deployment::Deployment::open(global)?;
     if args.adopt {
-        adopt(&Wired::open(global).await?, output).await?;
+        let wired = Wired::open(global).await?;
+        adopt::adopt(global, &wired, Wanted::Open, &args.adopt_unverified, output).await?;
     }
     let runs = crate::wire::runs(&deployment).await?;
     environment::refuse_other(global, &runs)?;
@@ -115,6 +127,7 @@ pub(crate) async fn run(
         identity: wired.identity.clone(),
         flags: std::iter::once("resume".to_owned())
             .chain(args.adopt.then(|| "--adopt".to_owned()))
+            .chain(unverified(&args.adopt_unverified))
             .chain(args.time.flags())
             .collect(),
         ..RunOptions::default()
@@ -124,12 +137,14 @@ pub(crate) async fn run(
     output.done_with_progress();
     match result {
         Ok(result) if result.end == RunEnd::RolledBack => {
-            output.rolled_back(plan, &result);
+            let head = migrate::head(&journal, &result).await;
+            output.rolled_back(plan, &result, head.as_deref());
             Ok(exit::DONE)
         }
         Ok(result) => {
             let back = next::line(global, &next::back(log, None));
-            output.summary(plan, &result, Some(&back));
+            let head = migrate::head(&journal, &result).await;
+            output.summary(plan, &result, Some(&back), head.as_deref());
             if let Some(rest) = next::onwards(log) {
                 output.note(&format!("next: {}", next::line(global, &rest)));
             }
@@ -137,6 +152,11 @@ pub(crate) async fn run(
         }
         Err(error) => Err(migrate::with_next(global, &journal, error, None).await),
     }
+}
+
+/// The runs that the operator vouched for, as the journal keeps it.
+pub(crate) fn unverified(runs: &[String]) -> impl Iterator<Item = String> + '_ {
+    runs.iter().map(|run| format!("--adopt-unverified {run}"))
 }
 
 /// The estimate of what an interrupted run has left.
@@ -189,25 +209,6 @@ pub(crate) fn unset_variables<'a>(steps: impl Iterator<Item = &'a MigrationStep>
     missing
 }
 
-/// Takes up the runs that only the database knows, and says which.
-pub(crate) async fn adopt(wired: &Wired, output: &Output) -> Result<(), Failure> {
-    let adopted = wired.adopt().await?;
-    if adopted.is_empty() {
-        output.note("the database knows no run that the journal does not");
-    }
-    for log in adopted {
-        output.note(&format!(
-            "run {} from {} to {}, begun by {}@{}, was taken up from the database",
-            log.header.run,
-            log.header.plan.from_version,
-            log.header.plan.to_version,
-            log.header.user,
-            log.header.host
-        ));
-    }
-    Ok(())
-}
-
 fn why(state: &RunState) -> String {
     state
         .failure
@@ -228,7 +229,7 @@ pub(crate) fn open_run(runs: &[RunLog]) -> Result<Option<(&RunLog, RunState)>, F
 }
 
 /// Whether two plans do the same: that one was withdrawn meanwhile keeps no run from its end.
-fn same_work(now: &MigrationPlan, then: &MigrationPlan) -> bool {
+pub(crate) fn same_work(now: &MigrationPlan, then: &MigrationPlan) -> bool {
     let mut now = now.clone();
     now.withdrawn.clone_from(&then.withdrawn);
     now.mandatory_stop = then.mandatory_stop;

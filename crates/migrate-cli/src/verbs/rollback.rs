@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use migrate_core::executor::{Consent, RollbackRequest, RunEnd, StrategyChoice};
 use migrate_core::{
-    Cancel, Journal, MigrationError, MigrationExecutor, OnDifference, Phase, RunLog, RunOptions,
-    RunState, Scripts, Undoable, Version, estimate_back,
+    Cancel, Journal, MigrationError, MigrationExecutor, OnDifference, Phase, Proof, RunLog,
+    RunOptions, RunState, Scripts, Undoable, Version, estimate_back,
 };
-use migrate_rollback::{MirroredJournal, TargetDatabase};
+use migrate_rollback::TargetDatabase;
+use migrate_rollback::journal::Copied;
 
 use crate::args::{Global, RunArgs, StrategyArg};
 use crate::deadline::Deadline;
@@ -17,6 +18,7 @@ use crate::exit;
 use crate::failure::Failure;
 use crate::plans::Kept;
 use crate::report::Output;
+use crate::verbs::adopt::{self, Wanted};
 use crate::verbs::{migrate, resume};
 use crate::wire::{Access, Wired};
 
@@ -43,7 +45,8 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
     }
     output.database(&wired);
     if args.adopt {
-        resume::adopt(&wired, output).await?;
+        let vouched = &args.adopt_unverified;
+        adopt::adopt(global, &wired, Wanted::Standing, vouched, output).await?;
     }
     let journal = wired.journal(Access::ReadOnly).await?;
     let runs = journal.runs().await?;
@@ -142,15 +145,24 @@ fn so_far(mut failure: Failure, taken_back: usize, log: &RunLog) -> Failure {
 /// With no way back in the journal, the database may still know one.
 async fn lost_run(wired: &Wired, runs: &[RunLog], to: &Version, failure: Failure) -> Failure {
     let known = wired.runs_in_database().await.unwrap_or_default();
-    let lost = known.iter().find(|log| {
+    let lost = known.iter().find(|copy| {
+        let log = &copy.run.log;
         &log.header.plan.from_version == to
             && runs.iter().all(|own| own.header.run != log.header.run)
     });
     match lost {
         None => failure,
-        Some(log) => failure.hint(format!(
-            "the database knows run {} of {}@{}: if its state directory was lost, add --adopt",
-            log.header.run, log.header.user, log.header.host
+        Some(copy) if copy.run.proof.holds() => {
+            let header = &copy.run.log.header;
+            failure.hint(format!(
+                "the database knows run {} of {}@{}: if its state directory was lost, add --adopt",
+                header.run, header.user, header.host
+            ))
+        }
+        Some(copy) => failure.hint(format!(
+            "the database names a run {}, and nothing proves that this tool wrote its log ({}): \
+             see `audit verify {0}`; where the state directory was lost, --adopt asks about it",
+            copy.run.log.header.run, copy.run.proof
         )),
     }
 }
@@ -229,7 +241,8 @@ async fn one_run(
     match result {
         Ok(result) if matches!(result.end, RunEnd::AlreadyThere(_)) => Ok(()),
         Ok(result) => {
-            output.rolled_back(plan, &result);
+            let head = migrate::head(&journal, &result).await;
+            output.rolled_back(plan, &result, head.as_deref());
             Ok(())
         }
         Err(error @ MigrationError::WouldLose(_)) => Err(Failure::of(error, None)),
@@ -299,6 +312,7 @@ fn flags(global: &Global, args: &RunArgs) -> Vec<String> {
     let skipped = global.skip_check.iter();
     flags.extend(skipped.map(|name| format!("--skip-check {name}")));
     flags.extend(args.time.flags());
+    flags.extend(resume::unverified(&args.adopt_unverified));
     flags
 }
 
@@ -309,10 +323,9 @@ pub(crate) async fn same_database(wired: &mut Wired, log: &RunLog) -> Result<(),
     if then == now {
         return Ok(());
     }
-    let carried = MirroredJournal::in_database(&wired.db).await?;
-    let whole = |copy: &RunLog| {
-        copy.header.run == log.header.run && copy.records.len() == log.records.len()
-    };
+    let carried = wired.runs_in_database().await?;
+    let whole =
+        |copy: &Copied| !matches!(copy.run.proof, Proof::Wrong { .. }) && &copy.run.log == log;
     if carried.iter().any(whole) {
         wired.target = TargetDatabase::Any;
         return Ok(());

@@ -1,6 +1,7 @@
 //! Where a deployment stands. Always answers, whatever is broken.
 
 use migrate_core::{DeploymentVersion, RunLog, RunState, StepStatus, Version, VersionGraph};
+use migrate_rollback::journal::Copied;
 use migrate_rollback::lock::HolderState;
 use serde::Serialize;
 
@@ -10,7 +11,7 @@ use crate::exit;
 use crate::failure::Failure;
 use crate::plans::Migrations;
 use crate::report::Output;
-use crate::verbs::next;
+use crate::verbs::{adopt, next};
 use crate::wire::Wired;
 
 /// The document of `status --format json`.
@@ -252,13 +253,18 @@ async fn adoptable(global: &Global, wired: &Wired, runs: &[RunLog], status: &mut
             return;
         }
     };
-    for log in &known {
+    for copy in &known {
+        let log = &copy.run.log;
         if runs.iter().any(|own| own.header.run == log.header.run) {
             continue;
         }
         let Ok(state) = RunState::replay(log) else {
             continue;
         };
+        if !copy.run.proof.holds() {
+            unproven(global, copy, &state, status);
+            continue;
+        }
         let what = format!(
             "run {} of {}@{} is known to the database and not to this deployment's journal",
             log.header.run, log.header.user, log.header.host
@@ -274,8 +280,21 @@ async fn adoptable(global: &Global, wired: &Wired, runs: &[RunLog], status: &mut
             }
         } else {
             status.next = Some("resume");
-            status.next_command = Some(next::line(global, "resume --adopt"));
+            status.next_command = Some(adopt::next_command(global, copy));
         }
+    }
+}
+
+/// A run that whoever may write to the database may have made up: nothing of it is believed.
+fn unproven(global: &Global, copy: &Copied, state: &RunState, status: &mut Status) {
+    let header = &copy.run.log.header;
+    status.problems.push(format!(
+        "run {} of the database's copy of the log is not believed: {}",
+        header.run, copy.run.proof
+    ));
+    if !state.phase.is_final() {
+        status.next = Some("manual");
+        status.next_command = Some(adopt::next_command(global, copy));
     }
 }
 

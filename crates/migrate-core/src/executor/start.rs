@@ -9,7 +9,7 @@ use super::{Backup, MigrationExecutor, MigrationResult, RunEnd};
 use crate::error::{MigrationError, StepError};
 use crate::event::Event;
 use crate::finding::{Finding, Severity};
-use crate::journal::{FORMAT, Record, RunHeader, RunId, RunLog};
+use crate::journal::{FORMAT, Record, RunHeader, RunId, RunLog, UnknownRun};
 use crate::plan::MigrationPlan;
 use crate::ports::DeploymentVersion;
 use crate::status::{Phase, RunState};
@@ -220,10 +220,17 @@ impl MigrationExecutor {
 
     /// A run that only the database remembers: nobody may start over what it left.
     async fn refuse_run_in_doubt(&self) -> Result<(), MigrationError> {
-        for log in self.journal.unknown_here().await? {
+        for UnknownRun { log, proof } in self.journal.unknown_here().await? {
             let state = RunState::replay(&log)
                 .map_err(|error| crate::JournalError::Unreadable(error.to_string()))?;
             if !state.phase.is_final() {
+                if !proof.holds() {
+                    return Err(MigrationError::Unproven(format!(
+                        "the database holds the log of an unfinished run {}, and nothing proves that \
+                         this tool wrote it: {proof}",
+                        log.header.run
+                    )));
+                }
                 return Err(MigrationError::InDoubt(format!(
                     "the database says that run {} from {} to {}, begun {} by {}@{}, is not finished \
                      (it stands at {}), but this deployment's journal does not know it",

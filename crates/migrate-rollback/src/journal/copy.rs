@@ -1,13 +1,17 @@
-//! The tables `runs` and `log` among our objects: a run's log beside what it changed.
+//! The tables `runs`, `log` and `seals` among our objects: a run's log beside what it changed.
+//!
+//! Whoever may write to the database may write here: what is read back is believed only as far as
+//! its chain of signatures goes.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use migrate_core::journal::FORMAT;
-use migrate_core::{JournalError, Record, RunHeader, RunLog};
+use migrate_core::{JournalError, RunHeader, RunLog, UnknownRun};
 use migrate_schema::db::{Database, DbError, DbErrorKind};
 use migrate_schema::own;
 use migrate_schema::quote::literal;
 
-use super::mirrored::is_there;
+use super::chain::{Seal, Texts};
+use crate::signing::Trust;
 
 /// Why a copy could not follow.
 #[derive(Debug)]
@@ -38,16 +42,17 @@ impl From<sqlx::Error> for Failed {
     }
 }
 
-/// Writes what the copy lacks of a log, in one transaction that checks the fence.
-pub(super) async fn catch_up(database: &Database, log: &RunLog) -> Result<(), Failed> {
-    let run = literal(log.header.run.as_str());
+/// Writes what the copy lacks of a log, word for word as it stands in the file, in one transaction
+/// that checks the fence.
+pub(super) async fn catch_up(database: &Database, log: &Texts) -> Result<(), Failed> {
+    let run = literal(&log.run);
     let backend = database.backend();
     let (runs, entries) = (own::name(backend, "runs"), own::name(backend, "log"));
+    let seals = own::name(backend, "seals");
     let count = format!("select count(*) from {entries} where run = {run}");
-    let header = serde_json::to_string(&log.header).unwrap_or_default();
     let head = format!(
         "insert into {runs} (run, header) values ({run}, {}) on conflict (run) do nothing",
-        literal(&header)
+        literal(&log.header)
     );
     macro_rules! within {
         ($tx:expr) => {{
@@ -57,14 +62,14 @@ pub(super) async fn catch_up(database: &Database, log: &RunLog) -> Result<(), Fa
                 .fetch_one(&mut *tx)
                 .await?;
             let have = usize::try_from(have).unwrap_or(0);
-            if have > log.records.len() {
+            if have > log.entries.len() {
                 return Err(Failed::Ahead(ahead(log, have)));
             }
             sqlx::raw_sql(sqlx::AssertSqlSafe(head))
                 .execute(&mut *tx)
                 .await?;
-            for (index, entry) in log.records.iter().enumerate().skip(have) {
-                sqlx::raw_sql(sqlx::AssertSqlSafe(insert(&entries, &run, index, entry)))
+            for sql in missing(log, have, (&entries, &seals)) {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
                     .execute(&mut *tx)
                     .await?;
             }
@@ -82,30 +87,60 @@ pub(super) async fn catch_up(database: &Database, log: &RunLog) -> Result<(), Fa
     Ok(())
 }
 
-fn insert(table: &str, run: &str, index: usize, entry: &(DateTime<Utc>, Record)) -> String {
-    let at = entry.0.to_rfc3339_opts(SecondsFormat::Nanos, true);
-    let text = serde_json::to_string(&entry.1).unwrap_or_default();
-    format!(
-        "insert into {table} (run, seq, at, record) values ({run}, {}, {}, {})",
-        index + 1,
-        literal(&at),
-        literal(&text)
-    )
+/// The statements that add the entries after the first `have`, and the seals from there on.
+fn missing(log: &Texts, have: usize, (entries, seals): (&str, &str)) -> Vec<String> {
+    let run = literal(&log.run);
+    let rows = log.entries.iter().enumerate().skip(have);
+    let mut all: Vec<String> = rows
+        .map(|(index, (at, record))| {
+            format!(
+                "insert into {entries} (run, seq, at, record) values ({run}, {}, {}, {})",
+                index + 1,
+                literal(at),
+                literal(record)
+            )
+        })
+        .collect();
+    // The head's comes with the first entry.
+    let from = if have == 0 { 0 } else { have + 1 };
+    all.extend(log.seals.iter().skip(from).map(|seal| {
+        format!(
+            "insert into {seals} (run, seq, link, signer, signature) values ({run}, {}, {}, {}, {}) \
+             on conflict (run, seq) do nothing",
+            seal.seq,
+            literal(&seal.link),
+            literal(&seal.signer),
+            literal(&seal.signature)
+        )
+    }));
+    all
 }
 
-fn ahead(log: &RunLog, have: usize) -> String {
+fn ahead(log: &Texts, have: usize) -> String {
     format!(
         "run {}: the database has {have} entries of it and the journal only {}: \
          this journal is an older copy; bring the newer one back",
-        log.header.run,
-        log.records.len()
+        log.run,
+        log.entries.len()
     )
 }
 
-/// The logs that the database has, oldest first.
-pub(super) async fn read(database: &Database) -> Result<Vec<RunLog>, JournalError> {
+/// A run as the database has it.
+#[derive(Debug, Clone)]
+pub struct Copied {
+    /// Its log, and who wrote it.
+    pub run: UnknownRun,
+    /// The hashes of its chain, as those of an [`AuditedRun`](super::AuditedRun).
+    pub links: Vec<String>,
+    pub(super) texts: Texts,
+}
+
+/// The logs that the database has, oldest first, judged by whom the deployment trusts.
+pub(super) async fn read(database: &Database, trust: &Trust) -> Result<Vec<Copied>, JournalError> {
     let failed = |error: DbError| JournalError::Unavailable(format!("the database: {error}"));
-    if !is_there(database).await.map_err(failed)? {
+    let tables = own::tables(database).await.map_err(failed)?;
+    let there = |name: &str| tables.iter().any(|table| table == name);
+    if !there("runs") || !there("log") {
         return Ok(Vec::new());
     }
     let backend = database.backend();
@@ -113,17 +148,73 @@ pub(super) async fn read(database: &Database) -> Result<Vec<RunLog>, JournalErro
         "select run, header from {} order by at, run",
         own::name(backend, "runs")
     );
-    let mut logs = Vec::new();
+    let mut all = Vec::new();
     for (run, header) in pairs(database, heads).await.map_err(failed)? {
-        let entries = format!(
-            "select at, record from {} where run = {} order by seq",
-            own::name(backend, "log"),
-            literal(&run)
-        );
-        let entries = pairs(database, entries).await.map_err(failed)?;
-        logs.push(log_of(&run, &header, &entries)?);
+        let of_run = |columns: &str, table: &str| {
+            format!(
+                "select {columns} from {} where run = {} order by seq",
+                own::name(backend, table),
+                literal(&run)
+            )
+        };
+        let entries = pairs(database, of_run("at, record", "log")).await;
+        let seals = if there("seals") {
+            seals(
+                database,
+                of_run(
+                    "cast(seq as text) as number, link, signer, signature",
+                    "seals",
+                ),
+            )
+            .await
+        } else {
+            Ok(Vec::new())
+        };
+        let texts = Texts {
+            entries: entries.map_err(failed)?,
+            seals: seals.map_err(failed)?,
+            run,
+            header,
+        };
+        all.push(Copied {
+            run: UnknownRun {
+                log: log_of(&texts)?,
+                proof: texts.proof(trust),
+            },
+            links: texts.seals.iter().map(|seal| seal.link.clone()).collect(),
+            texts,
+        });
     }
-    Ok(logs)
+    Ok(all)
+}
+
+async fn seals(database: &Database, sql: String) -> Result<Vec<Seal>, DbError> {
+    let rows: Vec<(String, String, String, String)> = match database {
+        #[cfg(feature = "postgres")]
+        Database::Postgres(pg) => {
+            sqlx::query_as(sqlx::AssertSqlSafe(sql))
+                .persistent(false)
+                .fetch_all(pg.pool())
+                .await?
+        }
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(lite) => {
+            let mut connection = lite.acquire().await?;
+            sqlx::query_as(sqlx::AssertSqlSafe(sql))
+                .persistent(false)
+                .fetch_all(&mut *connection)
+                .await?
+        }
+        #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+        _ => return Err(database.unsupported()),
+    };
+    let seal = |(seq, link, signer, signature): (String, String, String, String)| Seal {
+        seq: seq.parse().unwrap_or(-1),
+        link,
+        signer,
+        signature,
+    };
+    Ok(rows.into_iter().map(seal).collect())
 }
 
 async fn pairs(database: &Database, sql: String) -> Result<Vec<(String, String)>, DbError> {
@@ -146,19 +237,21 @@ async fn pairs(database: &Database, sql: String) -> Result<Vec<(String, String)>
     }
 }
 
-fn log_of(run: &str, header: &str, entries: &[(String, String)]) -> Result<RunLog, JournalError> {
+fn log_of(texts: &Texts) -> Result<RunLog, JournalError> {
+    let run = &texts.run;
     let broken = |error: &dyn std::fmt::Display| {
         JournalError::Unreadable(format!("run {run} in the database makes no sense: {error}"))
     };
-    let format = serde_json::from_str::<serde_json::Value>(header)
-        .map_err(|error| broken(&error))?["format"]
-        .as_i64()
-        .unwrap_or(0);
+    let format = texts.format();
     if format > i64::from(FORMAT) {
         return Err(super::entry::newer(run, format));
     }
-    let header: RunHeader = serde_json::from_str(header).map_err(|error| broken(&error))?;
-    let records = entries
+    let header: RunHeader = serde_json::from_str(&texts.header).map_err(|error| broken(&error))?;
+    if header.run.as_str() != run {
+        return Err(broken(&format!("its head is of run {}", header.run)));
+    }
+    let records = texts
+        .entries
         .iter()
         .map(|(at, record)| {
             let at = DateTime::parse_from_rfc3339(at)

@@ -23,27 +23,32 @@ impl Stored {
         let at = at.to_rfc3339_opts(SecondsFormat::Nanos, true);
         let record = serde_json::to_string(record)
             .map_err(|error| JournalError::Unavailable(format!("an entry: {error}")))?;
+        Ok(Self::of(run, seq, at, record))
+    }
+
+    /// An entry of texts that were written already.
+    pub(super) fn of(run: &str, seq: i64, at: String, record: String) -> Self {
         let digest = digest(run, seq, &at, &record);
-        Ok(Self {
+        Self {
             seq,
             at,
             record,
             digest,
-        })
+        }
     }
 
     /// Puts it into its table.
     pub(super) async fn insert(
-        self,
+        &self,
         run: &str,
         connection: &mut sqlx::SqliteConnection,
     ) -> Result<(), sqlx::Error> {
         sqlx::query("INSERT INTO entries (run, seq, at, record, digest) VALUES (?, ?, ?, ?, ?)")
             .bind(run)
             .bind(self.seq)
-            .bind(self.at)
-            .bind(self.record)
-            .bind(self.digest)
+            .bind(&self.at)
+            .bind(&self.record)
+            .bind(&self.digest)
             .execute(connection)
             .await?;
         Ok(())
@@ -92,25 +97,29 @@ impl StoredHead {
         let text = serde_json::to_string(header)
             .map_err(|error| JournalError::Unavailable(format!("the head of a run: {error}")))?;
         let run = header.run.as_str().to_owned();
-        let format = i64::from(header.format);
-        Ok(Self {
-            digest: hashed(&[&run, &format.to_string(), &text]),
+        Ok(Self::of(run, i64::from(header.format), text))
+    }
+
+    /// A head of a text that was written already.
+    pub(super) fn of(run: String, format: i64, header: String) -> Self {
+        Self {
+            digest: hashed(&[&run, &format.to_string(), &header]),
             run,
             format,
-            header: text,
-        })
+            header,
+        }
     }
 
     /// Puts it into its table.
     pub(super) async fn insert(
-        self,
+        &self,
         connection: &mut sqlx::SqliteConnection,
     ) -> Result<(), sqlx::Error> {
         sqlx::query("INSERT INTO runs (run, format, header, digest) VALUES (?, ?, ?, ?)")
-            .bind(self.run)
+            .bind(&self.run)
             .bind(self.format)
-            .bind(self.header)
-            .bind(self.digest)
+            .bind(&self.header)
+            .bind(&self.digest)
             .execute(connection)
             .await?;
         Ok(())

@@ -7,15 +7,15 @@
 //! effect must reach the copy too, or the effect does not happen; one that only tells what
 //! happened is copied with the next. So a copy may lack outcomes, which are found again by
 //! looking, but no intent. Every write of the copy checks the fence: a run that lost its lock
-//! ends here.
+//! ends here. The copy has the file's chain of signatures, by which a forged one is known.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use migrate_core::{Journal, JournalError, Record, RunHeader, RunId, RunLog};
+use migrate_core::{Journal, JournalError, Record, RunHeader, RunId, RunLog, UnknownRun};
 use migrate_schema::db::{Database, DbErrorKind};
-use migrate_schema::own;
 
-use super::{SqliteJournal, copy};
+use super::{Copied, SqliteJournal, copy};
+use crate::signing::Trust;
 
 /// A journal in a file, with a copy in the database that the runs are on.
 ///
@@ -33,24 +33,46 @@ impl MirroredJournal {
         Self { file, database }
     }
 
-    /// All runs whose logs the database has. Read-only; empty where there is nothing of ours.
+    /// All runs whose logs the database has, judged by whom the deployment trusts. Read-only;
+    /// empty where there is nothing of ours.
     ///
     /// # Errors
     /// The database can't be asked, or what stands there makes no sense.
-    pub async fn in_database(database: &Database) -> Result<Vec<RunLog>, JournalError> {
-        copy::read(database).await
+    pub async fn in_database(
+        database: &Database,
+        trust: &Trust,
+    ) -> Result<Vec<Copied>, JournalError> {
+        copy::read(database, trust).await
     }
 
-    /// Takes up the runs that only the database knows, whole or not at all. Returns them.
+    /// The runs that only the database knows.
+    ///
+    /// # Errors
+    /// As [`in_database`](Self::in_database); or the deployment's key can't be read.
+    pub async fn unknown(&self) -> Result<Vec<Copied>, JournalError> {
+        let trust = Trust::load(self.file.root())
+            .map_err(|error| JournalError::Unavailable(error.to_string()))?;
+        let known = Journal::runs(&self.file).await?;
+        let mut copies = copy::read(&self.database, &trust).await?;
+        let here = |copy: &Copied| {
+            let run = &copy.run.log.header.run;
+            known.iter().any(|own| &own.header.run == run)
+        };
+        copies.retain(|copy| !here(copy));
+        Ok(copies)
+    }
+
+    /// Takes up a run that only the database knows, whole or not at all. What its chain does not
+    /// prove is taken up without a chain: the caller vouches for it.
     ///
     /// # Errors
     /// As [`Journal::append`].
-    pub async fn adopt(&self) -> Result<Vec<RunLog>, JournalError> {
-        let unknown = self.unknown_here().await?;
-        for log in &unknown {
-            self.file.import(log).await?;
+    pub async fn take_up(&self, copy: &Copied) -> Result<(), JournalError> {
+        let mut texts = copy.texts.clone();
+        if !copy.run.proof.holds() {
+            texts.seals.clear();
         }
-        Ok(unknown)
+        self.file.import(&texts).await
     }
 
     async fn follow(&self, run: &RunId, record: &Record) -> Result<(), JournalError> {
@@ -58,7 +80,7 @@ impl MirroredJournal {
         if self.database.fence().is_none() {
             return Ok(());
         }
-        let Some(log) = self.file.log(run).await? else {
+        let Some(log) = self.file.texts(run).await? else {
             return Ok(());
         };
         // A database that is down must not hold up what needs no copy: undoing files, stopping.
@@ -121,23 +143,17 @@ impl Journal for MirroredJournal {
         Journal::runs(&self.file).await
     }
 
-    async fn unknown_here(&self) -> Result<Vec<RunLog>, JournalError> {
-        let known = Journal::runs(&self.file).await?;
-        let mut logs = copy::read(&self.database).await?;
-        logs.retain(|log| known.iter().all(|own| own.header.run != log.header.run));
-        Ok(logs)
+    async fn head(&self, run: &RunId) -> Result<Option<String>, JournalError> {
+        self.file.head(run).await
+    }
+
+    async fn unknown_here(&self) -> Result<Vec<UnknownRun>, JournalError> {
+        let unknown = self.unknown().await?.into_iter();
+        Ok(unknown.map(|copy| copy.run).collect())
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is the end of an error")]
 pub(super) fn injected(error: std::io::Error) -> JournalError {
     JournalError::Unavailable(error.to_string())
-}
-
-/// Whether our tables hold a copy at all.
-pub(super) async fn is_there(database: &Database) -> Result<bool, migrate_schema::db::DbError> {
-    let tables = own::tables(database).await?;
-    Ok(["runs", "log"]
-        .iter()
-        .all(|name| tables.iter().any(|table| table == name)))
 }

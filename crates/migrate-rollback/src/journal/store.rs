@@ -24,7 +24,17 @@ const SMALLEST_PAGE: u64 = 512;
 
 const BUSY: Duration = Duration::from_secs(30);
 
-const SCHEMA: [&str; 2] = [
+/// The chain of hashes, beside what older builds know of.
+pub(super) const SEALS: &str = "CREATE TABLE IF NOT EXISTS seals (
+        run TEXT NOT NULL REFERENCES runs (run),
+        seq INTEGER NOT NULL,
+        link TEXT NOT NULL,
+        signer TEXT NOT NULL,
+        signature TEXT NOT NULL,
+        PRIMARY KEY (run, seq)
+    ) STRICT, WITHOUT ROWID";
+
+const SCHEMA: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS runs (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         run TEXT NOT NULL UNIQUE,
@@ -40,6 +50,7 @@ const SCHEMA: [&str; 2] = [
         digest TEXT NOT NULL,
         PRIMARY KEY (run, seq)
     ) STRICT, WITHOUT ROWID",
+    SEALS,
 ];
 
 pub(super) async fn open_for_writing(path: &Path) -> Result<SqliteConnection, JournalError> {
@@ -153,7 +164,12 @@ pub(super) async fn ensure_schema(
     path: &Path,
 ) -> Result<(), JournalError> {
     if check_format(connection, path).await? {
-        return Ok(());
+        // A journal of an older build has no chain yet.
+        return sqlx::query(SEALS)
+            .execute(connection)
+            .await
+            .map(drop)
+            .map_err(|error| failed(path, &error));
     }
     let fail = |error: sqlx::Error| failed(path, &error);
     let mut transaction = connection

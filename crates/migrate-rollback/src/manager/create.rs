@@ -17,6 +17,7 @@ use crate::backup::space;
 use crate::checksum;
 use crate::history::RollbackHistory;
 use crate::point::{Purpose, RollbackPoint, Snapshot};
+use crate::signing::{StateKey, points};
 
 /// What is asked for.
 pub(super) struct Wanted<'a> {
@@ -53,7 +54,7 @@ impl RollbackManager {
         let files = files::copy_all(&root, &label(&wanted), wanted.paths)?;
         let (id, snapshot) = self.keep(&root, &dir, wanted.purpose, copy, &state).await?;
         let config = files.iter().find(|file| file.path == CONFIG_FILE);
-        let point = RollbackPoint {
+        let mut point = RollbackPoint {
             id,
             version: wanted.version.clone(),
             timestamp: now(),
@@ -65,7 +66,9 @@ impl RollbackManager {
             files,
             run: wanted.run.map(ToString::to_string),
             purpose: wanted.purpose,
+            seal: None,
         };
+        points::seal(&mut point, StateKey::ensure(root.path())?.signing());
         migrate_failpoint::hit!("backup.named").map_err(ordered)?;
         write_beside(&root, &point)?;
         RollbackHistory::add(&root, &point)?;

@@ -15,6 +15,7 @@ use crate::inventory::{BareCopy, Form, Stored};
 use crate::others::Own;
 use crate::point::{RollbackPoint, Snapshot};
 use crate::restore::proof::{Expected, Proof};
+use crate::signing::points;
 
 impl RollbackManager {
     /// Looks whether a backup can be restored: its file, its checksums, that it can be read.
@@ -38,6 +39,9 @@ impl RollbackManager {
     ) -> Result<Vec<String>, StepError> {
         let root = self.open_root()?;
         self.same_backend(stored.file(), stored.backend())?;
+        if let Stored::Point(point) = stored {
+            points::check(&root, point, self.signatures)?;
+        }
         Self::check_stored(&root, stored).await?;
         let (form, expected) = match stored {
             Stored::Point(point) => {
@@ -76,7 +80,9 @@ impl RollbackManager {
     /// Whether a point is whole and of this database. Nothing is changed.
     pub(super) async fn can_put_back(&self, point: &RollbackPoint) -> Result<(), StepError> {
         self.check_target(&point.data_snapshot).await?;
-        check_point(&self.open_root()?, point).await.map(drop)
+        let root = self.open_root()?;
+        points::check(&root, point, self.signatures)?;
+        check_point(&root, point).await.map(drop)
     }
 
     pub(super) async fn put_back(
@@ -87,6 +93,7 @@ impl RollbackManager {
         let root = self.open_root()?;
         let snapshot = &point.data_snapshot;
         self.check_target(snapshot).await?;
+        let note = points::check(&root, point, self.signatures)?;
         let expected = check_point(&root, point).await?;
         let ordered = |error: std::io::Error| StepError::failed(error.to_string());
         migrate_failpoint::hit!("restore.database").map_err(ordered)?;
@@ -103,9 +110,12 @@ impl RollbackManager {
                 .await?;
         }
         migrate_failpoint::hit!("restore.files").map_err(ordered)?;
-        let message = put_files_back(&root, point)?;
+        let done = put_files_back(&root, point)?;
         Ok(RestoreReport {
-            message,
+            message: match note {
+                Some(note) => format!("{done}; {note}"),
+                None => done,
+            },
             differences: proof.differences,
             kept: proof.kept.into_iter().map(|change| change.loss).collect(),
         })

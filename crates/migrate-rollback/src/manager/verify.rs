@@ -10,6 +10,7 @@ use super::{RollbackManager, TargetDatabase};
 use crate::backup::directory;
 use crate::inventory::{Form, Stored};
 use crate::restore::proof::Proof;
+use crate::signing::points;
 
 impl RollbackManager {
     /// Restores a backup into a scratch database, or a scratch file, and compares it with the
@@ -21,11 +22,19 @@ impl RollbackManager {
     /// no scratch database.
     pub async fn verify_stored(&self, stored: &Stored) -> Result<String, StepError> {
         let root = self.open_root()?;
+        let mut note = None;
         match stored {
-            Stored::Point(point) => drop(check_point(&root, point).await?),
+            Stored::Point(point) => {
+                note = points::check(&root, point, self.signatures)?;
+                drop(check_point(&root, point).await?);
+            }
             Stored::Bare(bare) => check_bare(&root, bare).await?,
         }
-        self.restores(&root, stored).await
+        let said = self.restores(&root, stored).await?;
+        Ok(match note {
+            Some(note) => format!("{said}; {note}"),
+            None => said,
+        })
     }
 
     async fn restores(&self, root: &Root, stored: &Stored) -> Result<String, StepError> {

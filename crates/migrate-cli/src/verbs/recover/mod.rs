@@ -61,6 +61,7 @@ pub(crate) async fn restore(
         version: None,
         safety: safety(global),
         on_difference: on_difference(args.accept_difference),
+        signatures: crate::wire::signatures(global),
         command: next::line(
             global,
             &format!(
@@ -115,6 +116,7 @@ pub(crate) async fn emergency(
         version: Some(version.clone()),
         safety: safety(global),
         on_difference: on_difference(args.accept_difference),
+        signatures: crate::wire::signatures(global),
         command: next::line(global, &line),
     };
     let mut scene = Scene::look(global, deployment, order)

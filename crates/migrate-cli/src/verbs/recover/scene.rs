@@ -3,7 +3,7 @@
 use migrate_config::Root;
 use migrate_core::Finding;
 use migrate_rollback::recovery::{self, Order, Place, SafetyCopy};
-use migrate_rollback::{RollbackManager, Stored};
+use migrate_rollback::{RollbackManager, Stored, signing};
 use migrate_schema::db::DatabaseUrl;
 
 use super::{about, skips};
@@ -41,6 +41,9 @@ impl Scene {
             .and_then(|(used, source)| deployment.other_database(&used, source))
         {
             notes.push(warning);
+        }
+        if let Stored::Point(point) = &order.backup {
+            notes.extend(signing::points::check(&root, point, order.signatures)?);
         }
         RollbackManager::check_stored(&root, &order.backup).await?;
         let place = Place::look(&url).await?;

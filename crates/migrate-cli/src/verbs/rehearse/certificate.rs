@@ -8,11 +8,12 @@ use chrono::{DateTime, Utc};
 use migrate_config::Root;
 use migrate_config::atomic::{self, NewFile};
 use migrate_core::{Fingerprint, Rehearsal, ScopeObject, StepId, Version};
+use migrate_rollback::signing::{PublicKey, SigningKey};
 use migrate_rollback::state_dir;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::plan_file::{Contract, Hop};
+use crate::plan_file::{Contract, Hop, signed};
 use crate::wire::Wired;
 
 const FORMAT: u32 = 1;
@@ -112,7 +113,8 @@ impl Certificate {
     }
 
     /// Writes it into the deployment's state directory.
-    pub(super) fn keep(&self, root: &Path) -> Result<PathBuf, Failure> {
+    /// With a key it goes into a signed envelope.
+    pub(super) fn keep(&self, root: &Path, key: Option<&SigningKey>) -> Result<PathBuf, Failure> {
         let name = format!(
             "{DIRECTORY}/{}_{}.json",
             self.made_at.format("%Y%m%d_%H%M%S"),
@@ -124,7 +126,8 @@ impl Certificate {
         let state = state_dir::ensure(root).map_err(|error| failed(&error))?;
         let text = serde_json::to_vec_pretty(self).map_err(|error| failed(&error))?;
         let dir = Root::open(&state).map_err(|error| failed(&error))?;
-        atomic::write_atomic_as(&dir, Path::new(&name), &text, NewFile::Private)
+        let bytes = signed::bytes_of(signed::CERTIFICATE, text, key)?;
+        atomic::write_atomic_as(&dir, Path::new(&name), &bytes, NewFile::Private)
             .map_err(|error| failed(&error))?;
         Ok(state.join(name))
     }
@@ -140,20 +143,28 @@ fn inputs_of(hop: &Hop) -> Inputs {
     inputs
 }
 
-/// All that proved their way back.
-fn proven(root: &Path) -> Vec<Certificate> {
+/// All that proved their way back; only those that one of some keys signed, where there are any.
+fn proven(root: &Path, keys: Option<&[PublicKey]>) -> Vec<Certificate> {
     let dir = state_dir::path(root).join(DIRECTORY);
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| std::fs::read(entry.path()).ok())
-        .filter_map(|bytes| serde_json::from_slice::<Certificate>(&bytes).ok())
+        .filter_map(signed::Document::open)
+        .filter(|document| {
+            keys.is_none_or(|keys| document.signer(signed::CERTIFICATE, keys).is_some())
+        })
+        .filter_map(|document| serde_json::from_slice::<Certificate>(&document.bytes).ok())
         .filter(|one| one.format <= FORMAT && one.proven)
         .collect()
 }
 
 /// The newest certificate of a plan that proved its way back.
 pub(crate) fn newest(root: &Path, plan_hash: &str) -> Option<Certificate> {
-    let mut all = proven(root);
+    newest_of(root, plan_hash, None)
+}
+
+fn newest_of(root: &Path, plan_hash: &str, keys: Option<&[PublicKey]>) -> Option<Certificate> {
+    let mut all = proven(root, keys);
     all.retain(|one| one.plan_hash == plan_hash);
     all.into_iter().max_by_key(|one| one.made_at)
 }
@@ -161,7 +172,7 @@ pub(crate) fn newest(root: &Path, plan_hash: &str) -> Option<Certificate> {
 /// What the newest fresh rehearsal of these very plans and scripts measured.
 pub(crate) fn measured(root: &Path, inputs: &[Inputs]) -> Option<Rehearsal> {
     let now = migrate_core::Clock::now(&crate::clock::SystemClock);
-    let mut all = proven(root);
+    let mut all = proven(root, None);
     all.retain(|one| {
         let age = (now - one.made_at).to_std();
         one.inputs == inputs && age.is_ok_and(|age| age <= FRESH)
@@ -186,19 +197,31 @@ impl Certificate {
     }
 }
 
-/// Refuses a plan that was not rehearsed within `age`.
-pub(crate) fn require(root: &Path, plan_hash: &str, age: Duration) -> Result<(), Failure> {
+/// Refuses a plan that was not rehearsed within `age`,
+/// and signed by one of some keys where there are any.
+pub(crate) fn require(
+    root: &Path,
+    plan_hash: &str,
+    age: Duration,
+    keys: Option<&[PublicKey]>,
+) -> Result<(), Failure> {
     let now = migrate_core::Clock::now(&crate::clock::SystemClock);
-    let why = match newest(root, plan_hash) {
+    let signed = if keys.is_some() {
+        " whose certificate one of its keys signed (--sign KEY)"
+    } else {
+        ""
+    };
+    let why = match newest_of(root, plan_hash, keys) {
         Some(one) if (now - one.made_at).to_std().is_ok_and(|old| old <= age) => return Ok(()),
         Some(one) => format!(
             "its last rehearsal is of {}",
             one.made_at.format("%Y-%m-%d %H:%M:%S UTC")
         ),
+        None if keys.is_some() => "this very plan has none".to_owned(),
         None => "this very plan was never rehearsed with success".to_owned(),
     };
     Err(Failure::refused(format!(
-        "refused: this environment wants a rehearsal not older than {}, and {why}",
+        "refused: this environment wants a rehearsal not older than {}{signed}, and {why}",
         migrate_core::duration::human(age)
     ))
     .hint("run `etlrs-migrate rehearse --from A --to B --into URL|DIR`, then apply"))

@@ -41,6 +41,9 @@ pub(crate) struct RehearseArgs {
     /// Also forward again, and back from the rollback point.
     #[arg(long)]
     full: bool,
+    /// Sign the certificate with this Ed25519 key (PKCS#8, PEM).
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
 }
 
 /// How much is played.
@@ -61,6 +64,7 @@ pub(crate) async fn run(
     let from = migrate::version(&args.from, "--from")?;
     let to = migrate::version(&args.to, "--to")?;
     refuse_beside_production(global, args)?;
+    let key = plan_file::signed::key(args.sign.as_deref())?;
     let cancel = Cancel::new();
     crate::signals::watch(&cancel)
         .map_err(|error| Failure::unchanged(format!("signals can't be watched: {error}")))?;
@@ -85,7 +89,7 @@ pub(crate) async fn run(
     let removed = copy.remove().await;
     let certificate = Certificate::new(&wired, &contract, played?);
     removed?;
-    let path = certificate.keep(&wired.deployment.root)?;
+    let path = certificate.keep(&wired.deployment.root, key.as_ref())?;
     output.certificate(&certificate, &path);
     Ok(if certificate.proven {
         exit::DONE

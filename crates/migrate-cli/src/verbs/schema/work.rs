@@ -16,6 +16,7 @@ use crate::args::Global;
 use crate::environment;
 use crate::exit;
 use crate::failure::Failure;
+use crate::plan_file::signed;
 use crate::report::Output;
 
 /// How long another run is waited for.
@@ -30,6 +31,7 @@ pub(crate) fn locked<'w, T: 'w>(
     work: impl Future<Output = Result<T, ApplyError>> + 'w,
 ) -> Pin<Box<dyn Future<Output = Result<T, Failure>> + 'w>> {
     Box::pin(async move {
+        signed::refuse_direct(global, "a change of the schema alone")?;
         environment::confirm(global, output, "changing the schema")?;
         let run = RunId::fresh(chrono::Utc::now());
         let guard = DatabaseGuard::acquire(db, &run, LOCK_DEADLINE).await?;
