@@ -8,7 +8,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::super::options::Options;
-use super::super::script::Script;
+use super::super::script::{Isolation, Script};
 use crate::db::{DbError, Postgres};
 
 /// A session's own facts.
@@ -75,6 +75,21 @@ pub(super) async fn limit(tx: &mut PgConnection, options: &Options) -> Result<()
     )
     .execute(tx)
     .await?;
+    Ok(())
+}
+
+/// Makes the transactions of a session begin with a script's isolation: it can't be changed any
+/// more once a transaction has looked at the fence.
+pub(super) async fn isolate(
+    connection: &mut PgConnection,
+    isolation: Option<Isolation>,
+) -> Result<(), DbError> {
+    if let Some(isolation) = isolation {
+        sqlx::query("select set_config('default_transaction_isolation', $1, false)")
+            .bind(isolation.name())
+            .execute(connection)
+            .await?;
+    }
     Ok(())
 }
 

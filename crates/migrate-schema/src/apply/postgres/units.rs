@@ -33,6 +33,7 @@ pub(in super::super) async fn by_units(
     let began = Instant::now();
     run.running(item, 0);
     let (mut connection, session) = run.sessions.open(pg).await?;
+    session::isolate(&mut connection, item.script.isolation).await?;
     let total = item.script.units().len();
     for (number, unit) in item.script.units().iter().enumerate() {
         let text = item.script.text_of(unit);
@@ -65,7 +66,7 @@ pub(in super::super) async fn by_units(
         }
     }
     finish(pg, item, run, &mut connection, began).await?;
-    if !item.script.lingers() {
+    if !item.script.lingers() && item.script.isolation.is_none() {
         run.sessions.keep((connection, session));
     }
     Ok(())
