@@ -114,12 +114,12 @@ impl Isolation {
         }
     }
 
-    /// As a setting has it.
+    /// What begins a transaction with it.
     #[cfg(feature = "postgres")]
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) fn begin(self) -> &'static str {
         match self {
-            Self::RepeatableRead => "repeatable read",
-            Self::Serializable => "serializable",
+            Self::RepeatableRead => "BEGIN ISOLATION LEVEL REPEATABLE READ",
+            Self::Serializable => "BEGIN ISOLATION LEVEL SERIALIZABLE",
         }
     }
 }

@@ -44,21 +44,18 @@ const SHAPES: [Shape; 24] = [
         Some(Layout::GolangMigrate),
         &["version", "dirty"],
     ),
-    Shape {
-        exact: false,
-        ..shape(
-            "sqlx",
-            Some(Layout::Sqlx),
-            &[
-                "version",
-                "description",
-                "installed_on",
-                "success",
-                "checksum",
-                "execution_time",
-            ],
-        )
-    },
+    shape(
+        "sqlx",
+        Some(Layout::Sqlx),
+        &[
+            "version",
+            "description",
+            "installed_on",
+            "success",
+            "checksum",
+            "execution_time",
+        ],
+    ),
     shape("diesel", Some(Layout::Diesel), &["version", "run_on"]),
     Shape {
         exact: false,
@@ -226,6 +223,22 @@ mod tests {
             ),
             ("db_migrations", &["Version", "Name"], "morph"),
             ("alembic_version", &["version_num"], "Alembic"),
+            (
+                "flyway_schema_history",
+                &[
+                    "installed_rank",
+                    "version",
+                    "description",
+                    "type",
+                    "script",
+                    "checksum",
+                    "installed_by",
+                    "installed_on",
+                    "execution_time",
+                    "success",
+                ],
+                "Flyway",
+            ),
             (
                 "databasechangelog",
                 &[

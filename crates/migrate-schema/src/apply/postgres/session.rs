@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, Transaction};
 
 use super::super::options::Options;
 use super::super::script::{Isolation, Script};
@@ -78,19 +78,16 @@ pub(super) async fn limit(tx: &mut PgConnection, options: &Options) -> Result<()
     Ok(())
 }
 
-/// Makes the transactions of a session begin with a script's isolation: it can't be changed any
-/// more once a transaction has looked at the fence.
-pub(super) async fn isolate(
-    connection: &mut PgConnection,
+/// Begins a transaction with the isolation that a script asks for.
+pub(super) async fn begin<'c>(
+    pg: &Postgres,
+    connection: &'c mut PgConnection,
     isolation: Option<Isolation>,
-) -> Result<(), DbError> {
-    if let Some(isolation) = isolation {
-        sqlx::query("select set_config('default_transaction_isolation', $1, false)")
-            .bind(isolation.name())
-            .execute(connection)
-            .await?;
+) -> Result<Transaction<'c, sqlx::Postgres>, DbError> {
+    match isolation {
+        None => pg.begin_within(connection).await,
+        Some(isolation) => pg.begin_isolated(connection, isolation.begin()).await,
     }
-    Ok(())
 }
 
 /// The limits of a statement that stands alone.

@@ -40,8 +40,7 @@ async fn transaction(
     run: &Run<'_>,
 ) -> Result<(), Failed> {
     let isolation = items.iter().find_map(|item| item.script.isolation);
-    session::isolate(connection, isolation).await?;
-    let mut tx = pg.begin_within(connection).await?;
+    let mut tx = session::begin(pg, connection, isolation).await?;
     session::limit(&mut tx, run.options).await?;
     let watch = Watch::start(pg, session.pid, run.options.queue_budget, run.observer);
     let mut entries: Vec<Entry> = Vec::with_capacity(items.len());

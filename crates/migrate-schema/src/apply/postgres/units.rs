@@ -33,7 +33,6 @@ pub(in super::super) async fn by_units(
     let began = Instant::now();
     run.running(item, 0);
     let (mut connection, session) = run.sessions.open(pg).await?;
-    session::isolate(&mut connection, item.script.isolation).await?;
     let total = item.script.units().len();
     for (number, unit) in item.script.units().iter().enumerate() {
         let text = item.script.text_of(unit);
@@ -134,7 +133,8 @@ impl Work<'_> {
     ) -> Result<(), Failed> {
         let options = self.run.options;
         migrate_failpoint::hit!("unit.begin").map_err(sqlx::Error::Io)?;
-        let mut tx = self.pg.begin_within(connection).await?;
+        let isolation = self.item.script.isolation;
+        let mut tx = session::begin(self.pg, connection, isolation).await?;
         session::limit(&mut tx, options).await?;
         let watch = Watch::start(
             self.pg,
