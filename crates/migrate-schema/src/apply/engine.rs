@@ -13,7 +13,7 @@ use super::pending::{EDITED, Standing, pending};
 use super::{Run, pending as standing};
 use crate::db::Database;
 use crate::history::{self, State};
-use crate::layout::{Migration, MigrationSet, Section, Version};
+use crate::layout::{Layout, Migration, MigrationSet, Section, Version};
 
 /// Runs the migrations of a directory on a database and keeps the log of it.
 ///
@@ -26,7 +26,7 @@ use crate::layout::{Migration, MigrationSet, Section, Version};
 #[derive(Clone)]
 pub struct SchemaEngine {
     pub(super) db: Database,
-    pub(super) options: Options,
+    pub(crate) options: Options,
     pub(super) observer: Arc<dyn Observer>,
 }
 
@@ -160,6 +160,7 @@ impl SchemaEngine {
     pub async fn apply(&self, set: &MigrationSet, target: &Target) -> Result<Done, ApplyError> {
         let ready = async || {
             let state = self.state().await?;
+            self.refuse_foreign(&state).await?;
             let found = self.pending(set, &state, target).await?;
             let items = self.items(set, &found)?;
             Ok((items, state))
@@ -249,7 +250,7 @@ impl SchemaEngine {
             ));
         }
         for one in Self::to_take_back(set, state, how) {
-            match self.down_text(one).await? {
+            match self.down_text(one, set.layout).await? {
                 Some(down) => match Item::down(set, one, &down, &self.options) {
                     Ok(item) => items.push(item),
                     Err(more) => findings.extend(more),
@@ -272,9 +273,16 @@ impl SchemaEngine {
     }
 
     /// The file's down, else the one that the log kept.
-    async fn down_text(&self, one: &Migration) -> Result<Option<Section>, ApplyError> {
+    /// A down without a statement takes back nothing, as the other tools have it; ours must say
+    /// something.
+    async fn down_text(
+        &self,
+        one: &Migration,
+        layout: Layout,
+    ) -> Result<Option<Section>, ApplyError> {
         if let Some(down) = &one.down {
-            return Ok((!no_down(&self.db, down)).then(|| down.clone()));
+            let empty = layout == Layout::Ours && no_down(&self.db, down);
+            return Ok((!empty).then(|| down.clone()));
         }
         let kept = history::texts(&self.db, &one.key())
             .await

@@ -26,6 +26,8 @@ pub struct Options {
     pub missing: Missing,
     /// What `${name}` stands for.
     pub placeholders: Placeholders,
+    /// Tables that look like another tool's history and are not of this application, by name.
+    pub ignored_histories: Vec<String>,
     /// Who runs them, for the log.
     pub by: String,
     /// The run that they belong to, if any.
@@ -44,6 +46,7 @@ impl Default for Options {
             out_of_order: OutOfOrder::Refuse,
             missing: Missing::Refuse,
             placeholders: Placeholders::default(),
+            ignored_histories: Vec::new(),
             by: "etlrs-migrate".to_owned(),
             run: None,
         }

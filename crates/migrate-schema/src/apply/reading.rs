@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use migrate_core::Finding;
 
-use super::script::{Company, ForeignKeys, How, Script, Unit};
+use super::script::{Company, ForeignKeys, How, Isolation, Script, Unit};
 use crate::db::Backend;
 use crate::layout::{Layout, Section, Transactions};
 use crate::script::{AddedValue, Alone, Effect, reads_stdin};
@@ -22,6 +22,9 @@ pub(super) struct Reading {
     cut_after: Option<usize>,
     sets_session: bool,
     sets_transaction: bool,
+    isolation: Option<Isolation>,
+    /// It ended a transaction that it did not begin; fine as the last statement only.
+    ended: bool,
     foreign_keys: ForeignKeys,
     dropped: Vec<String>,
 }
@@ -38,6 +41,8 @@ impl Reading {
             cut_after: None,
             sets_session: false,
             sets_transaction: false,
+            isolation: None,
+            ended: false,
             foreign_keys: ForeignKeys::Either,
             dropped: Vec::new(),
         }
@@ -49,6 +54,9 @@ impl Reading {
         range: &Range<usize>,
         layout: Layout,
     ) -> Result<(), Finding> {
+        if self.ended {
+            return Err(ended_too_early());
+        }
         if self.backend == Backend::Postgres
             && let Some(finding) = reads_stdin(self.backend, text)
         {
@@ -66,6 +74,11 @@ impl Reading {
             if value.as_deref().is_some_and(is_off) {
                 self.foreign_keys = ForeignKeys::CheckedAtEnd;
             }
+            return Ok(());
+        }
+        if self.backend == Backend::Postgres && sets_isolation(text) {
+            self.isolation = Isolation::of(text);
+            self.sets_transaction |= self.isolation.is_some();
             return Ok(());
         }
         let how = self.how(text, &effect, layout)?;
@@ -99,6 +112,12 @@ impl Reading {
             }
             return Ok(How::Alone(alone));
         }
+        let bare = self.transactions == Transactions::PerStatement && self.open.is_none();
+        if let Some(alone) = unfit_for_a_transaction(self.backend, text)
+            && bare
+        {
+            return Ok(How::Alone(alone));
+        }
         if sets_session(self.backend, text, effect) {
             self.sets_session = true;
             self.sets_transaction |= sets_transaction(text);
@@ -116,15 +135,17 @@ impl Reading {
             .unwrap_or_default()
             .to_ascii_lowercase();
         match (first.as_str(), self.open) {
-            ("begin" | "start", None) => self.open = Some(self.statements.len()),
-            ("commit" | "end", Some(_)) => self.open = None,
-            ("commit" | "end", None) => {
-                return Err(Finding::error(
-                    "script.transaction",
-                    "the script ends a transaction that it did not begin",
-                )
-                .hint("remove it: each migration runs in a transaction of its own"));
+            ("begin" | "start", None) => {
+                self.open = Some(self.statements.len());
+                if self.backend == Backend::Postgres
+                    && let Some(isolation) = Isolation::of(text)
+                {
+                    self.isolation = Some(isolation);
+                    self.sets_transaction = true;
+                }
             }
+            ("commit" | "end", Some(_)) => self.open = None,
+            ("commit" | "end", None) => self.ended = true,
             ("begin" | "start", Some(_)) => {
                 return Err(Finding::error(
                     "script.transaction",
@@ -201,9 +222,53 @@ impl Reading {
             statements: self.statements,
             units: self.units,
             whole,
+            isolation: self.isolation,
             sets_session: self.sets_session,
             foreign_keys: self.foreign_keys,
         }
+    }
+}
+
+/// Tools that send a file as it is let a last COMMIT end it; nothing may follow.
+fn ended_too_early() -> Finding {
+    Finding::error(
+        "script.transaction",
+        "this follows a COMMIT of a transaction that the script did not begin",
+    )
+    .hint("remove the COMMIT: each migration runs in a transaction of its own")
+}
+
+/// `SET TRANSACTION ISOLATION LEVEL …`, which must come before the first query: the transaction
+/// is begun with it.
+fn sets_isolation(text: &str) -> bool {
+    let words: Vec<String> = text
+        .split_whitespace()
+        .take(4)
+        .map(str::to_ascii_lowercase)
+        .collect();
+    words == ["set", "transaction", "isolation", "level"]
+}
+
+/// A statement that may commit by itself, or that a transaction can't hold for every table: a
+/// mark that a file runs without a transaction is meant for it.
+fn unfit_for_a_transaction(backend: Backend, text: &str) -> Option<Alone> {
+    if backend == Backend::Sqlite {
+        return None;
+    }
+    let first = text.split(|letter: char| !letter.is_alphabetic()).next()?;
+    match first.to_ascii_lowercase().as_str() {
+        "call" => Some(Alone::Unknown),
+        "do" => {
+            let mut words = text.split(|letter: char| !letter.is_alphabetic());
+            let commits = words.any(|word| {
+                ["commit", "rollback", "call"]
+                    .iter()
+                    .any(|one| word.eq_ignore_ascii_case(one))
+            });
+            commits.then_some(Alone::Unknown)
+        }
+        "cluster" | "reindex" => Some(Alone::Repeatable),
+        _ => None,
     }
 }
 

@@ -7,7 +7,7 @@ use migrate_core::{Finding, Place};
 use super::reading::Reading;
 use crate::db::{Backend, DbError};
 use crate::layout::{Layout, Section, Transactions};
-use crate::script::{Alone, split, token, unreadable};
+use crate::script::{Alone, split, token, unfit, unreadable};
 
 /// One direction of a migration, split and checked.
 #[derive(Debug, Clone)]
@@ -28,6 +28,12 @@ pub(crate) struct Script {
         expect(dead_code, reason = "SQLite's pragmas are no session settings")
     )]
     pub(crate) sets_session: bool,
+    /// The isolation that its own BEGIN or SET TRANSACTION asks for.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "SQLite has one isolation")
+    )]
+    pub(crate) isolation: Option<Isolation>,
     /// What it asks of SQLite's foreign keys.
     pub(crate) foreign_keys: ForeignKeys,
 }
@@ -70,6 +76,52 @@ pub(crate) enum ForeignKeys {
     AsSet,
     /// Not enforced, but checked at the end: tables are rebuilt.
     CheckedAtEnd,
+    /// Not enforced: its layout's own tool leaves them off.
+    Off,
+}
+
+impl ForeignKeys {
+    /// Whether the pragma is switched off before the transaction begins.
+    pub(crate) fn are_off(self) -> bool {
+        matches!(self, Self::CheckedAtEnd | Self::Off)
+    }
+}
+
+/// How far a transaction that a script begins sees what others commit meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// `REPEATABLE READ`
+    RepeatableRead,
+    /// `SERIALIZABLE`
+    Serializable,
+}
+
+impl Isolation {
+    /// What a text says after `ISOLATION LEVEL`; none for read committed, which is the default.
+    pub(super) fn of(text: &str) -> Option<Self> {
+        let words: Vec<String> = text
+            .split(|letter: char| !letter.is_alphabetic())
+            .filter(|word| !word.is_empty())
+            .map(str::to_ascii_lowercase)
+            .collect();
+        let at = words
+            .windows(2)
+            .position(|pair| pair == ["isolation", "level"])?;
+        match words.get(at + 2).map(String::as_str) {
+            Some("serializable") => Some(Self::Serializable),
+            Some("repeatable") => Some(Self::RepeatableRead),
+            _ => None,
+        }
+    }
+
+    /// What begins a transaction with it.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn begin(self) -> &'static str {
+        match self {
+            Self::RepeatableRead => "BEGIN ISOLATION LEVEL REPEATABLE READ",
+            Self::Serializable => "BEGIN ISOLATION LEVEL SERIALIZABLE",
+        }
+    }
 }
 
 impl Script {
@@ -84,6 +136,9 @@ impl Script {
         layout: Layout,
     ) -> Result<Self, Vec<Finding>> {
         let sql = section.sql();
+        if let Some((byte, finding)) = unfit(backend, sql) {
+            return Err(vec![finding.in_file(section.place(byte))]);
+        }
         let mut findings: Vec<Finding> = unreadable(backend, sql)
             .into_iter()
             .map(|(byte, finding)| finding.in_file(section.place(byte)))
@@ -97,7 +152,11 @@ impl Script {
         if !findings.is_empty() {
             return Err(findings);
         }
-        Ok(reading.finish(section))
+        let mut script = reading.finish(section);
+        if backend == Backend::Sqlite && !layout.enforces_foreign_keys() {
+            script.foreign_keys = ForeignKeys::Off;
+        }
+        Ok(script)
     }
 
     /// The statements, each with its place.
@@ -269,7 +328,7 @@ mod tests {
     fn what_can_not_run_this_way_is_told() {
         for (text, expected) in [
             ("rollback", "script.transaction@1:1"),
-            ("select 1;\ncommit", "script.transaction@2:1"),
+            ("commit;\nselect 1", "script.transaction@2:1"),
             ("begin;\nbegin", "script.transaction@2:1"),
             (
                 "create index concurrently i on t (a)",
@@ -299,6 +358,78 @@ mod tests {
         )
         .unwrap();
         assert!(unused.whole && unused.company == Company::NothingAfter);
+    }
+
+    #[test]
+    fn a_transactions_isolation_is_the_scripts_own() {
+        for (text, isolation, statements) in [
+            (
+                "begin isolation level repeatable read; select 1; commit",
+                Some(Isolation::RepeatableRead),
+                1,
+            ),
+            (
+                "start transaction isolation level serializable; select 1; commit",
+                Some(Isolation::Serializable),
+                1,
+            ),
+            (
+                "begin; set transaction isolation level repeatable read; select 1; commit",
+                Some(Isolation::RepeatableRead),
+                1,
+            ),
+            (
+                "set transaction isolation level serializable, read write; select 1",
+                Some(Isolation::Serializable),
+                1,
+            ),
+            ("begin; select 1; commit", None, 1),
+            ("select 1;\ncommit", None, 1),
+        ] {
+            let script = prepared(Backend::Postgres, Transactions::One, text).unwrap();
+            assert_eq!(script.isolation, isolation, "{text}");
+            assert_eq!(script.statements().len(), statements, "{text}");
+            assert_eq!(
+                script.company == Company::Nothing,
+                isolation.is_some(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_marked_so_runs_without_a_transaction() {
+        for (text, how) in [
+            ("do $$ begin commit; end $$", How::Alone(Alone::Unknown)),
+            ("do $$ begin perform 1; end $$", How::Covered),
+            ("call p()", How::Alone(Alone::Unknown)),
+            ("cluster t using i", How::Alone(Alone::Repeatable)),
+            ("reindex table t", How::Alone(Alone::Repeatable)),
+        ] {
+            assert_eq!(units(Transactions::PerStatement, text)[0].1, how, "{text}");
+        }
+        assert_eq!(units(Transactions::One, "call p()")[0].1, How::Covered);
+        assert_eq!(
+            units(Transactions::PerStatement, "begin; call p(); commit")[0].1,
+            How::Covered
+        );
+    }
+
+    #[test]
+    fn foreign_keys_are_as_the_layouts_own_tool_has_them() {
+        let section = Section::of_text("x.sql", "drop table org");
+        for (layout, off) in [
+            (Layout::Dbmate, true),
+            (Layout::GolangMigrate, true),
+            (Layout::Goose, true),
+            (Layout::Flyway, true),
+            (Layout::Ours, false),
+            (Layout::Sqlx, false),
+        ] {
+            let script =
+                Script::prepare(&section, Transactions::One, Backend::Sqlite, layout).unwrap();
+            assert_eq!(script.foreign_keys.are_off(), off, "{layout}");
+        }
     }
 
     #[test]

@@ -37,12 +37,12 @@ async fn transaction(
     items: &[Item],
     run: &Run<'_>,
 ) -> Result<(), Failed> {
-    let rebuilds = foreign_keys(items) == ForeignKeys::CheckedAtEnd;
-    if rebuilds {
+    let keys = foreign_keys(items);
+    if keys.are_off() {
         pragma(connection, "foreign_keys = 0").await?;
     }
     let mut tx = lite.begin_on(connection).await?;
-    let before = if rebuilds {
+    let before = if keys == ForeignKeys::CheckedAtEnd {
         Some(Orphans::read(&mut tx).await?)
     } else {
         None
@@ -90,7 +90,7 @@ async fn round_on(
 ) -> Result<Round, Early> {
     let other = |error: DbError| Early::Other(error.into());
     let both = [down.clone(), up.clone()];
-    if foreign_keys(&both) == ForeignKeys::CheckedAtEnd {
+    if foreign_keys(&both).are_off() {
         pragma(connection, "foreign_keys = 0")
             .await
             .map_err(Early::Other)?;
@@ -200,6 +200,9 @@ async fn units(
 ) -> Result<(), Failed> {
     let began = Instant::now();
     run.running(item, 0);
+    if item.script.foreign_keys.are_off() {
+        pragma(connection, "foreign_keys = 0").await?;
+    }
     let total = item.script.units().len();
     for (number, unit) in item.script.units().iter().enumerate() {
         let text = item.script.text_of(unit);

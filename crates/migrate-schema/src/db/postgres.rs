@@ -246,6 +246,27 @@ impl Postgres {
         Ok(tx)
     }
 
+    /// Begins a transaction of another isolation on a connection that goes with its work: the
+    /// lock that keeps the fence as it is stays with the session, because the snapshot, which is
+    /// the transaction's, must be younger than the lock.
+    pub(crate) async fn begin_isolated<'c>(
+        &self,
+        connection: &'c mut PgConnection,
+        begin: &'static str,
+    ) -> Result<Transaction<'c, sqlx::Postgres>, DbError> {
+        if self.shared.fence().is_some() {
+            sqlx::query("select pg_catalog.pg_advisory_lock_shared($1)")
+                .bind(FENCE_KEY)
+                .execute(&mut *connection)
+                .await?;
+        }
+        let mut tx = connection.begin_with(begin.into_sql_str()).await?;
+        if let Some(fence) = self.shared.fence() {
+            check_fence(&mut tx, &fence).await?;
+        }
+        Ok(tx)
+    }
+
     /// Begins the same on a connection that the caller keeps.
     pub(crate) async fn begin_within<'c>(
         &self,

@@ -119,6 +119,7 @@ impl SourceUpdate {
     async fn pending(&self, cx: &StepContext) -> Result<Vec<String>, ApplyError> {
         let engine = self.engine(cx);
         let state = engine.state().await?;
+        engine.refuse_foreign(&state).await?;
         let found = engine.pending(&self.set, &state, &self.target).await?;
         // Everything that runs is split and checked now.
         engine.items(&self.set, &found)?;

@@ -54,6 +54,7 @@ pub(super) fn choose(
 fn fits(reading: &Reading, backend: Backend) -> bool {
     reading.errors.is_empty()
         && reading.ignored.is_empty()
+        && reading.passed_by.is_empty()
         && !reading.migrations.is_empty()
         && can_run(reading, backend)
 }
@@ -87,7 +88,10 @@ fn only_one_left(
     // Every file is one of its migrations, and only a mark is missing without which one of them
     // can't run: reading it tells which.
     let whole = |(_, reading): &(Layout, Reading)| {
-        reading.errors.is_empty() && reading.ignored.is_empty() && !reading.migrations.is_empty()
+        reading.errors.is_empty()
+            && reading.ignored.is_empty()
+            && reading.passed_by.is_empty()
+            && !reading.migrations.is_empty()
     };
     let at = found
         .iter()
@@ -114,6 +118,7 @@ fn none_fits(files: &[SourceFile], nearest: Option<(Layout, Reading)>) -> Vec<Fi
                 .hint(hint),
             ];
             findings.extend(reading.errors);
+            findings.extend(reading.passed_by.into_iter().take(10));
             findings.extend(reading.ignored.into_iter().take(10));
             findings
         }

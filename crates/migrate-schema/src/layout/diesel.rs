@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::migration::{Migration, Transactions};
 use super::plain::{is_sql, spaced};
 use super::section::{Section, whole};
-use super::{Reading, SourceFile, Version};
+use super::{Reading, SourceFile, Version, markers};
 
 #[derive(Default)]
 struct Parts {
@@ -30,6 +30,12 @@ pub(super) fn read(files: &[SourceFile]) -> Reading {
                 continue;
             }
         };
+        if let Some((whose, at)) = markers::foreign(file)
+            && is_sql(file)
+        {
+            reading.error(file, at, format!("this is a mark of {whose}"));
+            continue;
+        }
         match file.name() {
             "up.sql" => parts.up = Some(whole(file)),
             "down.sql" => parts.down = Some(whole(file)),

@@ -13,6 +13,14 @@ pub(super) fn read(files: &[SourceFile], backend: Backend) -> Reading {
     let mut reading = Reading::default();
     let mut undos: BTreeMap<Version, Section> = BTreeMap::new();
     for file in files.iter().filter(|file| is_sql(file)) {
+        if let Some(event) = callback(file.name()) {
+            reading.error(
+                file,
+                0,
+                format!("Flyway runs it at {event}: callbacks are not run here"),
+            );
+            continue;
+        }
         let Some((kind, version, name)) = parts(file.name()) else {
             reading.ignore(
                 file,
@@ -59,6 +67,33 @@ pub(super) fn read(files: &[SourceFile], backend: Backend) -> Reading {
         }
     }
     reading
+}
+
+/// The event of a callback: `afterMigrate.sql`, `beforeEachMigrate__description.sql`.
+fn callback(name: &str) -> Option<&str> {
+    const WHAT: [&str; 12] = [
+        "Migrate",
+        "EachMigrate",
+        "EachMigrateStatement",
+        "Versioned",
+        "Repeatables",
+        "Undo",
+        "EachUndo",
+        "Clean",
+        "Info",
+        "Validate",
+        "Baseline",
+        "Repair",
+    ];
+    let stem = name.strip_suffix(".sql")?;
+    let event = stem.split("__").next()?;
+    let rest = event
+        .strip_prefix("before")
+        .or_else(|| event.strip_prefix("after"))?;
+    let named = ["Error", "OperationFinish", "Applied"]
+        .iter()
+        .fold(rest, |rest, end| rest.strip_suffix(end).unwrap_or(rest));
+    (WHAT.contains(&named) || event == "createSchema" || event == "beforeConnect").then_some(event)
 }
 
 /// `V1_2__name.sql` as its letter, version and name.

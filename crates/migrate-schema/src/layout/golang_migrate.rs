@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::migration::{Migration, Transactions};
 use super::plain::{directed, is_sql, spaced};
-use super::section::whole;
+use super::section::{Section, whole};
 use super::sqlx_cli::attach_downs;
 use super::{Reading, SourceFile, Version, markers};
 use crate::db::Backend;
@@ -42,6 +42,21 @@ pub(super) fn read(files: &[SourceFile], backend: Backend) -> Reading {
                 ..Migration::versioned(version, &spaced(name), section)
             });
         }
+    }
+    if !reading.migrations.is_empty() {
+        // Its tool counts a version that has only a down, and runs nothing for it.
+        let alone: Vec<_> = downs
+            .iter()
+            .filter(|(version, _)| {
+                let ups = &reading.migrations;
+                !ups.iter().any(|one| one.version.as_ref() == Some(version))
+            })
+            .map(|(version, down)| {
+                let nothing = Section::of_text(down.file(), "");
+                Migration::versioned(version.clone(), "", nothing)
+            })
+            .collect();
+        reading.migrations.extend(alone);
     }
     attach_downs(&mut reading, downs);
     for migration in &mut reading.migrations {

@@ -2,21 +2,23 @@
 
 use super::SourceFile;
 
-/// The first line with a mark of goose or dbmate, and whose it is. A file that has one must
+/// The first line with a mark of goose, dbmate or a tool that is not read here, and whose it is. A file that has one must
 /// not be read as SQL from its beginning to its end: that would run its down part too.
 pub(super) fn foreign(file: &SourceFile) -> Option<(&'static str, usize)> {
-    if !file.text.contains("+goose") && !file.text.contains("migrate:") {
-        return None;
-    }
-    lines(&file.text).find_map(|(start, line)| {
-        if goose(line).is_some() {
-            Some(("goose", start))
-        } else if dbmate(line).is_some() {
-            Some(("dbmate", start))
-        } else {
-            None
-        }
-    })
+    let ours = if file.text.contains("+goose") || file.text.contains("migrate:") {
+        lines(&file.text).find_map(|(start, line)| {
+            if goose(line).is_some() {
+                Some(("goose", start))
+            } else if dbmate(line).is_some() {
+                Some(("dbmate", start))
+            } else {
+                None
+            }
+        })
+    } else {
+        None
+    };
+    ours.or_else(|| super::strangers::find(file))
 }
 
 /// What follows `-- +goose`.

@@ -17,9 +17,11 @@ mod ours;
 mod placeholders;
 mod plain;
 mod refinery;
+mod scratch;
 mod section;
 mod source;
 mod sqlx_cli;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -33,6 +35,7 @@ use migrate_core::Finding;
 pub use detect::Choice;
 pub use migration::{Migration, Transactions};
 pub use placeholders::Placeholders;
+pub use scratch::SharedStatement;
 pub use section::Section;
 pub use source::{SourceFile, read_directory};
 pub use version::Version;
@@ -84,6 +87,15 @@ impl Layout {
             Self::Dbmate => "dbmate",
             Self::Flyway => "flyway",
             Self::Refinery => "refinery",
+        }
+    }
+
+    /// Whether its own tool runs migrations of SQLite with foreign keys enforced. Those that
+    /// leave SQLite's default alone do not, so that a dropped table takes no rows of others.
+    pub(crate) fn enforces_foreign_keys(self) -> bool {
+        match self {
+            Self::Ours | Self::Sqlx | Self::Refinery => true,
+            Self::Diesel | Self::GolangMigrate | Self::Goose | Self::Dbmate | Self::Flyway => false,
         }
     }
 
@@ -166,8 +178,24 @@ impl MigrationSet {
         choice: Choice,
         backend: Backend,
     ) -> Result<Self, Vec<Finding>> {
+        let programs: Vec<Finding> = files
+            .iter()
+            .filter(|file| plain::is_program(file.name()))
+            .map(program)
+            .collect();
+        if !programs.is_empty() {
+            return Err(some_of(programs));
+        }
         let (layout, reading) = detect::choose(files, choice, backend)?;
+        if !reading.passed_by.is_empty() {
+            return Err(some_of(reading.passed_by));
+        }
         let mut migrations = reading.migrations;
+        if migrations.is_empty() && !reading.ignored.is_empty() {
+            let mut findings = vec![nothing_read(layout, reading.ignored.len())];
+            findings.extend(some_of(reading.ignored));
+            return Err(findings);
+        }
         migrations.sort_by(|a, b| (a.order(), a.up.file()).cmp(&(b.order(), b.up.file())));
         let twice = detect::twice(&migrations);
         if !twice.is_empty() {
@@ -201,18 +229,58 @@ impl MigrationSet {
     }
 }
 
+/// How many files are named of those that are alike.
+const NAMED: usize = 10;
+
+fn some_of(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let more = findings.len().saturating_sub(NAMED);
+    findings.truncate(NAMED);
+    if more > 0 {
+        findings.push(Finding::error("layout.more", format!("and {more} more")));
+    }
+    findings
+}
+
+fn program(file: &SourceFile) -> Finding {
+    Finding::error(
+        "layout.program",
+        "it is a migration written as a program, which only its own tool runs",
+    )
+    .in_file(section::whole(file).place(0))
+    .hint("write it as SQL, or run it by its tool and move it out of the directory")
+}
+
+fn nothing_read(layout: Layout, files: usize) -> Finding {
+    Finding::error(
+        "layout.nothing-read",
+        format!("{layout} reads none of the {files} files of the directory"),
+    )
+    .hint("choose another --layout; `--layout auto` finds one by the files")
+}
+
 /// What one layout makes of a directory.
 #[derive(Debug, Default)]
 struct Reading {
     migrations: Vec<Migration>,
     /// Files that the layout's own tool would not look at: warnings.
     ignored: Vec<Finding>,
+    /// Those among them that look like migrations: errors, once the layout is chosen.
+    passed_by: Vec<Finding>,
     /// What it can't read: errors.
     errors: Vec<Finding>,
 }
 
 impl Reading {
+    /// Leaves a file out: an error where it looks like a migration.
     fn ignore(&mut self, file: &SourceFile, why: &str) {
+        if plain::looks_like_a_migration(file) {
+            self.passed_by.push(
+                Finding::error("layout.passed-by", format!("it would not run: {why}"))
+                    .in_file(section::whole(file).place(0))
+                    .hint("name it as this layout does, move it elsewhere, or choose another --layout"),
+            );
+            return;
+        }
         self.ignored.push(
             Finding::warning("layout.ignored", why)
                 .in_file(section::whole(file).place(0))

@@ -103,12 +103,21 @@ fn read_into(
                 )
                 .hint("take it out"));
             }
-            found.push(SourceFile::new(&shown, &text));
+            // Of a program only the name counts: it can't be run here.
+            let text = if super::plain::is_program(&name) {
+                ""
+            } else {
+                &text
+            };
+            found.push(SourceFile::new(&shown, text));
         }
     }
     Ok(())
 }
 
 fn is_wanted(name: &str) -> bool {
-    super::plain::is_script(name) || name == "metadata.toml" || name.ends_with(".sql.conf")
+    super::plain::is_script(name)
+        || super::plain::is_program(name)
+        || name == "metadata.toml"
+        || name.ends_with(".sql.conf")
 }

@@ -179,13 +179,32 @@ fn golang_migrate_takes_other_ends_and_no_other_layout_passes_one_by() {
         assert!(!plain::is_script(name), "{name}");
     }
     let set = MigrationSet::of_files(&files(&found), Choice::Named(Layout::Sqlx), Backend::Sqlite);
-    let ignored: Vec<String> = set
-        .unwrap()
-        .warnings
+    // Another layout does not leave them out in silence.
+    let passed_by: Vec<String> = set
+        .unwrap_err()
         .into_iter()
+        .filter(|one| one.code == "layout.passed-by")
         .filter_map(|one| one.place.map(|place| place.file))
         .collect();
-    assert_eq!(ignored, ["2_u.down.PGSQL", "2_u.up.pgsql", "3_v.up.SQL"]);
+    assert_eq!(passed_by, ["2_u.down.PGSQL", "2_u.up.pgsql", "3_v.up.SQL"]);
+}
+
+#[test]
+fn golang_migrate_takes_a_version_that_only_goes_down() {
+    let found = [
+        ("1_t.sql.up.sql", "a"),
+        ("1_t.sql.down.sql", "b"),
+        ("2_u.down.sql", "c"),
+        ("30_x.up..sql", "d"),
+    ];
+    assert_eq!(
+        named(Layout::GolangMigrate, Backend::Postgres, &found),
+        [
+            r#"1 "t.sql" tx up[a] tx down[b] verify[-]"#,
+            r#"2 "" tx up[] tx down[c] verify[-]"#,
+            r#"30 "x" tx up[d] tx down[-] verify[-]"#,
+        ]
+    );
 }
 
 #[test]

@@ -97,12 +97,15 @@ pub(super) fn rebuild<'s>(
                     table: copy,
                     from: Some(from),
                     ..
-                } if key(from) == key(table) => Some((at, copy)),
+                } if key(from) == key(table)
+                    // Renamed before the copy was made, it gave its name away.
+                    && all.iter().any(|read| takes_name(&read.deed, copy, table)) =>
+                {
+                    Some((at, copy))
+                }
                 _ => None,
             })?;
-    // Renamed before the copy was made, it gave its name away.
-    let takes_name = all.iter().any(|read| takes_name(&read.deed, copy, table));
-    takes_name.then_some(Rebuild { copy, copied })
+    Some(Rebuild { copy, copied })
 }
 
 /// Whether a statement gives a copy the table's name, or copies it back into it.

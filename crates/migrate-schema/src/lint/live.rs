@@ -171,7 +171,7 @@ async fn sqlite(db: &Database) -> Result<Told, DbError> {
         }
     }
     let references = list(
-        "'main', m.name, f.\"table\"",
+        "'main', m.name, f.\"table\", f.on_delete",
         &format!(", pragma_foreign_key_list(m.name) f{tables}"),
     );
     for row in rows(db, &references).await? {
@@ -179,7 +179,7 @@ async fn sqlite(db: &Database) -> Result<Told, DbError> {
             name: None,
             kind: ConstraintKind::ForeignKey(TableName::new(None, text(&row, 2))),
             not_valid: false,
-            text: String::new(),
+            text: format!("ON DELETE {}", text(&row, 3)),
         };
         schema.with_constraint(&table(&row), &constraint);
     }

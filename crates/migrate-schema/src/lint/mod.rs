@@ -11,6 +11,7 @@
 mod batch;
 mod deed;
 mod gravest;
+mod guess;
 mod ignore;
 mod known;
 mod live;
@@ -25,6 +26,7 @@ mod schema;
 mod squawk;
 
 pub use gravest::{gravest, gravest_of_script};
+pub use guess::{Guess, guess_backend};
 pub use known::{Known, TableSize};
 pub use lock::{LockMode, TableLock, Work};
 pub use report::{Ignored, LintFinding, Report, StatementLocks};

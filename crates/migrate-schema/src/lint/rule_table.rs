@@ -186,6 +186,13 @@ pub const RULES: &[Rule] = &[
         "a rebuilt table loses indexes and triggers that are not made again",
     ),
     own(
+        "sqlite-drop-cascades",
+        Error,
+        Sqlite,
+        &[],
+        "with foreign keys on, dropping a table deletes the rows that refer to it by ON DELETE CASCADE",
+    ),
+    own(
         "sqlite-copy-by-position",
         Warning,
         Sqlite,

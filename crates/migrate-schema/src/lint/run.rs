@@ -178,6 +178,7 @@ impl Walk<'_> {
         };
         let scene = Scene {
             known: self.known,
+            layout: self.set.layout,
             schema: &self.schema,
             fresh: &self.fresh,
             taken: &self.taken,

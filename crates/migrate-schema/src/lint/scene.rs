@@ -8,6 +8,7 @@ use super::known::{Known, TableSize};
 use super::lock::{LockMode, TableLock};
 use super::rule::Level;
 use super::schema::Schema;
+use crate::layout::Layout;
 use crate::quote::TableName;
 
 /// A statement that was read.
@@ -34,6 +35,8 @@ pub(super) struct Held {
 /// A statement and what is known when it runs.
 pub(super) struct Scene<'s> {
     pub(super) known: &'s Known,
+    /// How the migrations are laid out: tools differ in SQLite's foreign keys.
+    pub(super) layout: Layout,
     /// The schema right before it.
     pub(super) schema: &'s Schema,
     /// Tables that nobody else can see or use yet: made by the same batch.

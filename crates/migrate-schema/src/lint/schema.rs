@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::deed::{Action, Column, Constraint, ConstraintKind, Deed, SqlType, key};
+use super::deed::{Action, Column, Constraint, ConstraintKind, Deed, OnDelete, SqlType, key};
 use crate::quote::TableName;
 
 /// What is known of the tables.
@@ -21,6 +21,8 @@ struct Table {
     triggers: BTreeSet<String>,
     /// The tables that it refers to, by the constraint's name where it has one.
     references: Vec<(Option<String>, TableName)>,
+    /// Those of them whose deleted rows take its own with them.
+    cascading: Vec<TableName>,
     /// Checks by name.
     checks: BTreeMap<String, KnownCheck>,
 }
@@ -105,6 +107,26 @@ impl Schema {
             .filter(|(name, _)| **name != wanted)
             .filter(|(_, one)| one.references.iter().any(|(_, to)| key(to) == wanted))
             .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// The other tables whose rows go with those of one.
+    pub(super) fn going_with(&self, table: &TableName) -> Vec<String> {
+        let wanted = key(table);
+        self.tables
+            .iter()
+            .filter(|(name, _)| **name != wanted)
+            .filter(|(_, one)| one.cascading.iter().any(|to| key(to) == wanted))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// The columns that a table is known to have.
+    pub(super) fn columns_of(&self, table: &TableName) -> Vec<&str> {
+        self.tables
+            .get(&key(table))
+            .into_iter()
+            .flat_map(|known| known.columns.keys().map(String::as_str))
             .collect()
     }
 
@@ -241,6 +263,9 @@ impl Schema {
         );
         if let Some(to) = &column.references {
             known.references.push((None, to.clone()));
+            if column.on_delete == OnDelete::Cascade {
+                known.cascading.push(to.clone());
+            }
         }
     }
 
@@ -249,6 +274,9 @@ impl Schema {
         match &constraint.kind {
             ConstraintKind::ForeignKey(to) => {
                 known.references.push((constraint.name.clone(), to.clone()));
+                if OnDelete::of(&constraint.text) == OnDelete::Cascade {
+                    known.cascading.push(to.clone());
+                }
             }
             ConstraintKind::Check => {
                 if let Some(name) = &constraint.name {

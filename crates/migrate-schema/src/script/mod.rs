@@ -7,6 +7,7 @@ mod place;
 #[cfg(feature = "postgres")]
 mod postgres_lexer;
 mod review;
+mod shared;
 mod split;
 mod sqlite_lexer;
 pub(crate) mod token;
@@ -23,7 +24,8 @@ pub(crate) use cursor::Cursor;
 pub(crate) use cursor::table_after_on;
 pub(crate) use effect::{DefaultValue, Effect};
 pub use place::place;
-pub(crate) use review::{reads_stdin, unreadable};
+pub(crate) use review::{reads_stdin, unfit, unreadable};
+pub(crate) use shared::shared;
 pub use split::split;
 
 /// A script that can be run statement by statement in one transaction.

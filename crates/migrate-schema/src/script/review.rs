@@ -60,6 +60,43 @@ pub(super) fn review(script: &SqlScript) -> Vec<Finding> {
     findings
 }
 
+/// What makes everything after it unreadable, so that it alone is told: data lines for psql,
+/// backslashes with a meaning of their own.
+pub(crate) fn unfit(backend: Backend, text: &str) -> Option<(usize, Finding)> {
+    if backend == Backend::Sqlite {
+        return None;
+    }
+    let lower = text.to_ascii_lowercase();
+    if !lower.contains("stdin") && !lower.contains("standard_conforming_strings") {
+        return None;
+    }
+    super::split(backend, text).into_iter().find_map(|range| {
+        let statement = &text[range.clone()];
+        if let Some(finding) = reads_stdin(backend, statement) {
+            return Some((range.start, finding));
+        }
+        let words: Vec<String> = words(backend, statement)
+            .into_iter()
+            .map(str::to_ascii_lowercase)
+            .collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let off = matches!(
+            words.as_slice(),
+            ["set", "standard_conforming_strings", .., "off" | "false"]
+        ) || (words.starts_with(&["set", "standard_conforming_strings"])
+            && statement.to_ascii_lowercase().contains("'off'"));
+        off.then(|| {
+            let finding = Finding::error(
+                "script.conforming-strings",
+                "standard_conforming_strings = off gives backslashes in texts another meaning, \
+                 so that where its statements end can't be told",
+            )
+            .hint("take the line out, and write texts with backslashes as E'...'");
+            (range.start, finding)
+        })
+    })
+}
+
 /// What is no SQL that a server could run, each with the byte where it stands: text that is
 /// cut off, commands of psql or the sqlite3 shell.
 pub(crate) fn unreadable(backend: Backend, text: &str) -> Vec<(usize, Finding)> {
@@ -85,6 +122,11 @@ fn meta_commands(backend: Backend, text: &str) -> Vec<(usize, Finding)> {
     let mut findings = Vec::new();
     for (at, token) in found.iter().enumerate() {
         let shell = match (backend, token.kind) {
+            (Backend::Postgres, Kind::Backslash)
+                if super::split::dump_guard(text, token.start).is_some() =>
+            {
+                None
+            }
             (Backend::Postgres, Kind::Backslash) => Some("psql"),
             (Backend::Sqlite, Kind::Sign)
                 if token.text(text) == "." && begins_statement(text, &found, at) =>

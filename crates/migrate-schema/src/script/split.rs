@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::db::Backend;
 
-use super::token::{Kind, Token, significant};
+use super::token::{Kind, Token, tokens};
 
 /// The statements of a script as byte ranges, in order: from the first token that means
 /// something to the last one before the semicolon. Between them are spaces, comments and
@@ -13,7 +13,24 @@ pub fn split(backend: Backend, text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut current: Vec<Token> = Vec::new();
     let mut body = Body::default();
-    for token in significant(backend, text) {
+    let mut skip_until = 0;
+    for token in tokens(backend, text) {
+        if token.kind == Kind::Trivia {
+            if ends_statement(token.text(text)) {
+                push(&mut found, &mut current);
+                body = Body::default();
+            }
+            continue;
+        }
+        if token.start < skip_until {
+            continue;
+        }
+        if backend == Backend::Postgres && token.kind == Kind::Backslash {
+            if let Some(end) = dump_guard(text, token.start) {
+                skip_until = end;
+                continue;
+            }
+        }
         if token.kind == Kind::Semicolon && body.may_end(backend, text, &current) {
             push(&mut found, &mut current);
             body = Body::default();
@@ -24,6 +41,26 @@ pub fn split(backend: Backend, text: &str) -> Vec<Range<usize>> {
     }
     push(&mut found, &mut current);
     found
+}
+
+/// goose's mark ends a statement that has no semicolon.
+fn ends_statement(trivia: &str) -> bool {
+    trivia.contains("+goose")
+        && trivia.lines().any(|line| {
+            line.trim()
+                .strip_prefix("--")
+                .and_then(|rest| rest.trim_start().strip_prefix("+goose"))
+                .is_some_and(|mark| mark.trim().eq_ignore_ascii_case("statementend"))
+        })
+}
+
+/// The end of a line `\\restrict KEY` or `\\unrestrict KEY`, which newer dumps put round
+/// themselves for psql alone.
+pub(super) fn dump_guard(text: &str, at: usize) -> Option<usize> {
+    let at_line_start = at == 0 || text[..at].ends_with('\n');
+    let line = text[at..].lines().next()?;
+    let guard = line.starts_with("\\restrict ") || line.starts_with("\\unrestrict ");
+    (at_line_start && guard).then_some(at + line.len())
 }
 
 fn push(found: &mut Vec<Range<usize>>, current: &mut Vec<Token>) {
@@ -116,6 +153,8 @@ fn creates_trigger(text: &str, tokens: &[Token]) -> bool {
 mod tests {
     use proptest::prelude::*;
 
+    use crate::script::token::significant;
+
     use super::*;
 
     fn pieces(backend: Backend, text: &str) -> Vec<&str> {
@@ -195,6 +234,19 @@ mod tests {
         ] {
             assert_eq!(pieces(Backend::Postgres, text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn gooses_mark_ends_a_statement_and_guards_of_dumps_are_none() {
+        let text = "-- +goose StatementBegin\ncreate function f() returns int as $$ select 1; $$ language sql\n\
+                    -- +goose StatementEnd\nselect 2";
+        let found = pieces(Backend::Postgres, text);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].ends_with("language sql"));
+        let trigger = "create trigger t after insert on a begin select 1; end\n-- +goose StatementEnd\nselect 2";
+        assert_eq!(pieces(Backend::Sqlite, trigger).len(), 2);
+        let dump = "\\restrict aBc9\n\nselect 1;\n\n\\unrestrict aBc9\n";
+        assert_eq!(pieces(Backend::Postgres, dump), ["select 1"]);
     }
 
     #[test]

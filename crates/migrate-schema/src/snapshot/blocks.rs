@@ -93,6 +93,12 @@ impl<'p> Made<'p> {
             || !self.notes.is_empty()
     }
 
+    /// Whether it is made by another block: an identity column's sequence by its table.
+    #[cfg(feature = "postgres")]
+    pub(super) fn is_made_elsewhere(&self) -> bool {
+        self.head.is_none_or(str::is_empty)
+    }
+
     /// All of it.
     pub(super) fn whole(&self) -> Block {
         self.written(|_| true)
@@ -147,6 +153,12 @@ impl<'p> Made<'p> {
             };
             statement(&mut sql, &text);
         }
+        for (at, (item, ..)) in self.items.iter().enumerate() {
+            if self.would_merge(at) {
+                let table = self.name.strip_prefix("table ").unwrap_or(self.name);
+                statement(&mut sql, &format!("ALTER TABLE ONLY {table} ADD {item}"));
+            }
+        }
         for then in &self.then {
             statement(&mut sql, then);
         }
@@ -156,10 +168,33 @@ impl<'p> Made<'p> {
         }
     }
 
+    /// Whether PostgreSQL would make no constraint of an item: of those on the same columns it
+    /// keeps one within a `CREATE TABLE`.
+    fn would_merge(&self, at: usize) -> bool {
+        let key = |at: usize| {
+            let (item, _, constraint) = self.items[at];
+            unique_on(item).filter(|_| constraint)
+        };
+        let Some((kind, columns)) = key(at) else {
+            return false;
+        };
+        kind == "UNIQUE"
+            && (0..self.items.len())
+                .filter(|other| *other != at)
+                .any(|other| {
+                    key(other).is_some_and(|(kind, same)| {
+                        same == columns && (kind == "PRIMARY KEY" || other < at)
+                    })
+                })
+    }
+
     fn lines(&self, soft: impl Fn(&str) -> bool) -> String {
         let lines: Vec<String> = self
             .items
             .iter()
+            .enumerate()
+            .filter(|(at, _)| !self.would_merge(*at))
+            .map(|(_, item)| item)
             .filter(|(item, _, constraint)| !(*constraint && is_check(item)) || soft(item))
             .map(|(item, default, _)| match default.filter(|_| soft(item)) {
                 Some(default) => format!("    {item} DEFAULT {default}"),
@@ -190,6 +225,15 @@ fn is_check(item: &str) -> bool {
     item["CONSTRAINT ".len() + name.len()..]
         .trim_start()
         .starts_with("CHECK")
+}
+
+/// What a key is on: the sort of key, and the rest of its text.
+fn unique_on(item: &str) -> Option<(&'static str, &str)> {
+    let name = column_of(item.strip_prefix("CONSTRAINT ")?);
+    let rest = item["CONSTRAINT ".len() + name.len()..].trim_start();
+    ["UNIQUE", "PRIMARY KEY"]
+        .into_iter()
+        .find_map(|kind| Some((kind, rest.strip_prefix(kind)?.trim())))
 }
 
 /// The first name of a line, with its quotes.

@@ -41,6 +41,9 @@ const SORTS: [&[&str]; 12] = [
 /// From here on an object does not stand with its parent.
 const LATE: usize = 7;
 
+/// The sort of sequences.
+const SEQUENCES: usize = 3;
+
 /// Where a block wants to be: sort, the name that it stands with, after it, its own name.
 type Place = (usize, String, bool, String);
 
@@ -68,6 +71,16 @@ fn place(name: &str, parent: Option<&str>) -> Place {
     let sort = sort_of(stands_with).map_or("", |(_, sort)| sort);
     let bare = stands_with[sort.len()..].trim_start().to_owned();
     (at, bare, after, name.to_owned())
+}
+
+/// What is granted on an identity column's sequence comes after the table that makes it.
+fn place_of(made: &Made<'_>) -> Place {
+    let found = place(made.name, made.parent);
+    if found.0 == SEQUENCES && made.is_made_elsewhere() {
+        (LATE, found.1, found.2, found.3)
+    } else {
+        found
+    }
 }
 
 /// Each block after those that it needs.
@@ -146,7 +159,7 @@ fn sorted(blocks: &[Made<'_>], needs: &[Needs]) -> Vec<Block> {
     let mut waiting: BTreeSet<(Place, usize)> = blocks
         .iter()
         .enumerate()
-        .map(|(number, made)| (place(made.name, made.parent), number))
+        .map(|(number, made)| (place_of(made), number))
         .collect();
     let mut done: BTreeSet<usize> = BTreeSet::new();
     let mut bare: BTreeSet<usize> = BTreeSet::new();

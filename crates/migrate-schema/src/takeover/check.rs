@@ -3,30 +3,56 @@
 use migrate_core::Finding;
 use sha2::{Digest, Sha384};
 
-use super::{ForeignHistory, Line};
+use super::{ForeignHistory, Line, Seen};
 use crate::layout::{Layout, Migration, MigrationSet, Version};
 
-/// Tables outside the search path can be another application's: they are named, and no more.
-pub(super) fn no_history(elsewhere: &[(Layout, String)]) -> Finding {
-    let none = Finding::error(
-        "takeover.none",
-        "the database has no history table of another tool",
-    );
+/// No history that can be taken over: several may be of other applications, and some are of tools
+/// whose histories are not read here.
+pub(super) fn no_history(elsewhere: &[&Seen]) -> Finding {
     if elsewhere.is_empty() {
-        return none.hint("say which version it is at: `schema baseline --to VERSION`");
+        return Finding::error(
+            "takeover.none",
+            "the database has no history table of another tool",
+        )
+        .hint("say which version it is at: `schema baseline --to VERSION`");
     }
-    let named = elsewhere
+    let named: Vec<String> = elsewhere
         .iter()
-        .map(|(layout, table)| format!("{table} ({layout})"));
-    let named = named.collect::<Vec<_>>().join(", ");
+        .map(|one| format!("{} ({})", one.table, one.name()))
+        .collect();
+    let named = named.join(", ");
     Finding::error(
         "takeover.none",
-        format!("the search path has no history table of another tool; outside of it are {named}"),
+        format!("which history is this application's can't be told: there are {named}"),
     )
     .hint(
-        "if one is this application's, put its schema into the search path: \
-         `ALTER DATABASE name SET search_path = public, SCHEMA`",
+        "leave the others out with `--ignore-history TABLE`, put its schema into the search path, \
+         or say which version it is at: `schema baseline --to VERSION`",
     )
+}
+
+/// Another tool's history where ours says nothing.
+pub(super) fn foreign(seen: &Seen) -> Finding {
+    let finding = Finding::error(
+        "takeover.foreign-history",
+        format!(
+            "the database was migrated by {}: its table {} says what is applied, and our history nothing",
+            seen.name(),
+            seen.table
+        ),
+    );
+    let ignore = format!(
+        "if it is another application's: `--ignore-history {}`",
+        seen.table
+    );
+    match seen.layout {
+        Some(_) => finding.hint(format!(
+            "take it over without running anything: `schema baseline --from-history`; {ignore}"
+        )),
+        None => finding.hint(format!(
+            "say which version it is at, without running anything: `schema baseline --to VERSION`; {ignore}"
+        )),
+    }
 }
 
 /// The keys of the set's migrations that are applied.
@@ -98,17 +124,37 @@ fn edited(layout: Layout, one: &Migration, line: &Line) -> bool {
         return false;
     };
     match layout {
-        Layout::Sqlx => {
-            use std::fmt::Write as _;
-            let mut found = String::new();
-            for byte in Sha384::digest(one.up.sql().as_bytes()) {
-                let _ = write!(found, "{byte:02x}");
-            }
-            found != *expected
-        }
+        Layout::Sqlx => readings(one.up.sql())
+            .iter()
+            .all(|text| sha384(text) != *expected),
         Layout::Flyway => flyway_checksum(one.up.sql()).to_string() != *expected,
         _ => false,
     }
+}
+
+/// A text as it may have been when it was applied: an editor or git may have changed its line
+/// ends, or its byte order mark, since.
+fn readings(sql: &str) -> Vec<String> {
+    let plain = sql.trim_start_matches('\u{feff}').replace("\r\n", "\n");
+    let windows = plain.replace('\n', "\r\n");
+    let marked = |text: &str| format!("\u{feff}{text}");
+    vec![
+        sql.to_owned(),
+        marked(sql),
+        marked(&plain),
+        marked(&windows),
+        plain,
+        windows,
+    ]
+}
+
+fn sha384(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut found = String::new();
+    for byte in Sha384::digest(text.as_bytes()) {
+        let _ = write!(found, "{byte:02x}");
+    }
+    found
 }
 
 /// CRC-32 of the lines without their ends, as a signed number.
@@ -167,6 +213,29 @@ fn not_the_same(history: &ForeignHistory, one: &Migration) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn line_ends_and_a_byte_order_mark_are_no_edit() {
+        let applied = sha384("select 1;\nselect 2;\n");
+        for text in [
+            "select 1;\r\nselect 2;\r\n",
+            "\u{feff}select 1;\r\nselect 2;\r\n",
+            "select 1;\nselect 2;\n",
+        ] {
+            assert!(readings(text).iter().any(|one| sha384(one) == applied));
+        }
+        let marked = sha384("\u{feff}select 1;\r\n");
+        assert!(
+            readings("select 1;\n")
+                .iter()
+                .any(|one| sha384(one) == marked)
+        );
+        assert!(
+            readings("select 3;\n")
+                .iter()
+                .all(|one| sha384(one) != marked)
+        );
+    }
 
     #[test]
     fn flyways_checksum_is_crc_32_of_the_lines() {

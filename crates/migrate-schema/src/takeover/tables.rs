@@ -17,18 +17,8 @@ pub(crate) const NAMES: [&str; 6] = [
     "refinery_schema_history",
 ];
 
-/// Where a history is looked for on PostgreSQL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Within {
-    /// In the search path: others may be of other applications.
-    SearchPath,
-    /// In all others.
-    OtherSchemas,
-}
-
-/// Those that are in the database, with the tool that each is of and their names as SQL.
-pub(super) async fn there(db: &Database, within: Within) -> Result<Vec<(Layout, String)>, DbError> {
-    let elsewhere = within == Within::OtherSchemas;
+/// Those of the usual names in the search path, with the tool that each is of and their names as SQL.
+pub(super) async fn there(db: &Database) -> Result<Vec<(Layout, String)>, DbError> {
     let names: Vec<String> = NAMES.iter().map(|name| format!("('{name}')")).collect();
     let names = names.join(", ");
     let found = in_the_users_path(db).await?;
@@ -36,8 +26,7 @@ pub(super) async fn there(db: &Database, within: Within) -> Result<Vec<(Layout, 
         Backend::Postgres => format!(
             "select coalesce(json_agg(json_build_array(c.relname, exists (select from pg_attribute a \
                  where a.attrelid = c.oid and a.attname = 'dirty'), c.oid::regclass::text))::text, '[]') \
-             from pg_class c where c.relkind in ('r', 'p') and c.relname = any (array[{names}]) \
-               and (c.oid <> all (array[{found}]::regclass[]::oid[])) = {elsewhere}"
+             from pg_class c where c.relkind in ('r', 'p') and c.oid = any (array[{found}]::regclass[]::oid[])"
         ),
         Backend::Sqlite => format!(
             "select json_group_array(json_array(column1, exists (select 1 \
@@ -75,6 +64,63 @@ async fn in_the_users_path(db: &Database) -> Result<String, DbError> {
         }
     }
     Ok(found.join(", "))
+}
+
+/// All tables that look like a history, by their columns: tool, layout, name as SQL.
+pub(super) async fn shaped(
+    db: &Database,
+) -> Result<Vec<(&'static str, Option<Layout>, String)>, DbError> {
+    let visible = in_the_users_path(db).await?;
+    let sql = match db.backend() {
+        Backend::Postgres => format!(
+            "select coalesce(json_agg(json_build_array(t.relname, t.name, t.columns) \
+                 order by t.visible desc, t.name)::text, '[]') \
+             from (select c.relname, c.oid::regclass::text as name, c.oid = any (array[{visible}]::regclass[]::oid[]) as visible, \
+                       json_agg(a.attname) as columns \
+                   from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+                   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped \
+                   where c.relkind in ('r', 'p') and n.nspname !~ '^pg_' \
+                     and n.nspname not in ('information_schema', 'etlrs_migrate') \
+                   group by c.oid, c.relname having count(*) <= 20) t"
+        ),
+        Backend::Sqlite => {
+            "select json_group_array(json_array(m.name, m.name, \
+                 (select json_group_array(c.name) from pragma_table_info(m.name) c))) \
+             from (select name from sqlite_master where type = 'table' \
+                   and name not like '~_etlrs~_%' escape '~' and name not like 'sqlite~_%' escape '~' \
+                   order by name) m"
+                .to_owned()
+        }
+    };
+    let found = rows(db, &sql).await?;
+    Ok(found
+        .iter()
+        .filter_map(|row| {
+            let columns = match &row[2] {
+                // SQLite nests JSON as a text in some versions.
+                Value::String(text) => serde_json::from_str(text).ok()?,
+                other => other.clone(),
+            };
+            let columns: Vec<String> = serde_json::from_value(columns).ok()?;
+            let name = row[0].as_str()?;
+            let (tool, layout) = super::shapes::of(name, &columns.into_iter().collect())?;
+            let table = match db.backend() {
+                Backend::Postgres => row[1].as_str()?.to_owned(),
+                Backend::Sqlite => crate::quote::ident(name),
+            };
+            Some((tool, layout, table))
+        })
+        .collect())
+}
+
+/// Whether a table holds anything.
+pub(super) async fn has_rows(db: &Database, table: &str) -> Result<bool, DbError> {
+    let found = db
+        .query_json(&format!(
+            "select count(*) from (select 1 from {table} limit 1) t"
+        ))
+        .await?;
+    Ok(found != 0)
 }
 
 fn layout(name: &str, dirty: bool) -> Option<Layout> {

@@ -15,6 +15,12 @@ create function count_ring() returns int language sql begin atomic select count(
 alter table ring alter n set default count_ring();
 alter table ring add check (next_of(ring.*) > 0);
 create table uses (id int default count_ring());
+create table twice (a int, b int primary key);
+alter table twice add constraint twice_one unique (a);
+alter table twice add constraint twice_two unique (a);
+alter table twice add constraint twice_key unique (b);
+create table counted (id int generated always as identity, n int);
+grant usage on sequence counted_id_seq to public;
 create view rows_of as select c from ring c;
 create table keeps (all_of ring[], "select" text default 'a,b
 c');

@@ -107,7 +107,7 @@ fn what_can_not_run_is_told_before_anything_runs(store: Store) {
     let world = World::on(store).files(&[
         ("1_t.sql", UP_1),
         ("2_u.sql", "create table u (a integer);\nselect 'open"),
-        ("3_v.sql", "commit;"),
+        ("3_v.sql", "rollback;"),
     ]);
     let empty = world.snapshot();
     world

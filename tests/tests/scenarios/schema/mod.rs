@@ -13,6 +13,7 @@ mod mixed;
 mod refinery;
 mod running;
 mod step;
+mod strangers;
 mod struck;
 mod takeover;
 mod transactions;

@@ -286,23 +286,19 @@ fn a_changed_repeatable_one_is_left_to_be_run(store: Store) {
     world.sql("select a from seen");
 }
 
-/// It can be another application's: it is named, and taken over once the search path has it.
+/// Wherever the history is: nothing runs again, and it can be taken over.
 #[test]
-fn a_history_in_another_schema_is_named() {
+fn a_history_in_another_schema_counts() {
     let mut tool = flyway();
     tool.postgres = format!(
         "create schema tools; set search_path = tools; {}; set search_path = public",
         tool.postgres.trim_end_matches(';')
     );
     let world = made_by(Store::Postgres, &tool);
-    world.run(&["baseline", "--from-history"]).expect(1).says(&[
-        "outside of it are tools.flyway_schema_history (flyway)",
-        "search_path",
-    ]);
-    let name = world.database().name();
-    world.database().admin_psql(&format!(
-        "alter database {name} set search_path = public, tools"
-    ));
+    world
+        .run(&["apply"])
+        .expect(1)
+        .says(&["tools.flyway_schema_history", "--ignore-history"]);
     world
         .run(&["baseline", "--from-history"])
         .expect(0)
@@ -310,7 +306,72 @@ fn a_history_in_another_schema_is_named() {
     world.run(&["apply"]).expect(0).says(&["1 applied"]);
 }
 
+/// A table of any name in any schema is known by its columns.
+fn a_history_of_another_name_counts(store: Store) {
+    let world = World::on(store).files(&[(
+        "1_t.sql",
+        "-- +goose Up\ncreate table t (a integer);\n-- +goose Down\ndrop table t;\n",
+    )]);
+    let table = match store {
+        Store::Postgres => {
+            world.sql("create schema ops");
+            "ops.applied_changes"
+        }
+        Store::Sqlite => "applied_changes",
+    };
+    world.sql(&format!(
+        "create table {table} (id integer primary key, version_id bigint not null, \
+         is_applied boolean not null, tstamp timestamp)"
+    ));
+    // goose's first row says nothing of a migration.
+    world.sql(&format!("insert into {table} values (1, 0, true, null)"));
+    world.run(&["plan"]).expect(0);
+    world.sql(&format!("insert into {table} values (2, 1, true, null)"));
+    world
+        .run(&["apply"])
+        .expect(1)
+        .says(&["goose", "applied_changes"]);
+    world
+        .run(&["baseline", "--from-history"])
+        .expect(0)
+        .says(&["1 recorded as there"]);
+    world.run(&["apply"]).expect(0);
+}
+
+/// Tools whose directories are not read here stop it too; another application's table is named
+/// to be left out.
+fn the_history_of_a_tool_without_a_layout_stops_it(store: Store) {
+    for (table, columns, row) in [
+        ("schema_version", "version integer", "7"),
+        (
+            "gorp_migrations",
+            "id text, applied_at timestamp",
+            "'1', null",
+        ),
+        (
+            "pgmigrations",
+            "id integer, name text, run_on timestamp",
+            "1, 'a', null",
+        ),
+        ("alembic_version", "version_num text", "'a1'"),
+    ] {
+        let world = World::on(store).files(&[("1_t.sql", "create table t (a integer);\n")]);
+        world.sql(&format!("create table {table} ({columns})"));
+        world.sql(&format!("insert into {table} values ({row})"));
+        world
+            .run(&["apply"])
+            .expect(1)
+            .says(&[table, "baseline --to"]);
+        world
+            .run(&["apply", "--ignore-history", table])
+            .expect(0)
+            .says(&["1 applied"]);
+    }
+}
+
 on_both!(
+    a_history_of_another_name_counts,
+    the_history_of_a_tool_without_a_layout_stops_it,
     a_changed_repeatable_one_is_left_to_be_run,
     every_tools_history_is_taken_over_without_running_anything,
     drift_is_found_before_and_after_it_is_taken_over,

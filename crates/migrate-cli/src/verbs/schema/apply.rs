@@ -50,7 +50,7 @@ pub(crate) async fn run(global: &Global, args: &ApplyArgs, output: &Output) -> R
         Upto::Version(source::version(&set, text))
     });
     output.warnings(&set.warnings);
-    work::refuse_foreign(&engine, &target).await?;
+    work::refuse_foreign(&engine).await?;
     // Looked at first without the lock: mostly there is nothing to do.
     let state = engine
         .state()

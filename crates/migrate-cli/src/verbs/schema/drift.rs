@@ -42,6 +42,12 @@ pub(crate) struct DriftArgs {
     /// A database on whose server the scratch database is made, instead of the live one's.
     #[arg(long, value_name = "URL", conflicts_with = "snapshot")]
     scratch_url: Option<String>,
+    /// Leave out statements on what the server's databases share (roles, databases, ...).
+    #[arg(long, conflicts_with = "snapshot")]
+    skip_shared: bool,
+    /// SQL that the scratch database begins with: extensions and schemas that the migrations expect.
+    #[arg(long, value_name = "FILE", conflicts_with = "snapshot")]
+    prelude: Option<PathBuf>,
 }
 
 /// `schema drift`.
@@ -54,8 +60,9 @@ pub(crate) async fn run(global: &Global, args: &DriftArgs, output: &Output) -> R
                 source: dir.clone(),
                 layout: args.layout,
                 values: args.values.clone(),
+                ignored_histories: Vec::new(),
             };
-            with_migrations(&target, &source, args.scratch_url.as_deref(), output).await?
+            with_migrations(&target, &source, args, output).await?
         }
         (None, None) => return Err(Failure::usage("name --source or --snapshot")),
     };
@@ -94,7 +101,7 @@ async fn with_snapshot(target: &Target, file: &std::path::Path) -> Result<DriftR
 async fn with_migrations(
     target: &Target,
     source: &SourceArgs,
-    scratch_url: Option<&str>,
+    args: &DriftArgs,
     output: &Output,
 ) -> Result<DriftReport, Failure> {
     let set = source.read(&target.root, &target.db).await?;
@@ -119,8 +126,9 @@ async fn with_migrations(
     };
     let mut applied_set = set.clone();
     applied_set.migrations.retain(there);
+    let applied_set = scratch::confined(applied_set, args.skip_shared, output)?;
     let live = read(&target.db).await?;
-    let expected = given_by(target, &applied_set, options, scratch_url, output).await?;
+    let expected = given_by(target, &applied_set, options, args, output).await?;
     report.diff = CatalogDiff::between(&expected, &live, target.db.backend());
     Ok(report)
 }
@@ -130,10 +138,10 @@ async fn given_by(
     target: &Target,
     set: &MigrationSet,
     options: Options,
-    scratch_url: Option<&str>,
+    args: &DriftArgs,
     output: &Output,
 ) -> Result<Catalog, Failure> {
-    let server = match scratch_url {
+    let server = match args.scratch_url.as_deref() {
         None => target.db.clone(),
         Some(url) => {
             let url: DatabaseUrl = url
@@ -148,7 +156,9 @@ async fn given_by(
             scratch::server(&url).await?
         }
     };
-    let scratch = Scratch::make(&server).await?;
+    let backend = server.backend();
+    let prelude = scratch::prelude(args.prelude.as_deref(), backend, args.skip_shared, output)?;
+    let scratch = Scratch::make(&server, prelude).await?;
     output.note(&format!(
         "running {} applied migrations on a scratch database",
         set.migrations.len()

@@ -63,6 +63,7 @@ impl HowArgs {
 pub(crate) fn options(source: &SourceArgs) -> Options {
     Options {
         placeholders: source.placeholders(),
+        ignored_histories: source.ignored_histories.clone(),
         by: crate::wire::user_at_host(),
         ..Options::default()
     }

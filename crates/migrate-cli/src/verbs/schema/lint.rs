@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use migrate_schema::apply::{Standing, standings};
 use migrate_schema::db::{Backend, CreateMode};
-use migrate_schema::layout::{Choice, MigrationSet};
-use migrate_schema::lint::{Chosen, Known, Level, Levels, Report, lint};
+use migrate_schema::layout::{Choice, MigrationSet, read_directory};
+use migrate_schema::lint::{Chosen, Guess, Known, Level, Levels, Report, guess_backend, lint};
 
 use super::source::{LayoutArg, SourceArgs, Target, pair};
 use super::{how, work};
@@ -71,6 +71,7 @@ pub(crate) async fn run(global: &Global, args: &LintArgs, output: &Output) -> Re
     }
     let (levels, threshold) = levels(args)?;
     let source = SourceArgs {
+        ignored_histories: Vec::new(),
         source: args.source.clone().unwrap_or_default(),
         layout: args.layout,
         values: args.values.clone(),
@@ -131,7 +132,7 @@ fn by_files(
     let backend = match args.backend {
         Some(BackendArg::Postgres) => Backend::Postgres,
         Some(BackendArg::Sqlite) => Backend::Sqlite,
-        None => usual_backend(global),
+        None => usual_backend(global).map_or_else(|| by_content(global, source), Ok)?,
     };
     let choice = match source.layout {
         LayoutArg::Auto => Choice::Auto { history: None },
@@ -145,10 +146,25 @@ fn by_files(
 }
 
 /// What the deployment's URL names, if there is one; nothing is connected to.
-fn usual_backend(global: &Global) -> Backend {
+fn usual_backend(global: &Global) -> Option<Backend> {
     Deployment::open(global)
         .and_then(|deployment| deployment.url(global))
-        .map_or(Backend::Postgres, |(url, _)| url.backend())
+        .map(|(url, _)| url.backend())
+        .ok()
+}
+
+/// What the files themselves say.
+fn by_content(global: &Global, source: &SourceArgs) -> Result<Backend, Failure> {
+    let files = read_directory(&global.root.join(&source.source))
+        .map_err(|finding| Failure::findings("the migrations can't be read", vec![finding]))?;
+    match guess_backend(&files) {
+        Guess::For(backend) => Ok(backend),
+        Guess::Nothing => Ok(Backend::Postgres),
+        Guess::Both => Err(Failure::usage(
+            "the migrations have words of PostgreSQL and of SQLite, so which rules hold can't be told",
+        )
+        .hint("say --for postgres or --for sqlite")),
+    }
 }
 
 /// With a database: what it does not have, as one batch, with the sizes of its tables.
@@ -168,7 +184,7 @@ async fn on_database(
         chosen_files(&set, args)?
     } else {
         let engine = work::engine(&target, how::options(source), output);
-        work::refuse_foreign(&engine, &target).await?;
+        work::refuse_foreign(&engine).await?;
         let state = engine
             .state()
             .await

@@ -45,7 +45,7 @@ pub(crate) async fn run(global: &Global, args: &PlanArgs, output: &Output) -> Re
     let upto = args.to.as_deref().map_or(Upto::Latest, |text| {
         Upto::Version(source::version(&set, text))
     });
-    work::refuse_foreign(&engine, &target).await?;
+    work::refuse_foreign(&engine).await?;
     let planned = engine
         .preview(&set, &upto)
         .await

@@ -9,8 +9,12 @@ use migrate_core::{Cancel, StepError};
 use migrate_rollback::ScratchCopy;
 use migrate_schema::apply::FreshDatabase;
 use migrate_schema::db::{Backend, ConnectOptions, CreateMode, Database, DatabaseUrl};
+use migrate_schema::layout::{Choice, Layout, MigrationSet, SharedStatement, SourceFile};
+use migrate_schema::script::split;
+use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::report::Output;
 
 const DIRECTORY: &str = "etlrs-scratch-";
 
@@ -20,11 +24,84 @@ pub(super) struct Scratch {
     directory: PathBuf,
     made: Option<(ScratchCopy, Database)>,
     cancel: Cancel,
+    /// What runs in each before the migrations.
+    prelude: Vec<String>,
+    /// What the server's databases shared before.
+    shared: Value,
+}
+
+/// What a server's databases share, as far as its role may see: a text that changes with it.
+const SHARED: &str = "select md5(string_agg(line, ' ' order by line)) from ( \
+     select row_to_json(r)::text as line from pg_catalog.pg_roles r \
+     union all select row_to_json(m)::text from pg_catalog.pg_auth_members m \
+     union all select row_to_json(s)::text from pg_catalog.pg_db_role_setting s \
+     union all select row_to_json(t)::text from pg_catalog.pg_tablespace t \
+     union all select json_build_array(d.datname, d.datdba, d.datacl::text, d.datconnlimit)::text \
+         from pg_catalog.pg_database d where d.datname = current_database()) l";
+
+async fn shared(server: &Database) -> Result<Value, StepError> {
+    if server.backend() == Backend::Sqlite {
+        return Ok(Value::Null);
+    }
+    server
+        .query_json(SHARED)
+        .await
+        .map_err(|error| error.into_step_error("what the server's databases share can't be read"))
+}
+
+/// The statements of a file that each scratch database begins with: extensions, schemas.
+pub(super) fn prelude(
+    file: Option<&Path>,
+    backend: Backend,
+    skip_shared: bool,
+    output: &Output,
+) -> Result<Vec<String>, Failure> {
+    let Some(file) = file else {
+        return Ok(Vec::new());
+    };
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::unchanged(format!("--prelude {}: {error}", file.display())))?;
+    let named = SourceFile::new("0_prelude.sql", &text);
+    let set = MigrationSet::of_files(&[named], Choice::Named(Layout::Sqlx), backend)
+        .map_err(|findings| Failure::findings("the prelude can't be used", findings))?;
+    let set = confined(set, skip_shared, output)?;
+    let sql: String = set.migrations.iter().map(|one| one.up.sql()).collect();
+    Ok(split(backend, &sql)
+        .into_iter()
+        .map(|range| sql[range].to_owned())
+        .collect())
+}
+
+/// The migrations without what would change the server that the scratch database shares with
+/// others: refused, or left out and named.
+pub(super) fn confined(
+    set: MigrationSet,
+    skip_shared: bool,
+    output: &Output,
+) -> Result<MigrationSet, Failure> {
+    let found = set.shared_statements();
+    if found.is_empty() {
+        return Ok(set);
+    }
+    if !skip_shared {
+        return Err(Failure::findings(
+            "the migrations would change the server of the scratch database; nothing was run",
+            found.iter().map(SharedStatement::finding).collect(),
+        ));
+    }
+    for one in &found {
+        output.note(&format!(
+            "left out at {}: it changes {}",
+            one.place, one.what
+        ));
+    }
+    Ok(set.without_shared_statements())
 }
 
 impl Scratch {
     /// Makes an empty one on the server of `server`, or as a temporary file.
-    pub(super) async fn make(server: &Database) -> Result<Self, Failure> {
+    pub(super) async fn make(server: &Database, prelude: Vec<String>) -> Result<Self, Failure> {
+        let shared = shared(server).await?;
         let directory = directory()?;
         let cancel = Cancel::new();
         crate::signals::watch(&cancel)
@@ -34,6 +111,8 @@ impl Scratch {
             directory,
             made: None,
             cancel,
+            prelude,
+            shared,
         };
         match this.fresh().await {
             Ok(_) => Ok(this),
@@ -64,6 +143,15 @@ impl Scratch {
         let removed = self.remove().await;
         let value = done?;
         removed?;
+        if shared(&self.server).await? != self.shared {
+            let mut failure = Failure::unchanged(
+                "while the migrations ran on the scratch database, what all databases of its server share \
+                 has changed: roles, their settings or memberships, tablespaces, or the settings of its database",
+            );
+            failure.code = crate::exit::STUCK;
+            return Err(failure
+                .hint("look at it now; run this with --scratch-url on a server that nobody uses"));
+        }
         Ok(value)
     }
 
@@ -111,6 +199,11 @@ impl FreshDatabase for Scratch {
         match db {
             Ok(db) => {
                 self.made = Some((copy, db.clone()));
+                for statement in &self.prelude {
+                    db.execute(statement)
+                        .await
+                        .map_err(|error| error.into_step_error("the prelude failed"))?;
+                }
                 Ok(db)
             }
             Err(error) => {

@@ -24,6 +24,10 @@ pub(crate) struct SourceArgs {
     /// What `${NAME}` stands for in them (before the environment); may be given more than once.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) values: Vec<(String, String)>,
+    /// A table that looks like another tool's history and is another application's; may be given
+    /// more than once.
+    #[arg(long = "ignore-history", value_name = "TABLE")]
+    pub(crate) ignored_histories: Vec<String>,
 }
 
 /// A layout by name, or by what the files are.

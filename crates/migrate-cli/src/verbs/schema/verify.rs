@@ -1,5 +1,7 @@
 //! Whether each down restores what was there before its up.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use migrate_schema::apply::{Grouping, Options, SchemaEngine};
 use migrate_schema::db::{CreateMode, DatabaseUrl};
@@ -26,6 +28,12 @@ pub(crate) struct VerifyArgs {
     /// A database on whose server the scratch database is made, instead of --database-url's.
     #[arg(long, value_name = "URL")]
     scratch_url: Option<String>,
+    /// Leave out statements on what the server's databases share (roles, databases, ...).
+    #[arg(long)]
+    skip_shared: bool,
+    /// SQL that each scratch database begins with: extensions and schemas that the migrations expect.
+    #[arg(long, value_name = "FILE")]
+    prelude: Option<PathBuf>,
 }
 
 /// `schema verify`.
@@ -58,7 +66,10 @@ pub(crate) async fn run(
             "there is no migration {missing}"
         )));
     }
-    let scratch = Scratch::make(&server).await?;
+    let set = scratch::confined(set, args.skip_shared, output)?;
+    let backend = server.backend();
+    let prelude = scratch::prelude(args.prelude.as_deref(), backend, args.skip_shared, output)?;
+    let scratch = Scratch::make(&server, prelude).await?;
     let trials = scratch
         .with(async |scratch| {
             let engine = SchemaEngine::new(scratch.db(), options);

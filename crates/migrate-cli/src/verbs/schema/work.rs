@@ -9,7 +9,7 @@ use migrate_rollback::DatabaseGuard;
 use migrate_schema::apply::{ApplyError, Options, SchemaEngine, Target as Upto};
 use migrate_schema::db::Database;
 use migrate_schema::layout::MigrationSet;
-use migrate_schema::{lint, takeover};
+use migrate_schema::lint;
 
 use super::source::{SourceArgs, Target};
 use crate::args::Global;
@@ -66,24 +66,12 @@ pub(crate) fn engine(target: &Target, options: Options, output: &Output) -> Sche
 }
 
 /// Running everything again on a database that another tool has migrated would be a disaster.
-pub(crate) async fn refuse_foreign(engine: &SchemaEngine, target: &Target) -> Result<(), Failure> {
+pub(crate) async fn refuse_foreign(engine: &SchemaEngine) -> Result<(), Failure> {
     let state = engine.state().await.map_err(|error| failure(error, None))?;
-    if !state.is_empty() {
-        return Ok(());
-    }
-    let found = takeover::find(&target.db)
+    engine
+        .refuse_foreign(&state)
         .await
-        .map_err(|error| Failure::from(error.into_step_error("can't look for other histories")))?;
-    match found {
-        Some(found) if !found.is_empty() => Err(Failure::unchanged(format!(
-            "the database was migrated by {}: its table {} names {} applied migrations, and our history none",
-            found.layout(),
-            found.table(),
-            found.len()
-        ))
-        .hint("take it over without running anything: `schema baseline --from-history`")),
-        _ => Ok(()),
-    }
+        .map_err(|error| failure(error, None))
 }
 
 /// What the lint says of the gravest about what is to be run: shown, not refused.

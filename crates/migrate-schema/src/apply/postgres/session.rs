@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, Transaction};
 
 use super::super::options::Options;
-use super::super::script::Script;
+use super::super::script::{Isolation, Script};
 use crate::db::{DbError, Postgres, pin};
 
 /// A session's own facts.
@@ -76,6 +76,18 @@ pub(super) async fn limit(tx: &mut PgConnection, options: &Options) -> Result<()
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// Begins a transaction with the isolation that a script asks for.
+pub(super) async fn begin<'c>(
+    pg: &Postgres,
+    connection: &'c mut PgConnection,
+    isolation: Option<Isolation>,
+) -> Result<Transaction<'c, sqlx::Postgres>, DbError> {
+    match isolation {
+        None => pg.begin_within(connection).await,
+        Some(isolation) => pg.begin_isolated(connection, isolation.begin()).await,
+    }
 }
 
 /// The limits of a statement that stands alone.

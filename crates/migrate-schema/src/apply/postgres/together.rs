@@ -23,6 +23,10 @@ pub(in super::super) async fn together(
 ) -> Result<(), Failed> {
     let (mut connection, session) = run.sessions.open(pg).await?;
     transaction(pg, (&mut connection, &session), items, run).await?;
+    if items.iter().any(|item| item.script.isolation.is_some()) {
+        // Its session goes with it.
+        return Ok(());
+    }
     if !items.iter().any(|item| item.script.lingers()) {
         run.sessions.keep((connection, session));
     }
@@ -35,7 +39,8 @@ async fn transaction(
     items: &[Item],
     run: &Run<'_>,
 ) -> Result<(), Failed> {
-    let mut tx = pg.begin_within(connection).await?;
+    let isolation = items.iter().find_map(|item| item.script.isolation);
+    let mut tx = session::begin(pg, connection, isolation).await?;
     session::limit(&mut tx, run.options).await?;
     let watch = Watch::start(pg, session.pid, run.options.queue_budget, run.observer);
     let mut entries: Vec<Entry> = Vec::with_capacity(items.len());

@@ -69,7 +69,7 @@ pub(in super::super) async fn by_units(
         }
     }
     finish(pg, item, run, &mut connection, began).await?;
-    if !item.script.lingers() {
+    if !item.script.lingers() && item.script.isolation.is_none() {
         run.sessions.keep((connection, session));
     }
     Ok(())
@@ -139,7 +139,8 @@ impl Work<'_> {
     ) -> Result<(), Failed> {
         let options = self.run.options;
         migrate_failpoint::hit!("unit.begin").map_err(sqlx::Error::Io)?;
-        let mut tx = self.pg.begin_within(connection).await?;
+        let isolation = self.item.script.isolation;
+        let mut tx = session::begin(self.pg, connection, isolation).await?;
         session::limit(&mut tx, options).await?;
         let watch = Watch::start(
             self.pg,

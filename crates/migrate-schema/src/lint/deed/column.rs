@@ -17,6 +17,29 @@ pub(crate) struct Column {
     pub(crate) generated: Option<Generated>,
     pub(crate) check: bool,
     pub(crate) references: Option<TableName>,
+    /// What becomes of its row when the one that it refers to is deleted.
+    pub(crate) on_delete: OnDelete,
+}
+
+/// What becomes of a row when the one that it refers to is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum OnDelete {
+    /// It is deleted too.
+    Cascade,
+    /// It stays, or keeps the other one from being deleted.
+    #[default]
+    Stays,
+}
+
+impl OnDelete {
+    /// What a constraint's text says.
+    pub(crate) fn of(text: &str) -> Self {
+        let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+        let cascades = words.windows(3).any(|three| {
+            three[0] == "on" && three[1] == "delete" && three[2].starts_with("cascade")
+        });
+        if cascades { Self::Cascade } else { Self::Stays }
+    }
 }
 
 /// What a column that is added holds in the rows that are there.
@@ -141,6 +164,7 @@ impl Column {
             generated: None,
             check: false,
             references: None,
+            on_delete: OnDelete::Stays,
             data_type,
         };
         while cursor.peek().is_some() {
@@ -160,6 +184,8 @@ impl Column {
             self.check = true;
         } else if cursor.take(&["references"]) {
             self.references = cursor.table(backend);
+        } else if cursor.take(&["on", "delete", "cascade"]) {
+            self.on_delete = OnDelete::Cascade;
         } else if cursor.take(&["default"]) {
             self.default = default_kind(cursor);
         } else if cursor.take(&["generated", "always", "as", "identity"])

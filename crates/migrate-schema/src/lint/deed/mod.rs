@@ -10,7 +10,9 @@ mod types;
 mod upkeep;
 
 pub(crate) use alter::Action;
-pub(crate) use column::{Column, Constraint, ConstraintKind, DefaultKind, Generated, Key};
+pub(crate) use column::{
+    Column, Constraint, ConstraintKind, DefaultKind, Generated, Key, OnDelete,
+};
 pub(crate) use types::{SqlType, TypeChange};
 
 use crate::db::Backend;

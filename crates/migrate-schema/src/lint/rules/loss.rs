@@ -1,5 +1,6 @@
 //! What deletes rows or values.
 
+use super::super::batch::Rebuild;
 use super::super::deed::{Action, Deed, Rows, TypeChange};
 use super::super::rule::Level;
 use super::super::scene::{Found, Scene, Weight};
@@ -75,6 +76,9 @@ fn dropped(scene: &Scene<'_>, table: &TableName) -> Option<Found> {
             "{table} is dropped after an earlier migration copied its rows to {}: what is written in between is lost",
             rebuild.copy
         );
+        if let Some(left_out) = left_out(scene, table, rebuild) {
+            return Some(left_out);
+        }
         let at_once = scene.is_at_once_with(rebuild.copied);
         return (!at_once).then(|| Found::new("drop-table", Level::Note, message));
     }
@@ -89,6 +93,37 @@ fn dropped(scene: &Scene<'_>, table: &TableName) -> Option<Found> {
         plain(&later),
         table_named(table, &later)
     )))
+}
+
+/// Columns that a rebuild neither has nor reads: their values are gone with the old table.
+fn left_out(scene: &Scene<'_>, table: &TableName, rebuild: Rebuild<'_>) -> Option<Found> {
+    let kept = scene.schema.columns_of(rebuild.copy);
+    if kept.is_empty() {
+        return None;
+    }
+    let copying = scene.batch[rebuild.copied].text.to_lowercase();
+    let read = |column: &str| {
+        copying
+            .split(|letter: char| !(letter.is_alphanumeric() || letter == '_'))
+            .any(|word| word == column)
+    };
+    let gone: Vec<&str> = scene
+        .schema
+        .columns_of(table)
+        .into_iter()
+        .filter(|column| !kept.contains(column) && !read(column))
+        .collect();
+    (!gone.is_empty()).then(|| {
+        Found::new(
+            "drop-column",
+            level_of_loss(scene, table),
+            format!(
+                "{table} is built again without {}: the values are dropped{}",
+                gone.join(", "),
+                words(scene, table)
+            ),
+        )
+    })
 }
 
 fn altered(scene: &Scene<'_>, table: &TableName, action: &Action) -> Option<Found> {

@@ -25,6 +25,11 @@ pub(super) fn look(scene: &Scene<'_>) -> Vec<Found> {
 pub(super) fn loses(rule: &str) -> bool {
     matches!(
         rule,
-        "drop-table" | "drop-column" | "drop-schema" | "truncate" | "narrowing-type"
+        "drop-table"
+            | "drop-column"
+            | "drop-schema"
+            | "truncate"
+            | "narrowing-type"
+            | "sqlite-drop-cascades"
     )
 }

@@ -30,6 +30,7 @@ pub(super) fn look(scene: &Scene<'_>, found: &mut Vec<Found>) {
         Deed::DropTable(tables) => {
             for table in tables {
                 found.extend(loses_attached(scene, table));
+                found.extend(cascades(scene, table));
             }
         }
         Deed::Insert {
@@ -155,6 +156,31 @@ fn renamed_first(scene: &Scene<'_>, table: &TableName) -> Option<Found> {
         )
         .instead(REBUILD),
     )
+}
+
+/// With foreign keys on, SQLite deletes the rows of a table before it drops it, and with them
+/// those that refer to them.
+fn cascades(scene: &Scene<'_>, table: &TableName) -> Option<Found> {
+    let off = |read: &Read<'_>| {
+        matches!(&read.deed, Deed::Pragma { name, value }
+            if name == "foreign_keys" && matches!(value.as_str(), "off" | "0" | "false" | "no"))
+    };
+    let enforced = scene.layout.enforces_foreign_keys() && !scene.all.iter().any(off);
+    if !enforced || scene.rebuild(table).is_some() || scene.holds_nothing(table) {
+        return None;
+    }
+    let going = scene.schema.going_with(table);
+    (!going.is_empty()).then(|| {
+        Found::new(
+            "sqlite-drop-cascades",
+            Level::Error,
+            format!(
+                "dropping {table} also deletes the rows of {} that refer to it (ON DELETE CASCADE)",
+                going.join(", ")
+            ),
+        )
+        .instead(format!("PRAGMA foreign_keys = OFF;\nDROP TABLE {table};"))
+    })
 }
 
 /// A table that is rebuilt loses what was on it.
