@@ -25,11 +25,12 @@ pub fn split(backend: Backend, text: &str) -> Vec<Range<usize>> {
         if token.start < skip_until {
             continue;
         }
-        if backend == Backend::Postgres && token.kind == Kind::Backslash {
-            if let Some(end) = dump_guard(text, token.start) {
-                skip_until = end;
-                continue;
-            }
+        if backend == Backend::Postgres
+            && token.kind == Kind::Backslash
+            && let Some(end) = dump_guard(text, token.start)
+        {
+            skip_until = end;
+            continue;
         }
         if token.kind == Kind::Semicolon && body.may_end(backend, text, &current) {
             push(&mut found, &mut current);
