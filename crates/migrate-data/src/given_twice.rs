@@ -99,7 +99,7 @@ pub(crate) async fn since(db: &Database, layout: &Layout) -> Result<Option<Strin
     }
     let query = format!(
         "SELECT pg_catalog.pg_current_xact_id()::xid::text WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass({})) AS p \
-         JOIN pg_class AS c ON c.oid = p.relid WHERE c.relkind = 'f')",
+         JOIN pg_class AS c ON c.oid = p.relid::oid WHERE c.relkind = 'f')",
         literal(&layout.target_sql())
     );
     Ok(access::rows(db, &query)

@@ -3,7 +3,9 @@
 use migrate_core::{StepContext, StepError};
 use migrate_schema::db::Database;
 #[cfg(feature = "postgres")]
-use migrate_schema::{db::DbError, quote::TableName};
+use migrate_schema::db::DbError;
+#[cfg(feature = "postgres")]
+use migrate_schema::quote::TableName;
 
 use super::watch::unseen;
 use crate::copy::TableCopy;
@@ -25,9 +27,9 @@ impl TableCopy {
             _ if watch.is_none() => Ok(None),
             #[cfg(feature = "postgres")]
             Database::Postgres(db) => {
-                let mut tables = vec![&self.target];
+                let mut tables = vec![self.target.clone()];
                 if self.elsewhere.is_none() {
-                    tables.insert(0, &self.source);
+                    tables.insert(0, self.source.clone());
                 }
                 let held = locked(db, &tables).await;
                 held.map_err(|error| {
@@ -45,7 +47,7 @@ impl TableCopy {
 #[cfg(feature = "postgres")]
 async fn locked(
     db: &migrate_schema::db::Postgres,
-    tables: &[&TableName],
+    tables: &[TableName],
 ) -> Result<Option<Box<dyn Send>>, DbError> {
     let mut session = db.connect_beside().await?;
     let begin = format!("BEGIN; SET LOCAL lock_timeout = '{WAIT}'");
@@ -53,8 +55,8 @@ async fn locked(
         .execute(&mut session)
         .await?;
     for table in tables {
-        let table = db.resolve(table).await?;
-        let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", table.sql());
+        let table = db.resolve(table).await?.sql();
+        let lock = format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE");
         let done = sqlx::raw_sql(sqlx::AssertSqlSafe(lock))
             .execute(&mut session)
             .await;

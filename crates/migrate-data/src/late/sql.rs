@@ -241,9 +241,9 @@ impl LateSql<'_> {
 
     /// Of the orphans in a range those that were there before the copy: changed by it, and not.
     pub(crate) fn count_known_orphans(&self, range: &KeyRange) -> String {
-        let hash = self.sql.hash("b");
+        let (hash, system) = (self.sql.hash("b"), self.sql.system());
         format!(
-            "SELECT count(CASE WHEN b._etlrs_after <> {hash} THEN 1 END), count(CASE WHEN b._etlrs_after = {hash} THEN 1 END) \
+            "SELECT {system}count(CASE WHEN b._etlrs_after <> {hash} THEN 1 END), {system}count(CASE WHEN b._etlrs_after = {hash} THEN 1 END) \
              FROM {} AS b WHERE NOT b._etlrs_new AND {} AND {}",
             self.sql.before(),
             self.is_orphan("b"),

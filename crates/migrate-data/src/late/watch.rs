@@ -432,8 +432,8 @@ fn trigger_name(layout: &Layout, side: Side, event: &str) -> String {
 }
 
 /// The moment of a statement's snapshot.
-const MOMENT: &str = "pg_snapshot_xmax(pg_current_snapshot())::xid::text, \
-     (SELECT string_agg(x::xid::text, ',') FROM pg_snapshot_xip(pg_current_snapshot()) AS x)";
+const MOMENT: &str = "pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::xid::text, \
+     (SELECT pg_catalog.string_agg(x::xid::text, ',') FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) AS x)";
 
 fn moment_of(row: Option<access::TextRow>) -> Result<Moment, DbError> {
     let mut row = row.unwrap_or_default().into_iter();
@@ -461,8 +461,8 @@ pub(crate) async fn transactions(
 ) -> Result<Option<Transactions>, DbError> {
     let name = literal(&table.sql());
     let query = format!(
-        "SELECT c.oid::text FROM pg_class AS c WHERE c.oid = to_regclass({name}) AND c.relkind IN ('r', 'p') \
-         AND NOT EXISTS (SELECT 1 FROM pg_partition_tree(c.oid) AS p JOIN pg_class AS f ON f.oid = p.relid WHERE f.relkind = 'f')"
+        "SELECT c.oid::text FROM pg_class AS c WHERE c.oid = pg_catalog.to_regclass({name})::oid AND c.relkind IN ('r', 'p') \
+         AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_partition_tree(c.oid::regclass) AS p JOIN pg_class AS f ON f.oid = p.relid::oid WHERE f.relkind = 'f')"
     );
     let oid = access::rows(db, &query).await?.pop();
     let Some(oid) = oid.and_then(|mut row| row.pop().flatten()) else {

@@ -171,7 +171,7 @@ impl Stay {
             .fetch_all(&mut *database.acquire().await?)
             .await?;
         let search_path = sqlx::query_scalar("SELECT pg_catalog.current_setting('search_path')")
-            .fetch_one(database.pool())
+            .fetch_one(&mut *database.acquire().await?)
             .await?;
         Ok(Self {
             extensions,
