@@ -167,7 +167,7 @@ impl Walk<'_> {
     ) -> Result<Ended, String> {
         let there = done.is_none_or(|done| done.is_there(self.deployment));
         let kept = done.is_some_and(|done| self.is_kept(&done.word));
-        if !there && !(self.consented && kept) {
+        if !(there || self.consented && kept) {
             let consent = if self.consented { "with" } else { "without" };
             let copy = if kept { "with" } else { "without" };
             return Err(format!(

@@ -152,6 +152,9 @@ impl MigrationExecutor {
                 for loss in &report.kept {
                     self.warn(format!("kept as it is: {loss}"));
                 }
+                for loss in &report.kept {
+                    self.warn(format!("kept as it is: {loss}"));
+                }
                 let record = Record::Restored {
                     message: report.message,
                     differences: report.differences,

@@ -50,7 +50,7 @@ pub(super) fn find(file: &SourceFile) -> Option<(&'static str, usize)> {
         let Some(up) = with_up(down).filter(|_| mixed) else {
             continue;
         };
-        let pair = headings.iter().any(|other| *other == up);
+        let pair = headings.contains(&up);
         let alone = DOWN_WORDS.contains(&down.as_str());
         if pair || alone {
             let tool = if down == "down migration" {
