@@ -18,6 +18,10 @@ pub enum StepErrorKind {
     Failed,
     /// It ended because it was asked to; it can be resumed.
     Interrupted,
+    /// A restore would take rows of others with it; nothing was changed.
+    OthersWrote,
+    /// A restore does not come to what its rollback point was made of; nothing was changed.
+    Differs,
     /// A server stopped answering. On the way back that is no verdict: it is tried again.
     Unreachable,
 }

@@ -254,6 +254,9 @@ pub enum Record {
         /// What differs from the rollback point and was accepted.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         differences: Vec<String>,
+        /// What others wrote and was kept.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kept: Vec<Loss>,
     },
     /// It could not be restored. A human is needed.
     RestoreFailed {

@@ -59,8 +59,8 @@ pub use plan::{
 };
 pub use ports::{
     CheckRunner, Counted, DeploymentVersion, Fingerprint, Loss, Observer, OnDifference,
-    OtherWriters, RestoreReport, RollbackPoints, RowChanges, RunGuard, Script, Scripts,
-    ServiceControl,
+    OtherWriters, OwnWrites, RestoreOrder, RestoreReport, RollbackPoints, RowChanges, RowsOfOthers,
+    RunGuard, Script, Scripts, ServiceControl,
 };
 pub use registry::{StepKind, StepRegistry, StepSite};
 pub use status::{IllegalTransition, NextAction, Phase, RunState, StepState, StepStatus, Strategy};

@@ -11,6 +11,7 @@ use crate::cancel::Cancel;
 use crate::error::{MigrationError, StepError};
 use crate::finding::Finding;
 use crate::journal::RunId;
+use crate::plan::StepId;
 use crate::printable::one_line;
 use crate::step::ScopeObject;
 use crate::version::Version;
@@ -186,6 +187,18 @@ pub trait Observer: Send + Sync {
         scope: &[ScopeObject],
     ) -> Result<Vec<Loss>, StepError>;
 
+    /// What others wrote beside a run, since its rollback point was made: whatever differs from
+    /// that and is not the run's. `then` is the fingerprint up to which it counts; now without one.
+    /// Read-only.
+    async fn beside(
+        &self,
+        _own: &OwnWrites,
+        _point: &Value,
+        _then: Option<&Fingerprint>,
+    ) -> Result<Vec<Loss>, StepError> {
+        Ok(Vec::new())
+    }
+
     /// Rows in objects that exist now and did not in `before`: a reverse would drop them.
     async fn losses_of_reverse(&self, before: &Fingerprint) -> Result<Vec<Loss>, StepError>;
 }
@@ -226,6 +239,38 @@ impl OnDifference {
     }
 }
 
+/// What a run wrote itself, as far as that is declared or noted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnWrites {
+    /// The run.
+    pub run: String,
+    /// The tables that its steps declare: what differs in them is the run's.
+    pub tables: Vec<String>,
+    /// The steps that were done and leave a note of what they wrote. Where one has none, an
+    /// earlier build ran it, and nothing can be told from what others wrote.
+    pub noted: Vec<StepId>,
+}
+
+/// What a restore does about rows that others wrote.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum RowsOfOthers {
+    /// Keeps them where the run did not touch their tables, and is refused where it did: every
+    /// change that is not the run's is another's.
+    Keep(OwnWrites),
+    /// Takes them with everything else: nobody wrote, or a user agreed to that.
+    #[default]
+    Replace,
+}
+
+/// How a rollback point is restored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RestoreOrder {
+    /// What becomes of rows of others.
+    pub others: RowsOfOthers,
+    /// What a result leads to that is not what the point was made of.
+    pub on_difference: OnDifference,
+}
+
 /// What a restore came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestoreReport {
@@ -233,6 +278,8 @@ pub struct RestoreReport {
     pub message: String,
     /// What differs from the rollback point and was accepted, an object each.
     pub differences: Vec<String>,
+    /// What others wrote and was kept, a table each.
+    pub kept: Vec<Loss>,
 }
 
 /// Makes and restores rollback points.
@@ -270,11 +317,14 @@ pub trait RollbackPoints: Send + Sync {
     /// commits. Idempotent.
     ///
     /// # Errors
-    /// The database is as it was; files may be back.
+    /// The database is as it was; files may be back. [`StepErrorKind::OthersWrote`]: rows of
+    /// others would be lost.
+    ///
+    /// [`StepErrorKind::OthersWrote`]: crate::StepErrorKind::OthersWrote
     async fn restore(
         &self,
         point: &Value,
-        on_difference: OnDifference,
+        order: &RestoreOrder,
     ) -> Result<RestoreReport, StepError>;
 
     /// A line about a point for people: where it is, how large.

@@ -33,6 +33,12 @@ pub trait Step: Send + Sync {
     /// What the step is about. Pure: reads nothing.
     fn describe(&self) -> Description;
 
+    /// Whether a run that is done leaves a note of what it wrote, in the transaction of the change
+    /// itself, by which changes of others are told from its own. Pure.
+    fn notes_its_writes(&self) -> bool {
+        false
+    }
+
     /// What deserves attention in the plan itself, told with the checks' findings; stops nothing.
     /// Pure. Pointers are relative to the step.
     fn warnings(&self) -> Vec<Finding> {

@@ -29,6 +29,7 @@ pub mod journal;
 pub mod lock;
 pub mod manager;
 pub mod observer;
+mod others;
 #[cfg(feature = "postgres")]
 mod pg;
 pub mod point;

@@ -6,6 +6,8 @@ mod remove;
 mod restore;
 mod verify;
 
+pub(crate) use restore::read_expected;
+
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -13,7 +15,7 @@ use async_trait::async_trait;
 use chrono::Utc;
 use migrate_config::atomic::{FileError, Root};
 use migrate_core::{
-    Cancel, Finding, OnDifference, OtherWriters, RestoreReport, RollbackPoints, RunId, ScopeObject,
+    Cancel, Finding, OtherWriters, RestoreOrder, RestoreReport, RollbackPoints, RunId, ScopeObject,
     StepError, Version,
 };
 use migrate_schema::db::Database;
@@ -145,7 +147,7 @@ impl RollbackManager {
     /// # Errors
     /// As [`rollback_to`](Self::rollback_to). A damaged point is refused before anything changes.
     pub async fn restore_point(&self, point: &RollbackPoint) -> Result<String, StepError> {
-        let report = self.put_back(point, OnDifference::RollBack).await?;
+        let report = self.put_back(point, &RestoreOrder::default()).await?;
         Ok(report.message)
     }
 
@@ -281,10 +283,10 @@ impl RollbackPoints for RollbackManager {
     async fn restore(
         &self,
         point: &Value,
-        on_difference: OnDifference,
+        order: &RestoreOrder,
     ) -> Result<RestoreReport, StepError> {
         let point = RollbackPoint::from_value(point)?;
-        self.put_back(&point, on_difference).await
+        self.put_back(&point, order).await
     }
 
     fn describe(&self, point: &Value) -> String {

@@ -7,16 +7,24 @@ mod marks;
 mod scope;
 mod version;
 
+pub(crate) use losses::{count as row_count, rows_text};
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use migrate_config::atomic::{FileError, Root};
 use migrate_core::{
-    DeploymentVersion, Finding, Fingerprint, Journal, Loss, Observer, Record, RunId, ScopeObject,
-    StepError,
+    DeploymentVersion, Finding, Fingerprint, Journal, Loss, Observer, OwnWrites, Record, RunId,
+    ScopeObject, StepError,
 };
-use migrate_schema::db::Database;
+use migrate_schema::db::{Database, DbError};
+use serde_json::Value;
+
+use crate::canonical;
+use crate::manager::read_expected;
+use crate::others::Own;
+use crate::point::RollbackPoint;
 
 /// Looks at the deployment at a root, its database, and the journal if there is one.
 pub struct DeploymentObserver {
@@ -128,6 +136,31 @@ impl Observer for DeploymentObserver {
         let mut found = losses::between(then, &now);
         marks::count(&self.database, run, &mut found).await?;
         Ok(found)
+    }
+
+    async fn beside(
+        &self,
+        own: &OwnWrites,
+        point: &Value,
+        then: Option<&Fingerprint>,
+    ) -> Result<Vec<Loss>, StepError> {
+        // A point that can't be read is refused where it is needed; nothing can be told by it.
+        let point = RollbackPoint::from_value(point)
+            .and_then(|point| read_expected(&self.open_root()?, &point.data_snapshot));
+        let Ok(point) = point else {
+            return Ok(Vec::new());
+        };
+        let failed =
+            |error: DbError| error.into_step_error("can't compare with the rollback point");
+        let Some(own) = Own::read(&self.database, own).await.map_err(failed)? else {
+            return Ok(Vec::new());
+        };
+        let now = match then {
+            Some(then) => then.clone(),
+            None => canonical::database(&self.database).await.map_err(failed)?,
+        };
+        let changes = own.changes(&point.fingerprint, &now);
+        Ok(changes.into_iter().map(|change| change.loss).collect())
     }
 
     async fn losses_of_reverse(&self, before: &Fingerprint) -> Result<Vec<Loss>, StepError> {

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use chrono::Utc;
 use migrate_core::{
-    Cancel, CancelCause, OnDifference, OtherWriters, RollbackPoints, RunId, ScopeObject,
-    StepErrorKind, Version,
+    Cancel, CancelCause, OnDifference, OtherWriters, RestoreOrder, RollbackPoints, RunId,
+    ScopeObject, StepErrorKind, Version,
 };
 use migrate_rollback::{RollbackManager, TargetDatabase};
 use migrate_schema::db::{ConnectOptions, CreateMode, Database, DatabaseUrl};
@@ -201,7 +201,7 @@ async fn the_engines_port_covers_every_file_of_the_scope() {
         fs::write(case.root().join("config/more.json"), "[]").unwrap();
         fs::write(case.root().join("config/made.json"), "[]").unwrap();
         points
-            .restore(&point, OnDifference::RollBack)
+            .restore(&point, &RestoreOrder::default())
             .await
             .unwrap();
         assert_eq!(
@@ -295,10 +295,11 @@ async fn a_copy_of_something_else_is_compared_before_the_commit() {
         assert_eq!(before.differences(&case.sum().await), [""; 0], "{said}");
 
         let points: &dyn RollbackPoints = &manager;
-        let accepted = points
-            .restore(&forged.to_value(), OnDifference::Accept)
-            .await
-            .unwrap();
+        let order = RestoreOrder {
+            on_difference: OnDifference::Accept,
+            ..RestoreOrder::default()
+        };
+        let accepted = points.restore(&forged.to_value(), &order).await.unwrap();
         assert_eq!(
             accepted.differences.len(),
             2 + usize::from(case.server.is_some())

@@ -245,7 +245,7 @@ pub(crate) mod postgres {
     }
 
     /// Within a transaction, which is left usable; some of its settings change.
-    pub(super) async fn sum(tx: &mut PgConnection, table: &TableName) -> Result<TableSum, DbError> {
+    pub(crate) async fn sum(tx: &mut PgConnection, table: &TableName) -> Result<TableSum, DbError> {
         sum_where(tx, table, "true").await
     }
 
@@ -320,7 +320,7 @@ pub(crate) mod sqlite {
     use crate::db::{DbError, DbErrorKind};
     use crate::quote::{TableName, ident};
 
-    pub(super) async fn sum(
+    pub(crate) async fn sum(
         connection: &mut SqliteConnection,
         table: &TableName,
     ) -> Result<TableSum, DbError> {

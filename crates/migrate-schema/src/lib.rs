@@ -7,7 +7,8 @@
 //! `lint` (what is dangerous in them; a feature),
 //! [`history`] (what was done to a schema), [`apply`] (running a directory's migrations),
 //! [`lock`] (one process at a time), [`takeover`] (from other tools' histories), [`catalog`], [`snapshot`] and [`fingerprint`]
-//! (what is in a database), [`marks`] (what each row was when an upgrade ended), [`migrator`]
+//! (what is in a database), [`marks`] (what each row was when an upgrade ended), [`wrote`] (which
+//! tables a step changed), [`migrator`]
 //! (running a script and taking it back), [`kind`] and [`validation`] (the step kinds).
 //!
 //! Invariants:
@@ -40,3 +41,4 @@ pub mod script;
 pub mod snapshot;
 pub mod takeover;
 pub mod validation;
+pub mod wrote;

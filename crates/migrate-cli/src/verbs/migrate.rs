@@ -5,7 +5,7 @@ use std::sync::Arc;
 use migrate_core::executor::{Backup, RunEnd};
 use migrate_core::{
     Cancel, Journal, MigrationError, MigrationExecutor, MigrationResult, Rehearsal, RunOptions,
-    Scripts, Version, estimate,
+    RunState, Scripts, StepErrorKind, Version, estimate,
 };
 
 use crate::args::{Global, RunArgs};
@@ -250,6 +250,21 @@ pub(crate) async fn tell(
     }
 }
 
+/// What to type next; both ways where it is a choice.
+fn ways_out(state: &RunState, command: &str) -> String {
+    match state.failure.as_ref().map(|failure| failure.kind) {
+        Some(StepErrorKind::OthersWrote) => format!(
+            "next, losing what others wrote (the safety copy has it): {command} --accept-data-loss\n\
+             or keep it: put it somewhere else, then: {command}"
+        ),
+        Some(StepErrorKind::Differs) => format!(
+            "next: {command}\n\
+             or, if the difference does not matter: {command} --accept-difference"
+        ),
+        _ => format!("next: {command}"),
+    }
+}
+
 /// Adds the next command to a failure that leaves a run open.
 pub(crate) async fn with_next(
     global: &Global,
@@ -271,7 +286,7 @@ pub(crate) async fn with_next(
         && let Ok(Some((log, state))) = resume::open_run(&runs)
         && let Some(command) = next::command(global, log, &state)
     {
-        failure.hint = Some(format!("next: {command}"));
+        failure.hint = Some(ways_out(&state, &command));
     }
     failure
 }

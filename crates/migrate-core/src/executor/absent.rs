@@ -8,7 +8,7 @@ use crate::error::{MigrationError, StepError};
 use crate::finding::Finding;
 use crate::journal::RunId;
 use crate::ports::{
-    CheckRunner, DeploymentVersion, Fingerprint, Loss, Observer, OnDifference, OtherWriters,
+    CheckRunner, DeploymentVersion, Fingerprint, Loss, Observer, OtherWriters, RestoreOrder,
     RestoreReport, RollbackPoints, RunGuard, ServiceControl,
 };
 use crate::step::ScopeObject;
@@ -75,7 +75,7 @@ impl RollbackPoints for Nothing {
     async fn restore(
         &self,
         _point: &Value,
-        _on_difference: OnDifference,
+        _order: &RestoreOrder,
     ) -> Result<RestoreReport, StepError> {
         Err(no_points())
     }

@@ -10,6 +10,7 @@ use super::run::{Run, Stop};
 use crate::error::{StepError, StepErrorKind};
 use crate::event::Event;
 use crate::journal::Record;
+use crate::ports::{Loss, RestoreOrder, RowsOfOthers};
 use crate::status::{RunState, StepStatus, Strategy};
 use crate::step::{StepContext, Undoable};
 
@@ -138,19 +139,53 @@ impl MigrationExecutor {
             let error = StepError::failed("there is no rollback point to restore");
             return Ok(self.record(run, Record::RestoreFailed { error }).await?);
         };
-        match self.points.restore(&point, run.state.on_difference).await {
+        let agreed = run.state.requested && !run.state.loses.is_empty();
+        let order = RestoreOrder {
+            others: match run.own_writes() {
+                Some(own) if !agreed => RowsOfOthers::Keep(own),
+                _ => RowsOfOthers::Replace,
+            },
+            on_difference: run.state.on_difference,
+        };
+        match self.points.restore(&point, &order).await {
             Ok(report) => {
+                for loss in &report.kept {
+                    self.warn(format!("kept as it is: {loss}"));
+                }
                 let record = Record::Restored {
                     message: report.message,
                     differences: report.differences,
+                    kept: report.kept,
                 };
                 self.record(run, record).await?;
                 self.compare(run, Strategy::Restore).await
             }
             Err(error) => {
-                let error = no_verdict(error)?;
+                let mut error = no_verdict(error)?;
+                if error.kind == StepErrorKind::OthersWrote {
+                    error = self.with_copy(run, error).await;
+                }
                 Ok(self.record(run, Record::RestoreFailed { error }).await?)
             }
+        }
+    }
+
+    /// What others wrote is copied as soon as it is in the way of a restore, whatever a user
+    /// decides then.
+    async fn with_copy(&self, run: &Run, error: StepError) -> StepError {
+        if self
+            .options
+            .skip_checks
+            .iter()
+            .any(|one| one == "safety-copy")
+        {
+            return error;
+        }
+        self.phase("safety-copy");
+        let back_to = &run.header.plan.from_version;
+        match self.points.safety_copy(back_to, &self.cancel).await {
+            Ok(message) => error.cause(message),
+            Err(failed) => error.cause(format!("no safety copy could be made: {failed}")),
         }
     }
 
@@ -225,7 +260,7 @@ impl MigrationExecutor {
             }
         };
         let before = run.state.before.as_ref().unwrap_or(&run.header.before);
-        let differences = before.differences(&now);
+        let mut differences = before.differences(&now);
         let others_wrote = run.state.after.is_some() || !run.state.left.is_empty();
         let explained = match strategy {
             Strategy::Reverse => others_wrote || untouched,
@@ -235,6 +270,17 @@ impl MigrationExecutor {
             Strategy::Restore => !differences.iter().any(|one| one.starts_with("file ")),
         };
         let mut left = run.state.left.clone();
+        if strategy == Strategy::Restore && explained {
+            differences.clear();
+        }
+        let beside = match strategy {
+            Strategy::Reverse if !differences.is_empty() && !explained => self.beside(run).await,
+            _ => Vec::new(),
+        };
+        let explained = explained
+            || differences
+                .iter()
+                .all(|one| beside.iter().any(|loss| is_about(one, loss)));
         if !differences.is_empty() && !explained {
             let mut error =
                 StepError::failed("what is there now differs from what was there before");
@@ -243,12 +289,25 @@ impl MigrationExecutor {
                 .record(run, Record::RevertedDifferent { error })
                 .await?);
         }
+        left.extend(beside.iter().map(|loss| format!("of others: {loss}")));
+        if !beside.is_empty() {
+            differences.clear();
+        }
         left.extend(
             differences
                 .into_iter()
                 .map(|one| format!("differs from before: {one}")),
         );
         Ok(self.record(run, Record::Reverted { left }).await?)
+    }
+
+    /// What others wrote beside the run, where that can be told.
+    async fn beside(&self, run: &Run) -> Vec<Loss> {
+        let (Some(point), Some(own)) = (&run.state.point, run.own_writes()) else {
+            return Vec::new();
+        };
+        let found = self.observer.beside(&own, point, None).await;
+        found.unwrap_or_default()
     }
 
     pub(super) async fn finish_rollback(&self, run: &mut Run) -> Result<(), Stop> {
@@ -298,6 +357,15 @@ impl MigrationExecutor {
                 RunState::replay(log).is_ok_and(|state| state.phase == crate::Phase::RolledBack)
             })
     }
+}
+
+/// Whether a difference is in the rows of a table that others wrote to.
+fn is_about(difference: &str, loss: &Loss) -> bool {
+    let rows = difference.strip_prefix("rows ");
+    let table = rows
+        .and_then(|rest| rest.split_once(": "))
+        .map(|(name, _)| name);
+    table.is_some() && table == loss.object.strip_prefix("table ")
 }
 
 /// Whether no step of the run ever did anything: what differs is the work of others.

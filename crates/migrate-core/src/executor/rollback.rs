@@ -289,14 +289,27 @@ impl MigrationExecutor {
     /// What a restore would lose of others. Once a way back began, what differs is its own
     /// work, and services are down: then what was counted at its beginning holds.
     async fn restore_losses(&self, run: &Run) -> Result<Vec<Loss>, MigrationError> {
-        match &run.state.after {
-            Some(after) if !run.state.cleared => self
+        if run.state.cleared {
+            return Ok(Vec::new());
+        }
+        let after = run.state.after.as_ref();
+        let mut losses = match after {
+            Some(after) => self
                 .observer
                 .losses(&run.header.run, after, &run.header.scope)
                 .await
-                .map_err(MigrationError::Unchanged),
-            _ => Ok(Vec::new()),
+                .map_err(MigrationError::Unchanged)?,
+            None => Vec::new(),
+        };
+        if let (Some(point), Some(own)) = (&run.state.point, run.own_writes()) {
+            let beside = self.observer.beside(&own, point, after).await;
+            for loss in beside.map_err(MigrationError::Unchanged)? {
+                if !losses.iter().any(|known| known.object == loss.object) {
+                    losses.push(loss);
+                }
+            }
         }
+        Ok(losses)
     }
 
     /// Rows of others in what a reverse drops. Before the commit point there are no others.

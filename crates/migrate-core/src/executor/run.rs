@@ -12,8 +12,9 @@ use crate::event::Event;
 use crate::finding::Finding;
 use crate::journal::{JournalError, Record, RunHeader};
 use crate::plan::MigrationStep;
+use crate::ports::OwnWrites;
 use crate::status::{Phase, RunState, StepState, StepStatus};
-use crate::step::{Step, StepContext, Undoable};
+use crate::step::{ScopeObject, Step, StepContext, Undoable};
 
 pub(super) struct Run {
     pub(super) header: RunHeader,
@@ -72,6 +73,34 @@ impl Run {
             .filter(|table| whole && !before.contains_key(&format!("rows {table}")))
             .map(str::to_owned)
             .collect()
+    }
+
+    /// What the run wrote itself; none where a step can have written anything and leaves no
+    /// note, so that others' changes can't be told from its own.
+    pub(super) fn own_writes(&self) -> Option<OwnWrites> {
+        let mut own = OwnWrites {
+            run: self.header.run.to_string(),
+            ..OwnWrites::default()
+        };
+        for (index, step) in self.steps.iter().enumerate() {
+            let state = self.step_state(index);
+            if state.receipt.is_none() {
+                continue;
+            }
+            let notes = step.notes_its_writes();
+            if notes && !matches!(state.status, StepStatus::Started | StepStatus::Failed) {
+                own.noted.push(state.id.clone());
+            }
+            for object in step.describe().scope {
+                match object {
+                    ScopeObject::Catalog if !notes => return None,
+                    ScopeObject::Table(table) => own.tables.push(table),
+                    _ => {}
+                }
+            }
+        }
+        let by_plan = self.state.rollback_steps.is_empty();
+        by_plan.then_some(own)
     }
 
     /// Whether everything that was done can be undone by receipts.

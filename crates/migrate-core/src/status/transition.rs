@@ -3,7 +3,7 @@
 use super::{IllegalTransition, Phase, RunState, StepState, StepStatus, Strategy, pending};
 use crate::journal::Record;
 use crate::plan::StepId;
-use crate::ports::OnDifference;
+use crate::ports::{Loss, OnDifference};
 use crate::step::Outcome;
 
 impl RunState {
@@ -202,7 +202,14 @@ impl RunState {
                 self.phase
             }
             (P::RollingBack(Strategy::Restore), Record::RestoreStarted) => self.phase,
-            (P::RollingBack(Strategy::Restore), Record::Restored { differences, .. }) => {
+            (
+                P::RollingBack(Strategy::Restore),
+                Record::Restored {
+                    differences, kept, ..
+                },
+            ) => {
+                let of_others = |one: &Loss| format!("kept: {one}");
+                self.left.extend(kept.iter().map(of_others));
                 let accepted = |one: &String| format!("accepted: {one}");
                 self.left.extend(differences.iter().map(accepted));
                 for step in &mut self.steps {

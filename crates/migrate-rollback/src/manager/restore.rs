@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use migrate_config::atomic::{self, FileError, Root};
-use migrate_core::{Fingerprint, OnDifference, RestoreReport, StepError};
+use migrate_core::{
+    Fingerprint, OnDifference, RestoreOrder, RestoreReport, RowsOfOthers, StepError,
+};
 use migrate_schema::db::Database;
 
 use super::{RollbackManager, TargetDatabase};
 use crate::backup::files;
 use crate::checksum;
 use crate::inventory::{BareCopy, Form, Stored};
+use crate::others::Own;
 use crate::point::{RollbackPoint, Snapshot};
 use crate::restore::proof::{Expected, Proof};
 
@@ -79,7 +82,7 @@ impl RollbackManager {
     pub(super) async fn put_back(
         &self,
         point: &RollbackPoint,
-        on_difference: OnDifference,
+        order: &RestoreOrder,
     ) -> Result<RestoreReport, StepError> {
         let root = self.open_root()?;
         let snapshot = &point.data_snapshot;
@@ -87,8 +90,13 @@ impl RollbackManager {
         let expected = check_point(&root, point).await?;
         let ordered = |error: std::io::Error| StepError::failed(error.to_string());
         migrate_failpoint::hit!("restore.database").map_err(ordered)?;
-        let differences = self
-            .restore_snapshot(&root, snapshot, expected, on_difference)
+        let mut proof = Proof {
+            expected: Some(expected),
+            own: self.own_writes(&order.others).await?,
+            on_difference: order.on_difference,
+            ..Proof::default()
+        };
+        self.restore_database(&root, &snapshot.file, form_of(snapshot), &mut proof)
             .await?;
         if let Some(run) = &point.run {
             self.rewind_history(|line| line.run.as_deref() != Some(run.as_str()))
@@ -98,8 +106,19 @@ impl RollbackManager {
         let message = put_files_back(&root, point)?;
         Ok(RestoreReport {
             message,
-            differences,
+            differences: proof.differences,
+            kept: proof.kept.into_iter().map(|change| change.loss).collect(),
         })
+    }
+
+    /// What the run wrote itself; none where everything is replaced.
+    async fn own_writes(&self, others: &RowsOfOthers) -> Result<Option<Own>, StepError> {
+        match others {
+            RowsOfOthers::Replace => Ok(None),
+            RowsOfOthers::Keep(own) => Own::read(&self.database, own)
+                .await
+                .map_err(|error| error.into_step_error("can't read what the run wrote")),
+        }
     }
 
     /// The history of migrations is not in a copy: it must say again what it said then.
@@ -113,22 +132,19 @@ impl RollbackManager {
             .map_err(|error| error.into_step_error("the history of migrations can't be set back"))
     }
 
-    /// The database alone, compared before it commits. What differs and was accepted.
+    /// The database alone, compared before it commits.
     pub(super) async fn restore_snapshot(
         &self,
         root: &Root,
         snapshot: &Snapshot,
         expected: Expected,
-        on_difference: OnDifference,
-    ) -> Result<Vec<String>, StepError> {
+    ) -> Result<(), StepError> {
         let mut proof = Proof {
             expected: Some(expected),
-            on_difference,
             ..Proof::default()
         };
         self.restore_database(root, &snapshot.file, form_of(snapshot), &mut proof)
-            .await?;
-        Ok(proof.differences)
+            .await
     }
 
     fn same_backend(&self, file: &str, backend: &str) -> Result<(), StepError> {

@@ -1,7 +1,7 @@
 //! Proving a backup: restored into a scratch database, compared, thrown away.
 
 use migrate_config::atomic::Root;
-use migrate_core::{OnDifference, StepError};
+use migrate_core::StepError;
 use migrate_schema::db::{ConnectOptions, Database, DatabaseUrl};
 
 use super::restore::{check_bare, check_point};
@@ -78,9 +78,8 @@ impl RollbackManager {
             Stored::Point(point) => {
                 let expected = check_point(root, point).await?;
                 let compared = expected.fingerprint.0.len();
-                let refuse = OnDifference::RollBack;
                 there
-                    .restore_snapshot(root, &point.data_snapshot, expected, refuse)
+                    .restore_snapshot(root, &point.data_snapshot, expected)
                     .await?;
                 Ok(format!(
                     "{} restores, and is what the database was: {compared} objects and tables compared",

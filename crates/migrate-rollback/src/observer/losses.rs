@@ -58,7 +58,7 @@ fn loss(name: &str, old: Option<&String>, new: Option<&String>) -> Loss {
 }
 
 /// The count in `COUNT SUM`; `None` for what is not there.
-pub(super) fn count(sum: Option<&String>) -> Option<u64> {
+pub(crate) fn count(sum: Option<&String>) -> Option<u64> {
     let text = sum.filter(|sum| *sum != ABSENT)?;
     text.split(' ').next()?.parse().ok()
 }
@@ -91,7 +91,7 @@ fn row_change(old: Option<u64>, new: Option<u64>) -> (Option<u64>, String) {
     }
 }
 
-pub(super) fn rows_text(rows: u64) -> String {
+pub(crate) fn rows_text(rows: u64) -> String {
     if rows == 1 {
         "1 row".to_owned()
     } else {

@@ -118,6 +118,7 @@ fn records(phase: Phase, backup: &Stored) -> Vec<Record> {
             Record::Restored {
                 message: format!("restored from {} outside of the run", backup.file()),
                 differences: Vec::new(),
+                kept: Vec::new(),
             },
             Record::Reverted { left: Vec::new() },
             done,

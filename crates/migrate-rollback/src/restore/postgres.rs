@@ -10,6 +10,7 @@
 
 mod blockers;
 mod head;
+mod keep;
 pub(crate) mod plain;
 mod preamble;
 mod session;
@@ -233,9 +234,26 @@ impl Attempt<'_> {
 
     async fn feed(&self, psql: &mut Session, proof: &mut Proof) -> Result<(), Feed> {
         psql.tell(&self.opening).await?;
-        psql.write(self.dropping.as_bytes()).await?;
+        let kept = if proof.looks_for_others() {
+            let now = self.state(psql).await?;
+            proof.keep(&now).map_err(Feed::Failed)?
+        } else {
+            Vec::new()
+        };
+        if !kept.is_empty() {
+            psql.tell(&keep::set_aside(&kept)).await?;
+        }
+        psql.tell(&self.dropping).await?;
         match self.source {
-            Source::Archive(archive) => self.feed_archive(psql, archive).await?,
+            Source::Archive(archive) if kept.is_empty() => {
+                self.feed_archive(psql, archive, None).await?;
+            }
+            Source::Archive(archive) => {
+                self.feed_archive(psql, archive, Some("pre-data")).await?;
+                self.feed_archive(psql, archive, Some("data")).await?;
+                psql.tell(&keep::put_back(&kept)).await?;
+                self.feed_archive(psql, archive, Some("post-data")).await?;
+            }
             Source::Plain(file) => {
                 let file = tokio::fs::File::open(file).await.map_err(|error| {
                     Feed::Failed(StepError::caused("can't read the backup", &error))
@@ -266,8 +284,14 @@ impl Attempt<'_> {
         }
     }
 
-    async fn feed_archive(&self, psql: &mut Session, archive: &Path) -> Result<(), Feed> {
-        let mut child = self.start_pg_restore(archive)?;
+    /// All of an archive, or one section of it.
+    async fn feed_archive(
+        &self,
+        psql: &mut Session,
+        archive: &Path,
+        section: Option<&str>,
+    ) -> Result<(), Feed> {
+        let mut child = self.start_pg_restore(archive, section)?;
         let (stdout, stderr) = (child.stdout(), child.stderr());
         let settings = &self.stay.settings;
         let (piped, said) = tokio::join!(
@@ -287,12 +311,13 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    fn start_pg_restore(&self, archive: &Path) -> Result<Group, Feed> {
+    fn start_pg_restore(&self, archive: &Path, section: Option<&str>) -> Result<Group, Feed> {
         let mut command = self.target.command(&self.programs.pg_restore(), &[]);
         command
             .arg("--file=-")
             // Without it, what is printed for large objects ends our transaction.
             .arg("--single-transaction")
+            .args(section.map(|section| format!("--section={section}")))
             .arg("--use-list")
             .arg(self.list.path())
             .arg("--")

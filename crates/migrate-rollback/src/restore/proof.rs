@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use migrate_core::{Fingerprint, OnDifference, StepError};
+use migrate_core::{Fingerprint, OnDifference, StepError, StepErrorKind};
 use migrate_schema::catalog::lines_of_diff;
+use migrate_schema::quote::TableName;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::State;
+use crate::others::{Change, Own};
 
 /// How many differences an error names.
 const SHOWN: usize = 10;
@@ -26,6 +28,11 @@ pub(crate) struct Expected {
 pub(crate) struct Proof {
     /// None for a backup of which nothing is recorded.
     pub(crate) expected: Option<Expected>,
+    /// What the run wrote itself; none where everything is replaced, whoever wrote it.
+    pub(crate) own: Option<Own>,
+    /// What others wrote and stays, with the sums of their rows.
+    pub(crate) kept: Vec<Change>,
+    pub(crate) kept_sums: BTreeMap<String, String>,
     /// What a difference leads to.
     pub(crate) on_difference: OnDifference,
     /// What differs from the expected state, as it was accepted.
@@ -38,14 +45,46 @@ impl Proof {
         self.expected.is_some()
     }
 
+    /// Whether rows of others have to be told from the run's before anything is dropped.
+    pub(crate) fn looks_for_others(&self) -> bool {
+        self.expected.is_some() && self.own.is_some()
+    }
+
+    /// Which tables' rows stay, by what is there before anything is dropped, with nobody writing.
+    ///
+    /// # Errors
+    /// [`StepErrorKind::OthersWrote`]: others wrote to what has to be restored.
+    pub(crate) fn keep(&mut self, now: &State) -> Result<Vec<TableName>, StepError> {
+        let (Some(expected), Some(own)) = (&self.expected, &self.own) else {
+            return Ok(Vec::new());
+        };
+        let changes = own.changes(&expected.fingerprint, &now.fingerprint);
+        let tables: Vec<TableName> = changes
+            .iter()
+            .filter_map(|change| change.table.parse().ok())
+            .collect();
+        if tables.len() != changes.len() || !changes.iter().all(|change| change.keepable) {
+            return Err(others_wrote(&changes));
+        }
+        let sum = |change: &Change| {
+            let key = format!("rows {}", change.table);
+            let sum = now.fingerprint.0.get(&key)?.clone();
+            Some((key, sum))
+        };
+        self.kept_sums = changes.iter().filter_map(sum).collect();
+        self.kept = changes;
+        Ok(tables)
+    }
+
     /// Whether what is there now, before the commit, may stay.
     ///
     /// # Errors
     /// What differs; the caller rolls back.
     pub(crate) fn judge(&mut self, found: &State) -> Result<(), StepError> {
-        let Some(expected) = &self.expected else {
+        let Some(mut expected) = self.expected.clone() else {
             return Ok(());
         };
+        expected.fingerprint.0.extend(self.kept_sums.clone());
         let differences = expected.differences(found);
         if differences.is_empty() {
             return Ok(());
@@ -62,6 +101,7 @@ impl Proof {
             "the backup itself is untouched; if this difference does not matter, restore again \
              with --accept-difference, and it is recorded",
         );
+        error.kind = StepErrorKind::Differs;
         let more = differences.len().saturating_sub(SHOWN);
         error.causes = differences.into_iter().take(SHOWN).collect();
         if more > 0 {
@@ -69,6 +109,19 @@ impl Proof {
         }
         Err(error)
     }
+}
+
+fn others_wrote(changes: &[Change]) -> StepError {
+    let mut error = StepError::failed(
+        "others wrote to the database while the upgrade ran, and restoring the rollback point \
+         would lose it; nothing was restored",
+    );
+    error.kind = StepErrorKind::OthersWrote;
+    error.causes = changes
+        .iter()
+        .map(|change| change.loss.to_string())
+        .collect();
+    error
 }
 
 impl Expected {

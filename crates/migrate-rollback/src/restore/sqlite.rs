@@ -59,7 +59,14 @@ async fn replace(
         .map_err(fail)?;
     let inside = async {
         check_fence(&mut transaction, fence).await?;
-        rebuild::rebuild(&mut transaction).await.map_err(fail)?;
+        let kept = if proof.looks_for_others() {
+            proof.keep(&state(&mut transaction).await?)?
+        } else {
+            Vec::new()
+        };
+        rebuild::rebuild(&mut transaction, &kept)
+            .await
+            .map_err(fail)?;
         verify::verify(&mut transaction).await?;
         if proof.compares() {
             proof.judge(&state(&mut transaction).await?)?;

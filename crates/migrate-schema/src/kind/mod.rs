@@ -266,6 +266,10 @@ impl Step for SchemaUpdate {
         }
     }
 
+    fn notes_its_writes(&self) -> bool {
+        true
+    }
+
     async fn preview(&self, cx: &StepContext) -> Result<Preview, StepError> {
         let look = async {
             let known = self.known().await?;

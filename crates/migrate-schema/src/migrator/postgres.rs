@@ -13,6 +13,7 @@ use crate::db::{DbError, Postgres};
 use crate::history::postgres as history;
 use crate::own::postgres as own;
 use crate::script::{Effect, SqlScript, Statement};
+use crate::wrote::{self, Way};
 
 /// One attempt. On an error the transaction is rolled back.
 pub(super) async fn apply(
@@ -27,7 +28,10 @@ pub(super) async fn apply(
     } = Session::begin(pg, patience).await?;
     let before = match change.step {
         Some(cx) if is_marked(&mut tx, cx).await? => return Ok(()),
-        Some(_) => Some(Catalog::read_postgres(&mut tx).await?),
+        Some(_) => Some((
+            Catalog::read_postgres(&mut tx).await?,
+            wrote::postgres::sums(&mut tx).await?,
+        )),
         None => None,
     };
     let routines = replaceable(&mut tx, change.script).await?;
@@ -48,13 +52,13 @@ pub(super) async fn apply(
     let wrote_version = record(&mut tx, change, millis)
         .await
         .map_err(Failed::at("the schema's version can't be recorded"))?;
-    if let (Some(cx), Some(before), Some(after)) = (change.step, before, after) {
+    if let (Some(cx), Some((before, _)), Some(after)) = (change.step, &before, after) {
         let applied = Applied {
             version: change.version,
             made_versions,
             wrote_version,
             script: Some(change.key.clone()),
-            changed: changes(&before, &after),
+            changed: changes(before, &after),
             routines,
             #[cfg(feature = "sqlite")]
             texts: Vec::new(),
@@ -66,6 +70,9 @@ pub(super) async fn apply(
             &applied.to_marker(),
         )
         .await?;
+    }
+    if let (Some(cx), Some((_, sums))) = (change.step, &before) {
+        wrote::postgres::keep(&mut tx, cx, sums, Way::Done).await?;
     }
     migrate_failpoint::hit!("schema.commit")
         .map_err(|error| Failed::at("the schema change can't be committed")(error.into()))?;
@@ -133,6 +140,7 @@ pub(super) async fn revert(
     if !own::clear_marker(&mut tx, cx.run.as_str(), cx.step.as_str()).await? {
         return Ok(Vec::new());
     }
+    let sums = wrote::postgres::sums(&mut tx).await?;
     let now = Catalog::read_postgres(&mut tx).await?;
     let foreign = applied.changed_since(&now);
     if !foreign.is_empty() {
@@ -166,6 +174,7 @@ pub(super) async fn revert(
     if let Some(line) = undone(cx, applied) {
         history::append(&mut tx, &[line]).await?;
     }
+    wrote::postgres::keep(&mut tx, cx, &sums, Way::Undone).await?;
     migrate_failpoint::hit!("schema.undo")
         .map_err(|error| Failed::at("the undo can't be committed")(error.into()))?;
     tx.commit()

@@ -15,6 +15,7 @@ use crate::history::sqlite as history;
 use crate::own::sqlite as own;
 use crate::quote::ident;
 use crate::script::SqlScript;
+use crate::wrote::{self, Way};
 
 /// One attempt. Returns what of others went with a table that is gone.
 pub(super) async fn revert(
@@ -40,6 +41,7 @@ async fn in_transaction(
     if !own::clear_marker(&mut tx, cx.run.as_str(), cx.step.as_str()).await? {
         return Ok(Vec::new());
     }
+    let sums = wrote::sqlite::sums(&mut tx).await?;
     let now = Catalog::read_sqlite(&mut tx).await?;
     refuse_foreign_changes(applied, &now)?;
     let violations = Violations::read(&mut tx, ForeignKeys::CheckedAtEnd).await?;
@@ -61,6 +63,7 @@ async fn in_transaction(
     if let Some(line) = undone(cx, applied) {
         history::append(&mut tx, &[line]).await?;
     }
+    wrote::sqlite::keep(&mut tx, cx, &sums, Way::Undone).await?;
     migrate_failpoint::hit!("schema.undo")
         .map_err(|error| Failed::at("the undo can't be committed")(error.into()))?;
     tx.commit()

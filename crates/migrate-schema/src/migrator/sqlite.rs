@@ -17,6 +17,7 @@ use crate::db::{DbError, DbErrorKind, Sqlite};
 use crate::history::sqlite as history;
 use crate::own::sqlite as own;
 use crate::script::{DefaultValue, Effect, SqlScript, Statement};
+use crate::wrote::{self, Way};
 
 /// One attempt. On an error the transaction is rolled back and the pragmas are as before.
 pub(super) async fn apply(lite: &Sqlite, change: &Change<'_>) -> Result<(), Failed> {
@@ -38,6 +39,10 @@ async fn in_transaction(
         Some(cx) if is_marked(&mut tx, cx).await? => return Ok(()),
         Some(_) => Some((Catalog::read_sqlite(&mut tx).await?, master(&mut tx).await?)),
         None => None,
+    };
+    let sums = match change.step {
+        Some(_) => wrote::sqlite::sums(&mut tx).await?,
+        None => wrote::Sums::new(),
     };
     let violations = Violations::read(&mut tx, keys).await?;
     let begun = std::time::Instant::now();
@@ -78,6 +83,9 @@ async fn in_transaction(
             &applied.to_marker(),
         )
         .await?;
+    }
+    if let Some(cx) = change.step {
+        wrote::sqlite::keep(&mut tx, cx, &sums, Way::Done).await?;
     }
     migrate_failpoint::hit!("schema.commit")
         .map_err(|error| Failed::at("the schema change can't be committed")(error.into()))?;

@@ -200,12 +200,10 @@ impl Step for CleanupStep {
         if let Err(error) = self.each_path(cx, measure).await {
             return match error.kind {
                 migrate_core::StepErrorKind::Interrupted => Err(error),
-                migrate_core::StepErrorKind::Failed | migrate_core::StepErrorKind::Unreachable => {
-                    Ok(Readiness::Blocked(vec![Finding::error(
-                        "cleanup.path",
-                        error.to_string(),
-                    )]))
-                }
+                _ => Ok(Readiness::Blocked(vec![Finding::error(
+                    "cleanup.path",
+                    error.to_string(),
+                )])),
             };
         }
         Ok(self.author.readiness(self.command.iter()))

@@ -1,7 +1,7 @@
 //! Dropping what is there and making what the copy has.
 
 use migrate_schema::own::SQLITE_PREFIX;
-use migrate_schema::quote::{ident, literal};
+use migrate_schema::quote::{TableName, ident, literal};
 use sqlx::SqliteConnection;
 
 use super::schema::{Object, objects};
@@ -10,14 +10,19 @@ use super::{POINT, rows, run};
 /// The planner's statistics: droppable, unlike other tables of SQLite's own.
 const STATISTICS: [&str; 2] = ["sqlite_stat1", "sqlite_stat4"];
 
-pub(super) async fn rebuild(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    drop_all(connection).await?;
+/// The tables in `kept` stay as they are, with their rows; everything that hangs on them is made
+/// again.
+pub(super) async fn rebuild(
+    connection: &mut SqliteConnection,
+    kept: &[TableName],
+) -> Result<(), sqlx::Error> {
+    drop_all(connection, kept).await?;
     let wanted = objects(connection, POINT).await?;
     let make = |object: &&Object| !object.is_internal() && object.sql.is_some();
     for table in wanted
         .iter()
         .filter(make)
-        .filter(|o| o.is("table") && !o.is_virtual)
+        .filter(|o| o.is("table") && !o.is_virtual && !stays(kept, &o.name))
     {
         make_by_text(connection, table).await?;
         rows::copy(connection, &table.name).await?;
@@ -34,12 +39,19 @@ pub(super) async fn rebuild(connection: &mut SqliteConnection) -> Result<(), sql
             make_by_text(connection, object).await?;
         }
     }
-    copy_sequences(connection).await?;
+    copy_sequences(connection, kept).await?;
     copy_statistics(connection).await?;
     copy_numbers(connection).await
 }
 
-async fn drop_all(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+fn stays(kept: &[TableName], table: &str) -> bool {
+    kept.iter().any(|one| one.table() == table)
+}
+
+async fn drop_all(
+    connection: &mut SqliteConnection,
+    kept: &[TableName],
+) -> Result<(), sqlx::Error> {
     let there = objects(connection, "main").await?;
     for kind in ["trigger", "view"] {
         for object in there.iter().filter(|o| o.is(kind)) {
@@ -60,7 +72,16 @@ async fn drop_all(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> 
         run(connection, sql).await?;
     }
     reread_schema(connection).await?;
-    for table in there.iter().filter(|o| o.is("table") && !o.is_virtual) {
+    let index = |o: &&Object| o.is("index") && o.sql.is_some() && stays(kept, &o.table);
+    for object in there.iter().filter(index) {
+        run(
+            connection,
+            format!("DROP INDEX main.{}", ident(&object.name)),
+        )
+        .await?;
+    }
+    let goes = |o: &&Object| o.is("table") && !o.is_virtual && !stays(kept, &o.name);
+    for table in there.iter().filter(goes) {
         if !table.is_internal() || STATISTICS.contains(&table.name.as_str()) {
             run(
                 connection,
@@ -125,12 +146,18 @@ async fn has_table(
     Ok(found > 0)
 }
 
-/// AUTOINCREMENT counters. Dropping a table has removed its own; those of ours stay.
-async fn copy_sequences(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+/// AUTOINCREMENT counters. Dropping a table has removed its own; those of ours and of tables that
+/// were kept stay.
+async fn copy_sequences(
+    connection: &mut SqliteConnection,
+    kept: &[TableName],
+) -> Result<(), sqlx::Error> {
+    let kept: Vec<String> = kept.iter().map(|table| literal(table.table())).collect();
     let ours = format!(
-        "substr(name, 1, {}) = {}",
+        "(substr(name, 1, {}) = {} OR name IN ({}))",
         SQLITE_PREFIX.len(),
-        literal(SQLITE_PREFIX)
+        literal(SQLITE_PREFIX),
+        kept.join(", ")
     );
     if has_table(connection, "main", "sqlite_sequence").await? {
         run(
