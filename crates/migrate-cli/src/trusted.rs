@@ -42,7 +42,7 @@ fn refuse_others(path: &Path, about: &Metadata) -> Result<(), Failure> {
     let shown = path.display();
     let name = quoted(&path.to_string_lossy());
     if about.uid() != 0 && about.uid() != me.as_raw() {
-        return Err(refused(format!(
+        return Err(refused(&format!(
             "{shown} belongs to {}, who is neither root nor the user that runs this ({})",
             user(about.uid()),
             user(me.as_raw())
@@ -54,7 +54,7 @@ fn refuse_others(path: &Path, about: &Metadata) -> Result<(), Failure> {
     }
     let mode = about.mode() & 0o7777;
     if mode & WRITABLE_BY_OTHERS != 0 {
-        return Err(refused(format!(
+        return Err(refused(&format!(
             "{shown} has mode {mode:04o}: others than its owner {} may write it",
             user(about.uid())
         ))
@@ -63,7 +63,7 @@ fn refuse_others(path: &Path, about: &Metadata) -> Result<(), Failure> {
     Ok(())
 }
 
-fn refused(why: String) -> Failure {
+fn refused(why: &str) -> Failure {
     Failure::unchanged(format!(
         "{SETTINGS_FILE} is not trusted, and it says which commands run: {why}"
     ))

@@ -38,8 +38,8 @@ impl Own {
         own: &OwnWrites,
     ) -> Result<Option<Self>, DbError> {
         let notes = wrote::of_run(database, &own.run).await?;
-        let noted = |step: &str| notes.iter().any(|note| note.step.as_deref() == Some(step));
-        if !own.noted.iter().all(|step| noted(step.as_str())) {
+        let is_there = |step: &str| notes.iter().any(|note| note.step.as_deref() == Some(step));
+        if !own.noted.iter().all(|step| is_there(step.as_str())) {
             return Ok(None);
         }
         let tables = own.tables.iter().filter_map(|name| name.parse().ok());

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use migrate_core::Proof;
@@ -253,13 +253,13 @@ fn of_copy(global: &Global, wired: &Wired, trust: &Trust, copy: &Copied) -> Audi
     }
 }
 
-fn keygen(path: &PathBuf, output: &Output) -> Result<u8, Failure> {
+fn keygen(path: &Path, output: &Output) -> Result<u8, Failure> {
     let failed =
         |error: &dyn std::fmt::Display| Failure::unchanged(format!("{}: {error}", path.display()));
     let (key, text) = SigningKey::generate().map_err(|error| failed(&error))?;
-    let mut public = path.clone().into_os_string();
+    let mut public = path.to_owned().into_os_string();
     public.push(".pub");
-    let write = |path: &std::path::Path, text: &str, mode| {
+    let write = |path: &Path, text: &str, mode| {
         let mut file = std::fs::OpenOptions::new()
             .write(true)
             .create_new(true)

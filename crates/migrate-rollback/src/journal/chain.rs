@@ -200,6 +200,8 @@ mod tests {
         texts
     }
 
+    type Change = Box<dyn Fn(&mut Texts)>;
+
     #[test]
     fn whatever_is_changed_is_named() {
         let root = tempfile::tempdir().unwrap();
@@ -209,8 +211,7 @@ mod tests {
         assert!(matches!(good.proof(&trust), Proof::Signed { .. }));
         let (foreign, _) = SigningKey::generate().unwrap();
         let re_signed = log(&foreign);
-        type Change = Box<dyn Fn(&mut Texts)>;
-        let changes: [(&str, usize, Change); 9] = [
+        let forgeries: [(&str, usize, Change); 9] = [
             ("the head", 0, Box::new(|log| log.header = "x".to_owned())),
             ("the run", 0, Box::new(|log| log.run = "x".to_owned())),
             (
@@ -255,9 +256,9 @@ mod tests {
                 Box::new(move |log| log.seals.clone_from(&re_signed.seals)),
             ),
         ];
-        for (what, at, change) in changes {
+        for (what, at, forge) in forgeries {
             let mut changed = good.clone();
-            change(&mut changed);
+            forge(&mut changed);
             match changed.proof(&trust) {
                 Proof::Wrong { record, .. } => assert_eq!(record, at, "{what}"),
                 other => panic!("{what}: {other:?}"),

@@ -251,7 +251,7 @@ impl Step for SourceUpdate {
                 .await
                 .map_err(ApplyError::into_step_error)
         };
-        let done = self.db.cancellable(&cx.cancel, work).await?;
+        let done = Box::pin(self.db.cancellable(&cx.cancel, work)).await?;
         Ok(self.outcome(done.migrations.len()))
     }
 
@@ -269,7 +269,7 @@ impl Step for SourceUpdate {
                 .await
                 .map_err(ApplyError::into_step_error)
         };
-        let done = self.db.cancellable(&cx.cancel, work).await?;
+        let done = Box::pin(self.db.cancellable(&cx.cancel, work)).await?;
         Ok(UndoReport::line(format!(
             "{} migrations of {} are taken back",
             done.migrations.len(),

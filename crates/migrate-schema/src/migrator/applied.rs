@@ -162,11 +162,11 @@ pub(super) fn is_versions(name: &str) -> bool {
 
 /// The steps (of those with these markers) that ran a script; one of a release that kept no
 /// key for scripts is known by its version.
-pub(super) fn brought<'a>(
+pub(super) fn brought(
     markers: Vec<(String, String)>,
-    key: &'a str,
+    key: &str,
     version: i64,
-) -> impl Iterator<Item = (String, Applied)> + 'a {
+) -> impl Iterator<Item = (String, Applied)> {
     markers.into_iter().filter_map(move |(step, marker)| {
         let applied = Applied::parse(&marker).ok()?;
         let is_it = match &applied.script {

@@ -47,8 +47,11 @@ pub(crate) fn in_full(wired: &Wired, log: &RunLog) -> Vec<String> {
     lines
 }
 
-/// The steps of a run, and those of its way back, built with the scripts that it brought.
-fn steps(wired: &Wired, log: &RunLog) -> Result<Vec<(StepId, Box<dyn Step>)>, Vec<Finding>> {
+/// A step with its id.
+type Built = (StepId, Box<dyn Step>);
+
+/// The steps of a run, and those of its rollback, built with the scripts that it brought.
+fn steps(wired: &Wired, log: &RunLog) -> Result<Vec<Built>, Vec<Finding>> {
     let scripts: Arc<dyn Scripts> = Arc::new(Kept(log.header.scripts.clone()));
     let registry = wired.registry(&scripts);
     let plan = &log.header.plan;
@@ -110,13 +113,11 @@ fn refuse_steps(
                     ));
                 }
             }
-            Record::PointCreated { point } => {
-                if !is_stored(wired, point) {
-                    found.push(refuse(
-                        "point",
-                        "its rollback point is none of those in backups/".to_owned(),
-                    ));
-                }
+            Record::PointCreated { point } if !is_stored(wired, point) => {
+                found.push(refuse(
+                    "point",
+                    "its rollback point is none of those in backups/".to_owned(),
+                ));
             }
             _ => {}
         }
