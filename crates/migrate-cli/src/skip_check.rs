@@ -52,7 +52,7 @@ const CHECKS: &[Check] = &[
     check(
         "database",
         "the database itself, and room on its disk",
-        "disk disk-not-measured other",
+        "disk disk-not-measured other untested",
     ),
     check("disk", "all room, for the backup and for the run", ""),
     check(
@@ -89,13 +89,13 @@ const CHECKS: &[Check] = &[
         "schema",
         "whether schema scripts fit the schema that is there",
         "changed-since column-exists down edited half-done-missing half-taken-back layout missing no-down no-table \
-         no-version nothing-to-repair out-of-order script source syntax table-exists version \
-         version-order",
+         no-version nothing-to-repair out-of-order script script-changed script-twice script-unclear source \
+         syntax table-exists version version-order",
     ),
     check(
         "script",
         "what stands in scripts",
-        "copy-stdin meta-command missing not-transactional nul outside pragma transaction unreadable \
+        "conforming-strings copy-stdin meta-command missing not-transactional nul outside pragma transaction unreadable \
          unterminated",
     ),
     check(

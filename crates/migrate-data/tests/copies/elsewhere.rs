@@ -293,7 +293,7 @@ async fn real_numbers_of_sqlite_arrive_to_the_last_bit() {
         .migrate("src", "dst", "SELECT * FROM batch")
         .await
         .unwrap_or_else(|error| panic!("{error}"));
-    let rows: Vec<(i32, f64)> = sqlx::query_as("SELECT id, r FROM dst ORDER BY id")
+    let rows: Vec<(i32, f64)> = sqlx::query_as("SELECT id, r FROM public.dst ORDER BY id")
         .fetch_all(pg.pool())
         .await
         .unwrap();

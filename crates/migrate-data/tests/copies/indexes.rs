@@ -124,7 +124,7 @@ async fn indexes_stay_where_somebody_is_at_the_table() {
         unreachable!("it is PostgreSQL");
     };
     let mut reader = db.pool().begin().await.unwrap();
-    sqlx::raw_sql("SELECT count(*) FROM dst")
+    sqlx::raw_sql("SELECT count(*) FROM public.dst")
         .execute(&mut *reader)
         .await
         .unwrap();

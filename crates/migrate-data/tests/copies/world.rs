@@ -11,7 +11,7 @@ use migrate_core::{
     StepSite,
 };
 use migrate_data::{DataMigrationKind, TransformRegistry};
-use migrate_schema::db::{Backend, ConnectOptions, CreateMode, Database, DatabaseUrl};
+use migrate_schema::db::{Backend, ConnectOptions, CreateMode, Database, DatabaseUrl, pin};
 use migrate_tests::postgres::TestDatabase;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -73,10 +73,15 @@ impl World {
 
     pub(crate) async fn sql(&self, sql: &str) {
         let done = match &self.db {
-            Database::Postgres(db) => sqlx::raw_sql(AssertSqlSafe(sql))
-                .execute(db.pool())
-                .await
-                .map(drop),
+            Database::Postgres(db) => {
+                let mut session = db.acquire().await.unwrap();
+                db.as_the_user(&mut session).await.unwrap();
+                let done = sqlx::raw_sql(AssertSqlSafe(sql))
+                    .execute(&mut *session)
+                    .await;
+                pin(&mut session).await.unwrap();
+                done.map(drop)
+            }
             Database::Sqlite(db) => sqlx::raw_sql(AssertSqlSafe(sql))
                 .execute(db.pool())
                 .await

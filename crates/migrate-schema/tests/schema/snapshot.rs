@@ -19,8 +19,8 @@ create table twice (a int, b int primary key);
 alter table twice add constraint twice_one unique (a);
 alter table twice add constraint twice_two unique (a);
 alter table twice add constraint twice_key unique (b);
-create table counted (id int generated always as identity, n int);
-grant usage on sequence counted_id_seq to public;
+create table numbered (id int generated always as identity, n int);
+grant usage on sequence numbered_id_seq to public;
 create view rows_of as select c from ring c;
 create table keeps (all_of ring[], "select" text default 'a,b
 c');
