@@ -32,12 +32,13 @@ pub(crate) async fn of_target(db: &Database, layout: &Layout) -> Result<Vec<Sequ
 
 async fn of_postgres(db: &Database, layout: &Layout) -> Result<Vec<Sequence>, DbError> {
     let query = format!(
-        "SELECT format('%I.%I', n.nspname, s.relname), a.attname::text FROM pg_depend AS d \
+        "SELECT pg_catalog.format('%I.%I', n.nspname, s.relname), a.attname::text FROM pg_depend AS d \
          JOIN pg_class AS s ON s.oid = d.objid AND s.relkind = 'S' \
          JOIN pg_namespace AS n ON n.oid = s.relnamespace \
          JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
-         WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass \
-         AND d.refobjid = to_regclass({}) AND d.deptype IN ('a', 'i') ORDER BY 1",
+         WHERE d.classid = 'pg_catalog.pg_class'::regclass::oid \
+         AND d.refclassid = 'pg_catalog.pg_class'::regclass::oid \
+         AND d.refobjid = pg_catalog.to_regclass({})::oid AND d.deptype IN ('a', 'i') ORDER BY 1",
         literal(&layout.target_sql())
     );
     let mut all = Vec::new();
@@ -129,7 +130,7 @@ async fn free(db: &Database, layout: &Layout, was: &Sequence) -> Result<bool, Db
 async fn set(db: &Database, was: &Sequence) -> Result<bool, DbError> {
     let sql = match (db.backend(), &was.last) {
         (Backend::Postgres, Some(last)) => format!(
-            "SELECT setval({}::regclass, {last}, {})",
+            "SELECT pg_catalog.setval({}::regclass, {last}, {})",
             literal(&was.name),
             was.called
         ),

@@ -130,7 +130,21 @@ async fn ended(child: &mut Group, target: &Target, said: &str) -> Result<(), Ste
     if status.success() {
         return Ok(());
     }
-    Err(StepError::failed(format!("pg_dump failed ({status})")).cause(target.redact(said)))
+    let error = StepError::failed(format!("pg_dump failed ({status})")).cause(target.redact(said));
+    Err(match hidden_rows(said) {
+        Some(table) => error
+            .cause(format!(
+                "row security on table {table} binds this role: a backup would hold only some of its rows"
+            ))
+            .hint("connect as the table's owner or as a role with BYPASSRLS"),
+        None => error,
+    })
+}
+
+/// The table of which a policy would hide rows, where that is what `pg_dump` says.
+fn hidden_rows(said: &str) -> Option<&str> {
+    let (_, after) = said.split_once("row-level security policy for table \"")?;
+    after.split('"').next()
 }
 
 async fn dump(
