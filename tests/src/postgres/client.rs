@@ -137,7 +137,7 @@ fn named_as_ours(dump: &str) -> Vec<String> {
         if let Some(head) = next.filter(|next| next.starts_with("-- ")) {
             ours = head.contains("etlrs_migrate");
         }
-        if ours && !line.is_empty() && !line.starts_with("SET ") {
+        if ours && !line.is_empty() && !line.starts_with("SET default_") {
             format!("{line} -- of etlrs_migrate")
         } else {
             (*line).to_owned()
