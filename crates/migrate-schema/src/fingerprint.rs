@@ -56,8 +56,9 @@ pub async fn table_where(
     match db {
         #[cfg(feature = "postgres")]
         Database::Postgres(pg) => {
+            let table = pg.resolve(table).await?;
             let mut tx = pg.begin_snapshot().await?;
-            let sum = postgres::sum_where(&mut tx, table, condition).await?;
+            let sum = postgres::sum_where(&mut tx, &table, condition).await?;
             tx.rollback().await?;
             Ok(sum)
         }

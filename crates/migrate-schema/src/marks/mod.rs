@@ -252,6 +252,7 @@ pub async fn disown(
         return Ok(());
     };
     let own = own::name(db.backend(), &marks.table);
+    let table = db.resolve(table).await?;
     let key = match db {
         #[cfg(feature = "postgres")]
         Database::Postgres(_) => postgres::hash(&marked.key),
@@ -275,7 +276,7 @@ pub async fn disown(
     {
         statements.push(format!(
             "insert into {own} (object, key, content) select {number}, {key}, 0 from {} as t where {condition}",
-            other.sql()
+            db.resolve(other).await?.sql()
         ));
     }
     match db {

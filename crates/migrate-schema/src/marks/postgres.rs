@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{Changes, Marked, Marks, STEP, run_sql};
-use crate::db::{Backend, DbError, Postgres};
+use crate::db::{Backend, DbError, Postgres, pin};
 use crate::fingerprint::postgres::{SETTINGS, rows_of};
 use crate::own;
 use crate::quote::{TableName, ident};
@@ -206,8 +206,11 @@ async fn settle(tx: &mut PgConnection) -> Result<(), DbError> {
 pub(super) async fn write(pg: &Postgres, statements: Vec<String>) -> Result<(), DbError> {
     let mut tx = pg.begin().await?;
     settle(&mut tx).await?;
+    // Their conditions name tables of the plan as the user does.
+    pg.as_the_user_after_ours(&mut tx).await?;
     for sql in statements {
         run_sql(&mut tx, sql).await?;
     }
+    pin(&mut tx).await?;
     Ok(tx.commit().await?)
 }
