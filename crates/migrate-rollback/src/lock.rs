@@ -164,7 +164,7 @@ impl DeploymentGuard {
     }
 
     async fn forget_markers(&self, run: &RunId) -> Result<(), StepError> {
-        for table in ["markers", "log", "runs"] {
+        for table in ["markers", "seals", "log", "runs"] {
             let sql = format!(
                 "DELETE FROM {} WHERE run = {}",
                 own::name(self.database.backend(), table),
