@@ -106,7 +106,7 @@ fn rights_that_are_missing_are_named_with_the_grant() {
         ),
         &format!("GRANT CREATE ON SCHEMA \"public\" TO \"{role}\""),
         &format!("GRANT \"etlrs\" TO \"{role}\""),
-        "table pipelines belongs to",
+        "table public.pipelines belongs to",
     ]);
     assert!(!run.output().contains("geheim-4711"), "{run}");
     before.must_equal(&deployment.snapshot(), "after a refusal");

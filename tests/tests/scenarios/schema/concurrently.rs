@@ -62,7 +62,7 @@ fn an_invalid_index_is_dropped_and_built_again() {
     world
         .run(&["apply"])
         .expect(0)
-        .says(&["dropping the invalid index i"]);
+        .says(&["dropping the invalid index public.i"]);
     assert_eq!(valid(&world, "i"), "t");
 }
 
