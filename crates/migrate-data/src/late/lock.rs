@@ -1,9 +1,8 @@
 //! Keeps writers of PostgreSQL out of a copy's tables for a moment.
 
 use migrate_core::{StepContext, StepError};
-use migrate_schema::db::Database;
 #[cfg(feature = "postgres")]
-use migrate_schema::db::DbError;
+use migrate_schema::db::{Database, DbError};
 #[cfg(feature = "postgres")]
 use migrate_schema::quote::TableName;
 

@@ -82,6 +82,7 @@ pub(crate) enum ForeignKeys {
 
 impl ForeignKeys {
     /// Whether the pragma is switched off before the transaction begins.
+    #[cfg(any(feature = "sqlite", test))]
     pub(crate) fn are_off(self) -> bool {
         matches!(self, Self::CheckedAtEnd | Self::Off)
     }

@@ -135,6 +135,7 @@ impl DatabaseUrl {
     }
 
     /// How long connecting may take, if the URL says so.
+    #[cfg(feature = "postgres")]
     pub(crate) fn connect_timeout(&self) -> Option<std::time::Duration> {
         parameters::connect_timeout(&self.text)
     }

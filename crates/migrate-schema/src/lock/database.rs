@@ -50,12 +50,6 @@ impl DatabaseLock {
                 let lock = DirectoryLock::acquire(options.get_filename(), until).await?;
                 Ok(Self(Held::Directory { _lock: lock }))
             }
-            #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
-            _ => Err(MigrationError::Unchanged(
-                database
-                    .unsupported()
-                    .into_step_error("can't lock the database"),
-            )),
         }
     }
 

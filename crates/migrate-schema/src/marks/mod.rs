@@ -92,6 +92,7 @@ pub async fn keep(db: &Database, run: &str, tables: &[TableName]) -> Result<(), 
     own::ensure(db).await?;
     let written = catalog::written_by_triggers(db).await?;
     let (last, first): (Vec<_>, Vec<_>) = tables.iter().partition(|table| written.contains(table));
+    #[cfg(feature = "postgres")]
     let before_last = first.len();
     let mut marks = Marks {
         table: format!("marks_{run}"),

@@ -29,11 +29,15 @@ impl VersionsTable {
         if columns.is_empty() {
             return Ok(Self::Missing);
         }
-        #[cfg(feature = "postgres")]
-        if let Database::Postgres(pg) = db {
-            let table = pg.resolve(&table).await?;
-            let mut connection = pg.acquire().await?;
-            crate::own::must_hold_no_foreign_code(&mut connection, &table).await?;
+        match db {
+            #[cfg(feature = "postgres")]
+            Database::Postgres(pg) => {
+                let table = pg.resolve(&table).await?;
+                let mut connection = pg.acquire().await?;
+                crate::own::must_hold_no_foreign_code(&mut connection, &table).await?;
+            }
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(_) => {}
         }
         let column = |name: &str| columns.iter().find(|one| one.name == name);
         let (Some(version), Some(_)) = (column("version"), column("applied_at")) else {

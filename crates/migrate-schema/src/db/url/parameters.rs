@@ -4,6 +4,7 @@
 //! is not obeyed is refused by its name, also where only the spelling differs.
 
 use std::borrow::Cow;
+#[cfg(feature = "postgres")]
 use std::time::Duration;
 
 use super::{UrlError, percent_decoded};
@@ -136,6 +137,7 @@ fn seconds(value: &str) -> Option<u64> {
 }
 
 /// As libpq takes it: 0 waits without an end, which is an hour here.
+#[cfg(feature = "postgres")]
 pub(super) fn connect_timeout(text: &str) -> Option<Duration> {
     let found = of(text);
     let given = found.iter().find(|one| one.name == "connect_timeout")?;
