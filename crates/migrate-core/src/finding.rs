@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::printable::one_line;
+use crate::printable::{lines, one_line};
 
 /// How much a finding weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub struct Finding {
     /// Where it stands in a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
+    /// Lines that show it, such as those of a diff.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -74,6 +77,7 @@ impl Finding {
             message,
             pointer: String::new(),
             place: None,
+            detail: None,
             hint: None,
         }
     }
@@ -108,6 +112,9 @@ impl fmt::Display for Finding {
         f.write_str(&one_line(&self.message))?;
         if let Some(text) = self.place.as_ref().and_then(|p| p.text.as_deref()) {
             write!(f, "\n    | {}", one_line(text))?;
+        }
+        for line in self.detail.iter().flat_map(|detail| detail.lines()) {
+            write!(f, "\n    {}", lines(line))?;
         }
         if let Some(hint) = &self.hint {
             write!(f, "\n    hint: {}", hint.replace('\n', "\n          "))?;

@@ -123,7 +123,7 @@ impl SchemaEngine {
                     .context_radius(1)
                     .header("applied", one.up.file())
                     .to_string();
-                finding.message = format!("{}\n{}", finding.message, diff.trim_end());
+                finding.detail = Some(diff.trim_end().to_owned());
             }
         }
     }
