@@ -43,10 +43,15 @@ impl Own {
             return Ok(None);
         }
         let tables = own.tables.iter().filter_map(|name| name.parse().ok());
-        Ok(Some(Self {
-            tables: tables.collect(),
-            notes,
-        }))
+        let mut tables: Vec<TableName> = tables.collect();
+        // A log that a step's own statements wrote to by triggers goes with the step.
+        let noted = |table: &TableName| {
+            let name = table.to_string();
+            notes.iter().any(|note| note.tables.contains_key(&name))
+        };
+        let written = migrate_schema::catalog::written_by_triggers(database).await?;
+        tables.extend(written.into_iter().filter(noted));
+        Ok(Some(Self { tables, notes }))
     }
 
     /// The tables that others wrote to between the point and `now`.
