@@ -45,12 +45,12 @@ impl Own {
         let tables = own.tables.iter().filter_map(|name| name.parse().ok());
         let mut tables: Vec<TableName> = tables.collect();
         // A log that a step's own statements wrote to by triggers goes with the step.
-        let noted = |table: &TableName| {
+        let in_a_note = |table: &TableName| {
             let name = table.to_string();
             notes.iter().any(|note| note.tables.contains_key(&name))
         };
         let written = migrate_schema::catalog::written_by_triggers(database).await?;
-        tables.extend(written.into_iter().filter(noted));
+        tables.extend(written.into_iter().filter(in_a_note));
         Ok(Some(Self { tables, notes }))
     }
 
