@@ -5,7 +5,7 @@
 //! torn by a crash is not there at all. Each entry carries its sequence number and a
 //! checksum, the head of a run too, and the file's structure is checked whenever it is read;
 //! a gap or a changed byte is reported and never skipped. The entries of a run are a chain of
-//! hashes, each signed by the deployment's key ([`chain`]).
+//! hashes, each signed by the deployment's key (`chain`).
 
 mod chain;
 mod copy;
