@@ -90,7 +90,7 @@ const CHECKS: &[Check] = &[
         "whether schema scripts fit the schema that is there",
         "changed-since column-exists down edited half-done-missing half-taken-back layout missing no-down no-table \
          no-version nothing-to-repair out-of-order script script-changed script-twice script-unclear source \
-         syntax table-exists version version-order",
+         syntax table-exists version",
     ),
     check(
         "script",
