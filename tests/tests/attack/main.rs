@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
 mod others_code;
+mod planted;
 mod row_security;
-// Not compiled yet: `search_path` and `planted` still find calls of planted operators (`name !~ name`, `oid = int`).
+mod search_path;
 mod squatted;
