@@ -203,7 +203,7 @@ fn of_postgres(layout: &Layout) -> String {
          CROSS JOIN LATERAL unnest(c.conkey, c.confkey) AS k (mine, theirs) \
          JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = k.mine \
          JOIN pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = k.theirs \
-         WHERE c.contype = 'f' AND c.conparentid = 0 AND c.confrelid = {}::regclass::oid \
+         WHERE c.contype = 'f' AND c.conparentid = '0'::oid AND c.confrelid = {}::regclass::oid \
          AND c.conrelid <> c.confrelid \
          GROUP BY c.oid, n.nspname, o.relname, c.confdeltype ORDER BY 1, 4",
         literal(&layout.target_sql())

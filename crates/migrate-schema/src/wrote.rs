@@ -89,7 +89,7 @@ pub async fn of_run(db: &Database, run: &str) -> Result<Vec<Note>, DbError> {
         Database::Postgres(pg) => {
             sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
                 .persistent(false)
-                .fetch_all(pg.pool())
+                .fetch_all(&mut *pg.acquire().await?)
                 .await?
         }
         #[cfg(feature = "sqlite")]

@@ -177,26 +177,17 @@ fn nothing_that_was_planted_runs(runs: Runs, late: Late) {
     attacked.backups();
 }
 
-#[expect(
-    dead_code,
-    reason = "it still finds calls of `name !~ name` and `oid = int`: to be a test again"
-)]
+#[test]
 fn nothing_planted_runs_as_the_superuser() {
     nothing_that_was_planted_runs(Runs::Superuser, Late::No);
 }
 
-#[expect(
-    dead_code,
-    reason = "it still finds calls of `name !~ name` and `oid = int`: to be a test again"
-)]
+#[test]
 fn nothing_planted_runs_as_the_owner() {
     nothing_that_was_planted_runs(Runs::Owner, Late::No);
 }
 
-#[expect(
-    dead_code,
-    reason = "it still finds calls of `name !~ name` and `oid = int`: to be a test again"
-)]
+#[test]
 fn nothing_planted_before_the_system_runs_as_the_superuser() {
     nothing_that_was_planted_runs(Runs::Superuser, Late::Yes);
 }

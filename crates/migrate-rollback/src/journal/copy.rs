@@ -194,7 +194,7 @@ async fn seals(database: &Database, sql: String) -> Result<Vec<Seal>, DbError> {
         Database::Postgres(pg) => {
             sqlx::query_as(sqlx::AssertSqlSafe(sql))
                 .persistent(false)
-                .fetch_all(pg.pool())
+                .fetch_all(&mut *pg.acquire().await?)
                 .await?
         }
         #[cfg(feature = "sqlite")]

@@ -170,6 +170,7 @@ pub(super) async fn key_with_nulls(
     pg: &Postgres,
     table: &TableName,
 ) -> Result<Option<Vec<String>>, DbError> {
+    let table = pg.resolve(table).await?;
     let columns: Option<Vec<String>> = sqlx::query_scalar(
         "select k.columns from pg_index i join pg_class c on c.oid = i.indexrelid \
          cross join lateral ( \
@@ -181,7 +182,7 @@ pub(super) async fn key_with_nulls(
            and i.indpred is null and i.indexprs is null order by c.relname limit 1",
     )
     .bind(table.sql())
-    .fetch_optional(pg.pool())
+    .fetch_optional(&mut *pg.acquire().await?)
     .await?;
     Ok(columns)
 }

@@ -111,7 +111,9 @@ async fn postgres(
          from pg_proc p join pg_namespace n on n.oid = p.pronamespace \
          where n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'etlrs_migrate') \
          order by 1";
-    let rows: Vec<(String, String, bool)> = sqlx::query_as(FUNCTIONS).fetch_all(pg.pool()).await?;
+    let rows: Vec<(String, String, bool)> = sqlx::query_as(FUNCTIONS)
+        .fetch_all(&mut *pg.acquire().await?)
+        .await?;
     let mut functions: BTreeMap<String, String> = BTreeMap::new();
     let mut texts = Vec::new();
     for (name, text, runs) in rows {
