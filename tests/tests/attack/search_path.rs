@@ -131,7 +131,7 @@ fn attacked(runs: Runs, late: Late) -> Attacked {
     deployment.write("schema/001_notes.down.sql", "DROP TABLE notes;");
     deployment.write(
         "copy.sql",
-        "SELECT id, name, status, day, kind FROM batch CROSS JOIN LATERAL (SELECT DATE '2020-01-01' AS day, 'open' AS kind) AS more",
+        "SELECT id, name, status, day, kind FROM batch CROSS JOIN LATERAL (SELECT DATE '2020-01-01' AS day, CAST('open' AS public.kind) AS kind) AS more",
     );
     deployment.sql(
         "CREATE TYPE kind AS ENUM ('open', 'shut'); \
