@@ -237,6 +237,16 @@ fn a_fifo_is_refused_and_never_waited_for(store: Store) {
             deployment.run(verb);
         }
     }
+    for name in ["backups/etlrs_key.pub", ".etlrs-migrate/key"] {
+        let deployment = Deployment::v1().rows(3).on(store);
+        let path = deployment.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fifo(&path);
+        for verb in [&["status"][..], &["audit", "verify"], &["backup"]] {
+            deployment.run(verb);
+        }
+        deployment.migrate().expect_one_of(&[0, 1]);
+    }
     let deployment = Deployment::v1().rows(3).on(store);
     fifo(&deployment.path("plan.json"));
     let file = deployment.path("plan.json");

@@ -232,7 +232,7 @@ fn of_copy(global: &Global, wired: &Wired, trust: &Trust, copy: &Copied) -> Audi
                 let line = format!("resume --adopt --adopt-unverified {run}");
                 format!("if it is yours: {}", next::line(global, &line))
             } else {
-                format!("it can't be taken up: {}", blocked.join("; "))
+                format!("the run can't be recovered: {}", blocked.join("; "))
             }
         };
         format!("only the database knows it, and nothing proves it: {why}; {what_to_do}")

@@ -50,7 +50,7 @@ impl TableCopy {
             (_, Some(_)) => Some("the source is in another database"),
             _ if !layout.same_key => Some("source and target have no key in common"),
             _ if matches!(watch.source, Seen::Sum(_)) || matches!(watch.target, Seen::Sum(_)) => {
-                Some("which rows were written can't be told")
+                Some("the changed rows can't be identified one by one")
             }
             _ => None,
         }
@@ -214,7 +214,7 @@ impl TableCopy {
                     "{} rows of {} were changed or deleted after they had been copied to {}",
                     late.source.missing, self.source, self.target
                 ),
-                vec!["which rows of the target were there before can't be told".to_owned()],
+                vec!["rows of the target that existed before can't be identified".to_owned()],
             ));
         }
         let find = if late.source.missing == 0 && log.is_none() {

@@ -69,12 +69,13 @@ impl TableCopy {
             }
             brought = Box::pin(self.amend(cx, layout, (&watch, &late))).await?;
             let now = self.watch(cx).await.map_err(failed)?;
-            watch = now.ok_or_else(|| StepError::failed("nobody looks at the tables any more"))?;
+            watch = now
+                .ok_or_else(|| StepError::failed("the tables are no longer watched for writes"))?;
             late = self.late(layout, &watch).await.map_err(failed)?;
         }
         if matches!(watch.target, Seen::Sum(_)) && !late.target.is_none() {
             return Err(StepError::failed(format!(
-                "others wrote to {} after rows had been copied into it, and which ones can't be told",
+                "others wrote to {} after rows had been copied into it, and their rows can't be identified",
                 self.target
             )));
         }

@@ -440,7 +440,7 @@ fn moment_of(row: Option<access::TextRow>) -> Result<Moment, DbError> {
     let next = row.next().flatten().ok_or_else(|| {
         DbError::new(
             migrate_schema::db::DbErrorKind::Other,
-            "the server told no snapshot",
+            "the server returned no snapshot",
         )
     })?;
     let running = row.next().flatten().unwrap_or_default();

@@ -131,7 +131,7 @@ impl Trust {
 
 /// The text of a file of ours; empty if there is none. What can't be read is trusted by nobody.
 fn text_of(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_default()
+    migrate_config::atomic::read_regular_text(path).unwrap_or_default()
 }
 
 fn published(root: &Path) -> Vec<PublicKey> {

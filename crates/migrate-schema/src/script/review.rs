@@ -88,10 +88,10 @@ pub(crate) fn unfit(backend: Backend, text: &str) -> Option<(usize, Finding)> {
         off.then(|| {
             let finding = Finding::error(
                 "script.conforming-strings",
-                "standard_conforming_strings = off gives backslashes in texts another meaning, \
-                 so that where its statements end can't be told",
+                "standard_conforming_strings = off changes what backslashes mean in strings, so the script \
+                 can't be split into statements",
             )
-            .hint("take the line out, and write texts with backslashes as E'...'");
+            .hint("remove the line, and write strings with backslashes as E'...'");
             (range.start, finding)
         })
     })

@@ -23,7 +23,7 @@ pub(super) fn no_history(elsewhere: &[&Seen]) -> Finding {
     let named = named.join(", ");
     Finding::error(
         "takeover.none",
-        format!("which history is this application's can't be told: there are {named}"),
+        format!("several tables look like a migration history: {named}"),
     )
     .hint(
         "leave the others out with `--ignore-history TABLE`, put its schema into the search path, \

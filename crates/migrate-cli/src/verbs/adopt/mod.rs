@@ -42,11 +42,11 @@ pub(crate) async fn adopt(
     let judge = |copy: &Copied| judge(global, wired, (wanted, held, vouched), output, copy);
     let adopted = wired.adopt(judge).await?;
     if adopted.is_empty() {
-        output.note("the database knows no run that the journal does not");
+        output.note("the database holds no run that is missing in the journal");
     }
     for log in adopted {
         output.note(&format!(
-            "run {} from {} to {}, begun by {}@{}, was taken up from the database",
+            "recovered run {} from {} to {}, begun by {}@{}, from the database's copy of the log",
             log.header.run,
             log.header.plan.from_version,
             log.header.plan.to_version,
@@ -84,7 +84,7 @@ fn judge(
     let found = blockers(global, wired, &copy.run.log);
     if !found.is_empty() {
         let message = format!(
-            "run {run} can't be taken up: {}, and what it holds is more than what lies on disk; \
+            "can't recover run {run}: {}, and it holds more than this deployment's own files; \
              nothing was changed",
             copy.run.proof
         );
@@ -115,9 +115,9 @@ fn forged(copy: &Copied) -> Failure {
 /// What becomes of a run that nobody of this deployment wrote.
 pub(crate) fn what_to_do_about(run: &str) -> String {
     format!(
-        "`audit verify {run}` shows it in full; if nobody knows it, find out who may write to the \
-         tool's own tables and delete its rows there; if it is of a lost state directory, bring that \
-         directory's key back (.etlrs-migrate/key, or its public half backups/etlrs_key.pub)"
+        "run `audit verify {run}` to see all of it. If nobody here started that run, find out who can write \
+         to the tool's own tables and delete its rows there. If the state directory was lost, restore \
+         its key (.etlrs-migrate/key, or the public half backups/etlrs_key.pub)"
     )
 }
 
@@ -126,7 +126,7 @@ fn consent(run: &str, proof: &Proof, vouched: &[String], output: &Output) -> Res
     if vouched.iter().any(|name| name == run) {
         return Ok(());
     }
-    let what = format!("taking up run {run}, which nothing proves ({proof}),");
+    let what = format!("recovering run {run} without a valid signature ({proof})");
     let typed = output.typed(&what, run).map_err(|failure| {
         failure.hint(format!(
             "read what it would run (above, or `audit verify {run}`); \

@@ -148,7 +148,7 @@ fn proven(root: &Path, keys: Option<&[PublicKey]>) -> Vec<Certificate> {
     let dir = state_dir::path(root).join(DIRECTORY);
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries
-        .filter_map(|entry| std::fs::read(entry.path()).ok())
+        .filter_map(|entry| migrate_config::atomic::read_regular(&entry.path()).ok())
         .filter_map(signed::Document::open)
         .filter(|document| {
             keys.is_none_or(|keys| document.signer(signed::CERTIFICATE, keys).is_some())

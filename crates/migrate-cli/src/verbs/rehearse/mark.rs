@@ -56,7 +56,7 @@ pub(super) fn remove_leftovers(directory: &Path) {
 /// Whether the directory bears a mark of this host whose process is gone, or is of our own
 /// number and thus of one before us.
 fn is_left_over(dir: &Path) -> bool {
-    let text = std::fs::read_to_string(dir.join(MARK)).unwrap_or_default();
+    let text = migrate_config::atomic::read_regular_text(&dir.join(MARK)).unwrap_or_default();
     let own = own_mark();
     let (mut theirs, mut ours) = (text.lines(), own.lines());
     let (Some(what), Some(host), Some(boot), Some(pid)) =

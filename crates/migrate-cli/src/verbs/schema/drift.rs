@@ -11,7 +11,7 @@ use migrate_schema::layout::{Migration, MigrationSet};
 use migrate_schema::snapshot::{CatalogDiff, Snapshot};
 use migrate_schema::takeover;
 
-use super::scratch::{self, Scratch};
+use super::scratch::{self, OnShared, Scratch};
 use super::source::{LayoutArg, SourceArgs, Target};
 use super::{dump, how, work};
 use crate::args::Global;
@@ -126,7 +126,7 @@ async fn with_migrations(
     };
     let mut applied_set = set.clone();
     applied_set.migrations.retain(there);
-    let applied_set = scratch::confined(applied_set, args.skip_shared, output)?;
+    let applied_set = scratch::confined(applied_set, OnShared::asked(args.skip_shared), output)?;
     let live = read(&target.db).await?;
     let expected = given_by(target, &applied_set, options, args, output).await?;
     report.diff = CatalogDiff::between(&expected, &live, target.db.backend());
@@ -157,7 +157,12 @@ async fn given_by(
         }
     };
     let backend = server.backend();
-    let prelude = scratch::prelude(args.prelude.as_deref(), backend, args.skip_shared, output)?;
+    let prelude = scratch::prelude(
+        args.prelude.as_deref(),
+        backend,
+        OnShared::asked(args.skip_shared),
+        output,
+    )?;
     let scratch = Scratch::make(&server, prelude).await?;
     output.note(&format!(
         "running {} applied migrations on a scratch database",

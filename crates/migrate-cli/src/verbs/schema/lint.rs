@@ -161,9 +161,9 @@ fn by_content(global: &Global, source: &SourceArgs) -> Result<Backend, Failure> 
         Guess::For(backend) => Ok(backend),
         Guess::Nothing => Ok(Backend::Postgres),
         Guess::Both => Err(Failure::usage(
-            "the migrations have words of PostgreSQL and of SQLite, so which rules hold can't be told",
+            "the migrations use syntax of PostgreSQL and of SQLite: the database can't be guessed",
         )
-        .hint("say --for postgres or --for sqlite")),
+        .hint("add --for postgres or --for sqlite")),
     }
 }
 

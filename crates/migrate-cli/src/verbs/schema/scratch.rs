@@ -44,27 +44,47 @@ async fn shared(server: &Database) -> Result<Value, StepError> {
         return Ok(Value::Null);
     }
     server
-        .query_json(SHARED)
+        .query_ours(SHARED)
         .await
         .map_err(|error| error.into_step_error("what the server's databases share can't be read"))
+}
+
+/// What becomes of statements on what the databases of a server share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnShared {
+    /// Nothing runs.
+    Refuse,
+    /// They are left out, each named.
+    LeaveOut,
+}
+
+impl OnShared {
+    /// As `--skip-shared` says.
+    pub(super) fn asked(skip_shared: bool) -> Self {
+        if skip_shared {
+            Self::LeaveOut
+        } else {
+            Self::Refuse
+        }
+    }
 }
 
 /// The statements of a file that each scratch database begins with: extensions, schemas.
 pub(super) fn prelude(
     file: Option<&Path>,
     backend: Backend,
-    skip_shared: bool,
+    on_shared: OnShared,
     output: &Output,
 ) -> Result<Vec<String>, Failure> {
     let Some(file) = file else {
         return Ok(Vec::new());
     };
-    let text = std::fs::read_to_string(file)
+    let text = migrate_config::atomic::read_regular_text(file)
         .map_err(|error| Failure::unchanged(format!("--prelude {}: {error}", file.display())))?;
     let named = SourceFile::new("0_prelude.sql", &text);
     let set = MigrationSet::of_files(&[named], Choice::Named(Layout::Sqlx), backend)
         .map_err(|findings| Failure::findings("the prelude can't be used", findings))?;
-    let set = confined(set, skip_shared, output)?;
+    let set = confined(set, on_shared, output)?;
     let sql: String = set.migrations.iter().map(|one| one.up.sql()).collect();
     Ok(split(backend, &sql)
         .into_iter()
@@ -76,14 +96,14 @@ pub(super) fn prelude(
 /// others: refused, or left out and named.
 pub(super) fn confined(
     set: MigrationSet,
-    skip_shared: bool,
+    on_shared: OnShared,
     output: &Output,
 ) -> Result<MigrationSet, Failure> {
     let found = set.shared_statements();
     if found.is_empty() {
         return Ok(set);
     }
-    if !skip_shared {
+    if on_shared == OnShared::Refuse {
         return Err(Failure::findings(
             "the migrations would change the server of the scratch database; nothing was run",
             found.iter().map(SharedStatement::finding).collect(),

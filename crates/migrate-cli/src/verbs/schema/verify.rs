@@ -6,7 +6,7 @@ use clap::Args;
 use migrate_schema::apply::{Grouping, Options, SchemaEngine};
 use migrate_schema::db::{CreateMode, DatabaseUrl};
 
-use super::scratch::{self, Scratch};
+use super::scratch::{self, OnShared, Scratch};
 use super::source::{self, SourceArgs, Target};
 use super::{how, work};
 use crate::args::Global;
@@ -66,9 +66,14 @@ pub(crate) async fn run(
             "there is no migration {missing}"
         )));
     }
-    let set = scratch::confined(set, args.skip_shared, output)?;
+    let set = scratch::confined(set, OnShared::asked(args.skip_shared), output)?;
     let backend = server.backend();
-    let prelude = scratch::prelude(args.prelude.as_deref(), backend, args.skip_shared, output)?;
+    let prelude = scratch::prelude(
+        args.prelude.as_deref(),
+        backend,
+        OnShared::asked(args.skip_shared),
+        output,
+    )?;
     let scratch = Scratch::make(&server, prelude).await?;
     let trials = scratch
         .with(async |scratch| {
