@@ -195,7 +195,7 @@ fn without_a_key_only_what_lies_on_disk_is_taken_up(store: Store) {
     let audit = deployment.run(&["audit", "verify", FORGED]);
     audit
         .expect(8)
-        .says(&["evil", "can't recover run", "is not"]);
+        .says(&["evil", "can't be recovered", "is not"]);
     let adopt = ["resume", "--adopt", "--adopt-unverified", FORGED, "--yes"];
     deployment
         .run(&adopt)

@@ -282,7 +282,41 @@ fn a_later_step_may_swap_the_tables(store: Store) {
     nothing_of_ours_is_left(&deployment);
 }
 
+/// Copies that share a table: one source twice, and a target that is the next one's source.
+fn copies_may_share_a_table(store: Store) {
+    let mut orders = Orders::on(store);
+    let steps = orders.plan["steps"].as_array_mut().unwrap();
+    let copies = [
+        ("again", "orders_old", "twins", "migrations/orders.sql"),
+        ("keep", "orders", "archive", "migrations/keep.sql"),
+    ];
+    for (step, from, to, script) in copies {
+        orders.deployment.sql(&format!(
+            "CREATE TABLE {to} (id integer PRIMARY KEY, name text NOT NULL, cents integer NOT NULL)"
+        ));
+        if step == "keep" {
+            let keep = "SELECT id, name, cents FROM batch\n";
+            orders.deployment.write(script, keep);
+        }
+        steps.push(json!({"id": step, "step_type": "DataMigration", "timeout": "60s", "can_rollback": true,
+            "data_migration": {"source_table": from, "target_table": to,
+                "transformation_script": script.trim_start_matches("migrations/"), "batch_size": 50, "parallel_workers": 2}}));
+    }
+    let deployment = orders.then(SOURCE).planned();
+    deployment.run(MIGRATE).expect(0);
+    for table in ["orders", "twins", "archive"] {
+        let different = DIFFERENT.replace("JOIN orders n", &format!("JOIN {table} n"));
+        assert_eq!(deployment.sql(&different).trim(), "0", "{table}");
+    }
+    back(&deployment, "reverse").expect(0);
+    for table in ["twins", "archive"] {
+        let left = deployment.sql(&format!("SELECT count(*) FROM {table}"));
+        assert_eq!(left.trim(), "0", "{table}");
+    }
+}
+
 on_both!(
+    copies_may_share_a_table,
     rows_of_the_source_are_brought_over,
     rows_of_the_source_are_brought_into_a_table_with_rows,
     rows_of_the_target_count_as_those_of_others,

@@ -227,7 +227,7 @@ fn of_copy(global: &Global, wired: &Wired, trust: &Trust, copy: &Copied) -> Audi
             adopt::what_to_do_about(run.as_str())
         } else {
             let found = adopt::blockers(global, wired, log);
-            let blocked: Vec<String> = found.iter().map(ToString::to_string).collect();
+            let blocked: Vec<String> = found.iter().map(adopt::in_one_line).collect();
             if blocked.is_empty() {
                 let line = format!("resume --adopt --adopt-unverified {run}");
                 format!("if it is yours: {}", next::line(global, &line))

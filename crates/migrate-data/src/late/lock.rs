@@ -55,7 +55,7 @@ async fn locked(
         .await?;
     for table in tables {
         let table = db.resolve(table).await?.sql();
-        let lock = format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE");
+        let lock = format!("LOCK TABLE {table} IN SHARE MODE");
         let done = sqlx::raw_sql(sqlx::AssertSqlSafe(lock))
             .execute(&mut session)
             .await;

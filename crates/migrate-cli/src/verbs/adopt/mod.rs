@@ -19,7 +19,7 @@ use crate::report::{Output, printable};
 use crate::verbs::next;
 use crate::wire::{self, Adopt, Wired};
 
-pub(crate) use unproven::{blockers, in_full};
+pub(crate) use unproven::{blockers, in_full, in_one_line};
 
 /// Which runs are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

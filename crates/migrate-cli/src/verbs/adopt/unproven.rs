@@ -38,13 +38,20 @@ pub(crate) fn in_full(wired: &Wired, log: &RunLog) -> Vec<String> {
                 lines.extend(about.actions.iter().map(|action| format!("    {action}")));
             }
         }
-        Err(findings) => lines.extend(findings.iter().map(|one| format!("  {one}"))),
+        Err(findings) => lines.extend(findings.iter().map(|one| format!("  {}", in_one_line(one)))),
     }
     for (name, script) in &header.scripts {
         lines.push(format!("  script {name}:"));
         lines.extend(script.text.lines().map(|line| format!("    {line}")));
     }
     lines
+}
+
+/// A finding without the line break before its hint.
+pub(crate) fn in_one_line(finding: &Finding) -> String {
+    let text = finding.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join("; ")
 }
 
 /// A step with its id.
