@@ -35,6 +35,16 @@ pub fn shared() -> &'static Server {
     SERVER.get_or_init(Server::start)
 }
 
+/// A second one, for tests that compare what all databases of a server share: nobody makes roles or
+/// settings there.
+///
+/// # Panics
+/// As [`shared`].
+pub fn undisturbed() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(Server::start)
+}
+
 /// An empty database that belongs to [`ROLE`]. Dropped with the value, its sessions ended.
 #[derive(Debug)]
 pub struct TestDatabase<'server> {

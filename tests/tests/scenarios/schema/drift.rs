@@ -7,7 +7,7 @@ use super::world::{World, until};
 use crate::on_both;
 
 fn world(store: Store) -> World<'static> {
-    let world = World::on(store).files(&[
+    let world = World::undisturbed(store).files(&[
         (
             "1_t.sql",
             "create table t (id integer primary key, n text not null);
@@ -79,7 +79,7 @@ fn an_edited_file_and_one_that_does_not_run_are_said(store: Store) {
 
 #[test]
 fn privileges_functions_and_comments_count_on_postgres() {
-    let world = World::postgres().files(&[(
+    let world = World::undisturbed(Store::Postgres).files(&[(
         "1_t.sql",
         "create type mood as enum ('a'); create sequence s; create table t (m mood);
          create function f() returns int language sql as 'select 1';
@@ -104,7 +104,8 @@ fn privileges_functions_and_comments_count_on_postgres() {
 
 #[test]
 fn without_the_right_to_make_databases_it_says_which() {
-    let world = World::postgres().files(&[("1_t.sql", "create table t (a int);")]);
+    let server = Server::start();
+    let world = World::on_server(&server).files(&[("1_t.sql", "create table t (a int);")]);
     world.run(&["apply"]).expect(0);
     let name = world.database().name();
     world.database().admin_psql(&format!(
@@ -133,8 +134,8 @@ fn without_the_right_to_make_databases_it_says_which() {
 
 #[test]
 fn a_killed_drift_is_cleaned_up_by_the_next() {
-    let world =
-        World::postgres().files(&[("1_t.sql", "select pg_sleep(0); create table t (a int);")]);
+    let world = World::undisturbed(Store::Postgres)
+        .files(&[("1_t.sql", "select pg_sleep(0); create table t (a int);")]);
     world.run(&["apply"]).expect(0);
     world.write("1_t.sql", "select pg_sleep(30); create table t (a int);");
     let running = world.tool(&["drift"]).start();
@@ -184,7 +185,8 @@ fn a_drift_killed_just_after_its_database_was_made_is_cleaned_up_by_the_next() {
 
 #[test]
 fn a_signal_removes_the_scratch_database() {
-    let world = World::postgres().files(&[("1_t.sql", "create table t (a int);")]);
+    let world =
+        World::undisturbed(Store::Postgres).files(&[("1_t.sql", "create table t (a int);")]);
     world.run(&["apply"]).expect(0);
     world.write("1_t.sql", "select pg_sleep(30); create table t (a int);");
     let running = world.tool(&["drift"]).start();

@@ -1,6 +1,7 @@
 //! What other tools' files say, and what must not happen on somebody's server.
 
 use migrate_tests::deployment::Store;
+use migrate_tests::postgres::Server;
 
 use super::world::World;
 use crate::on_both;
@@ -147,7 +148,8 @@ fn foreign_keys_of_sqlite_are_as_its_tool_has_them() {
 /// What all databases of a server share is not touched by a comparison.
 #[test]
 fn a_comparison_does_not_change_the_servers_roles() {
-    let world = World::postgres();
+    let server = Server::start();
+    let world = World::on_server(&server);
     let role = format!("app_{}", world.database().name());
     world.write("1_t.sql", "create table t (a integer);\n");
     world.write(

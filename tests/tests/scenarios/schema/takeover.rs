@@ -176,7 +176,7 @@ fn refinery() -> Tool {
 }
 
 fn made_by(store: Store, tool: &Tool) -> World<'static> {
-    let world = World::on(store);
+    let world = World::undisturbed(store);
     for (name, text) in &tool.files {
         world.write(name, text);
     }
@@ -263,7 +263,7 @@ fn what_does_not_fit_is_refused(store: Store) {
         .run(&["baseline", "--from-history"])
         .expect(1)
         .says(&["version 2 is applied, but the directory has no file"]);
-    let world = World::on(store).files(&[("1_t.sql", T)]);
+    let world = World::undisturbed(store).files(&[("1_t.sql", T)]);
     world
         .run(&["baseline", "--from-history"])
         .expect(1)
@@ -308,7 +308,7 @@ fn a_history_in_another_schema_counts() {
 
 /// A table of any name in any schema is known by its columns.
 fn a_history_of_another_name_counts(store: Store) {
-    let world = World::on(store).files(&[(
+    let world = World::undisturbed(store).files(&[(
         "1_t.sql",
         "-- +goose Up\ncreate table t (a integer);\n-- +goose Down\ndrop table t;\n",
     )]);
@@ -355,7 +355,8 @@ fn the_history_of_a_tool_without_a_layout_stops_it(store: Store) {
         ),
         ("alembic_version", "version_num text", "'a1'"),
     ] {
-        let world = World::on(store).files(&[("1_t.sql", "create table t (a integer);\n")]);
+        let world =
+            World::undisturbed(store).files(&[("1_t.sql", "create table t (a integer);\n")]);
         world.sql(&format!("create table {table} ({columns})"));
         world.sql(&format!("insert into {table} values ({row})"));
         world

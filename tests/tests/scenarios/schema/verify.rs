@@ -7,7 +7,7 @@ use super::world::World;
 use crate::on_both;
 
 fn downs_are_tried_one_by_one(store: Store) {
-    let world = World::on(store).files(&[
+    let world = World::undisturbed(store).files(&[
         (
             "1_good.sql",
             "create table t (id integer primary key, n text);",
@@ -58,7 +58,7 @@ fn downs_are_tried_one_by_one(store: Store) {
 }
 
 fn all_that_restore_are_fine(store: Store) {
-    let world = World::on(store).files(&[
+    let world = World::undisturbed(store).files(&[
         (
             "1_t.sql",
             "create table t (id integer primary key, a integer, b integer);",
@@ -83,7 +83,7 @@ fn all_that_restore_are_fine(store: Store) {
 }
 
 fn an_up_that_fails_ends_it(store: Store) {
-    let world = World::on(store).files(&[
+    let world = World::undisturbed(store).files(&[
         ("1_t.sql", "create table t (a integer);"),
         ("1_t.down.sql", "drop table t;"),
         ("2_bad.sql", "create table t (a integer);"),
@@ -105,7 +105,7 @@ fn an_up_that_fails_ends_it(store: Store) {
 
 #[test]
 fn what_no_transaction_covers_is_tried_too() {
-    let world = World::postgres().files(&[
+    let world = World::undisturbed(Store::Postgres).files(&[
         (
             "1_t.sql",
             "create table t (a integer, b integer); create type m as enum ('a');",
@@ -143,7 +143,7 @@ fn what_no_transaction_covers_is_tried_too() {
 
 #[test]
 fn a_scratch_server_is_enough() {
-    let world = World::postgres().files(&[
+    let world = World::undisturbed(Store::Postgres).files(&[
         ("1_t.sql", "create table t (a integer);"),
         ("1_t.down.sql", "drop table t;"),
     ]);

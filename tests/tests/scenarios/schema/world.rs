@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use migrate_tests::binary::{self, Run, Tool};
 use migrate_tests::deployment::Store;
-use migrate_tests::postgres::{Server, TestDatabase};
+use migrate_tests::postgres::{self, Server, TestDatabase};
 use migrate_tests::sqlite;
 
 /// A directory of migrations, and a database that they are for.
@@ -24,6 +24,14 @@ impl World<'static> {
 
     pub(crate) fn postgres() -> Self {
         Self::on(Store::Postgres)
+    }
+
+    /// Where nobody makes roles or settings meanwhile.
+    pub(crate) fn undisturbed(store: Store) -> Self {
+        Self::with(match store {
+            Store::Sqlite => None,
+            Store::Postgres => Some(TestDatabase::create_on(postgres::undisturbed())),
+        })
     }
 
     pub(crate) fn sqlite() -> Self {
