@@ -336,6 +336,16 @@ impl Run {
         self
     }
 
+    /// Demands that a word is nowhere in the outputs.
+    ///
+    /// # Panics
+    /// With everything it wrote, if it is there.
+    #[track_caller]
+    pub fn must_not_say(&self, word: &str) -> &Self {
+        assert!(!self.output().contains(word), "{word:?} is said, {self}");
+        self
+    }
+
     /// Demands words somewhere in the outputs, each.
     ///
     /// # Panics

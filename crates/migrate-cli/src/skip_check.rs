@@ -45,7 +45,7 @@ const CHECKS: &[Check] = &[
         "data",
         "whether rows can be copied as the plan says",
         "bad-rows batch-size computed-column missing no-column no-key no-script no-table no-target-key \
-         not-filled on-conflict output-twice reverse reverse-column reverse-columns \
+         not-filled on-conflict output-twice replica-identity reverse reverse-column reverse-columns \
          reverse-count reverse-null reverse-output reverse-row reverse-script same-table script source-url table-name \
          unknown-transform verify workers",
     ),
@@ -58,6 +58,11 @@ const CHECKS: &[Check] = &[
     check(
         "environment",
         "that a journal belongs to one environment",
+        "",
+    ),
+    check(
+        "file-copies",
+        "that every copy of a config file is there: the others stay as they are",
         "",
     ),
     check("journal", "whether the journal can be read", ""),

@@ -18,6 +18,7 @@ use migrate_core::{
 use migrate_data::{DataMigrationKind, TransformRegistry};
 use migrate_rollback::journal::{AuditedRun, Copied};
 use migrate_rollback::lock::{Holder, HolderState};
+use migrate_rollback::recovery::Copies;
 use migrate_rollback::signing::Trust;
 use migrate_rollback::signing::points::Signatures;
 use migrate_rollback::state_dir::STATE_DIR;
@@ -49,6 +50,7 @@ pub(crate) struct Wired {
     /// Whether a rollback point may go into a database that was moved since.
     pub(crate) target: TargetDatabase,
     signatures: Signatures,
+    copies: Copies,
     files: Arc<Root>,
     own_files: OwnFiles,
     services: Arc<Services>,
@@ -107,6 +109,7 @@ impl Wired {
             identity: identity(database),
             target: TargetDatabase::default(),
             signatures: signatures(global),
+            copies: copies(global),
             files: Arc::new(files),
             services: Arc::new(services),
             commands: if allowed {
@@ -153,6 +156,7 @@ impl Wired {
             .restoring_into(self.target)
             .with_jobs(self.deployment.settings.backup.jobs)
             .with_signatures(self.signatures)
+            .with_copies(self.copies)
     }
 
     /// The locks of the deployment and its database.
@@ -316,6 +320,15 @@ pub(crate) fn signatures(global: &Global) -> Signatures {
         Signatures::NotAsked
     } else {
         Signatures::Required
+    }
+}
+
+/// What a missing copy of a file leads to.
+pub(crate) fn copies(global: &Global) -> Copies {
+    if global.skip_check.iter().any(|name| name == "file-copies") {
+        Copies::Readable
+    } else {
+        Copies::All
     }
 }
 

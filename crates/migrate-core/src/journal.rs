@@ -188,6 +188,12 @@ pub enum Record {
     },
     /// The run is done.
     Completed,
+    /// A restore outside of the run brought back what there was before its way back, or another
+    /// restore, took that away.
+    BroughtBack {
+        /// By what.
+        message: String,
+    },
     /// The way back begins: by itself after a failure, or because a user asked.
     RollbackStarted {
         /// How.

@@ -65,7 +65,9 @@ pub use ports::{
     RunGuard, Script, Scripts, ServiceControl,
 };
 pub use registry::{StepKind, StepRegistry, StepSite};
-pub use status::{IllegalTransition, NextAction, Phase, RunState, StepState, StepStatus, Strategy};
+pub use status::{
+    IllegalTransition, NextAction, Phase, RunState, StepState, StepStatus, Strategy, UndoData,
+};
 pub use step::{
     Description, Outcome, OwnRows, Preview, Probe, Readiness, Receipt, ScopeObject, Settled, Step,
     StepContext, UndoCheck, UndoReport, Undoable,

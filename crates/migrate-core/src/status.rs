@@ -141,6 +141,15 @@ pub struct StepState {
     pub attempts: u32,
 }
 
+/// Whether the database still holds what undos need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UndoData {
+    /// It does.
+    Kept,
+    /// It was replaced: only the rollback point leads back.
+    Gone,
+}
+
 /// What a log adds up to.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -177,6 +186,10 @@ pub struct RunState {
     pub loses: Vec<Loss>,
     /// What a restore does that differs from its rollback point.
     pub on_difference: OnDifference,
+    /// What the undos of its steps need, where the database was replaced since.
+    pub undo_data: UndoData,
+    /// Where the run stood when its way back began.
+    before_way_back: Option<Box<RunState>>,
 }
 
 impl RunState {
@@ -199,6 +212,8 @@ impl RunState {
             cleared: false,
             loses: Vec::new(),
             on_difference: OnDifference::RollBack,
+            undo_data: UndoData::Kept,
+            before_way_back: None,
         }
     }
 

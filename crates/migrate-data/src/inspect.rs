@@ -19,6 +19,8 @@ use crate::transform::Repeatable;
 pub(crate) struct Obstacle {
     pub(crate) finding: Finding,
     pub(crate) about: TableName,
+    /// Names in the script that the database stumbled over: an earlier step may make what they name.
+    pub(crate) names: Vec<String>,
 }
 
 /// What was seen.
@@ -73,6 +75,7 @@ impl Inspector<'_> {
             self.compare(&target, &outputs, &identity, &mut obstacles);
             conflict = self.target_key(&outputs, &mut obstacles).await?;
         }
+        obstacles.extend(self.no_replica_identity().await?);
         let type_of = |columns: &[Column], name: &str| {
             let found = columns.iter().find(|column| column.name == *name);
             found.map(|column| column.type_name.clone())
@@ -155,6 +158,7 @@ impl Inspector<'_> {
         Ok(Obstacle {
             finding: finding.hint(hint),
             about: table.clone(),
+            names: Vec::new(),
         })
     }
 
@@ -182,6 +186,7 @@ impl Inspector<'_> {
         obstacles.push(Obstacle {
             finding,
             about: self.source.clone(),
+            names: Vec::new(),
         });
         Ok((Vec::new(), false))
     }

@@ -225,9 +225,13 @@ impl Step for DataStep {
         if obstacles.is_empty() {
             return Ok(Readiness::Ready);
         }
-        let cure = |about: &str| self.earlier.iter().find(|step| step.may_change(about));
-        let cures: Option<Vec<&EarlierStep>> =
-            obstacles.iter().map(|o| cure(o.about.table())).collect();
+        let cure = |obstacle: &Obstacle| {
+            let names = obstacle.names.iter().map(String::as_str);
+            let names = names.chain([obstacle.about.table()]);
+            let mut earlier = self.earlier.iter();
+            earlier.find(|step| names.clone().any(|name| step.may_change(name)))
+        };
+        let cures: Option<Vec<&EarlierStep>> = obstacles.iter().map(cure).collect();
         if let Some(first) = cures.and_then(|cures| cures.into_iter().next()) {
             let missing: Vec<String> = obstacles.into_iter().map(|o| o.finding.message).collect();
             return Ok(Readiness::After(format!(

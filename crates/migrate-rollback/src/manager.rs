@@ -6,7 +6,7 @@ mod remove;
 mod restore;
 mod verify;
 
-pub(crate) use restore::read_expected;
+pub(crate) use restore::{STAYS, read_expected};
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -21,9 +21,10 @@ use migrate_core::{
 use migrate_schema::db::Database;
 use serde_json::Value;
 
-use crate::backup::files::CONFIG_FILE;
+use crate::backup::files::{CONFIG_FILE, Copies};
 use crate::backup::{directory, space};
 use crate::history::RollbackHistory;
+use crate::inventory::{Inventory, Stored};
 use crate::point::{Purpose, RollbackPoint};
 use crate::signing::points::Signatures;
 
@@ -54,6 +55,7 @@ pub struct RollbackManager {
     programs: Option<Vec<PathBuf>>,
     jobs: Option<NonZeroU32>,
     signatures: Signatures,
+    copies: Copies,
 }
 
 impl RollbackManager {
@@ -66,6 +68,7 @@ impl RollbackManager {
             programs: None,
             jobs: None,
             signatures: Signatures::default(),
+            copies: Copies::default(),
         }
     }
 
@@ -90,6 +93,13 @@ impl RollbackManager {
         self
     }
 
+    /// Says what a missing copy of a file leads to.
+    #[must_use]
+    pub fn with_copies(mut self, copies: Copies) -> Self {
+        self.copies = copies;
+        self
+    }
+
     /// Looks for PostgreSQL's programs in these directories only, instead of each
     /// installed release's own and those of `PATH`.
     #[must_use]
@@ -110,8 +120,8 @@ impl RollbackManager {
             .await
     }
 
-    /// Makes a verified copy of the database and `config/config.toml` while others may write:
-    /// it is of one moment.
+    /// Makes a verified copy of the database and of every file that any run of this deployment
+    /// touched, while others may write: it is of one moment.
     ///
     /// # Errors
     /// Nothing was kept: what failed, and what to do.
@@ -123,7 +133,7 @@ impl RollbackManager {
     ) -> Result<RollbackPoint, StepError> {
         let wanted = create::Wanted {
             version,
-            paths: &[CONFIG_FILE.to_owned()],
+            paths: &self.known_files()?,
             run: None,
             others: OtherWriters::Expected,
             purpose,
@@ -167,6 +177,22 @@ impl RollbackManager {
     /// The file can't be read.
     pub fn history(&self) -> Result<RollbackHistory, StepError> {
         RollbackHistory::read(&self.open_root()?)
+    }
+
+    /// `config/config.toml` and the files of all points: those that plans touched.
+    fn known_files(&self) -> Result<Vec<String>, StepError> {
+        let mut files = vec![CONFIG_FILE.to_owned()];
+        for stored in Inventory::read(&self.open_root()?)?.backups {
+            let Stored::Point(point) = stored else {
+                continue;
+            };
+            for file in point.files {
+                if !files.contains(&file.path) {
+                    files.push(file.path);
+                }
+            }
+        }
+        Ok(files)
     }
 
     fn open_root(&self) -> Result<Root, StepError> {

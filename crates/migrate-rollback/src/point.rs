@@ -25,6 +25,10 @@ pub struct RollbackPoint {
     pub data_snapshot: Snapshot,
     /// Every file of the scope, with its copy.
     pub files: Vec<FileCopy>,
+    /// Which migrations and scripts were applied. Points of older builds have none: there the
+    /// lines' own times tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_history: Option<Vec<migrate_schema::history::Record>>,
     /// The run that made it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,

@@ -24,17 +24,20 @@ use migrate_core::{
 };
 use migrate_schema::db::{Database, DatabaseUrl};
 use migrate_schema::{catalog, own};
+use serde_json::Value;
 use tokio::time::Instant;
 
 pub use compare::{Difference, differences};
 pub use place::Place;
 pub use record::Unfinished;
 
-use crate::backup::files::CONFIG_FILE;
+pub use crate::backup::files::Copies;
+use crate::backup::files::{CONFIG_FILE, check_copies};
 use crate::inventory::{Inventory, Stored};
 use crate::lock::{DeploymentGuard, Holder, StateLock};
+use crate::manager::STAYS;
 use crate::manager::{RollbackManager, TargetDatabase};
-use crate::point::Purpose;
+use crate::point::{FileCopy, Purpose};
 use crate::signing::points::Signatures;
 use crate::state_dir;
 
@@ -54,6 +57,8 @@ pub struct Order {
     pub on_difference: OnDifference,
     /// Whether the backup must be signed by this deployment.
     pub signatures: Signatures,
+    /// What a missing copy of a file leads to.
+    pub copies: Copies,
     /// The command line that asks for it, for whoever finds it unfinished.
     pub command: String,
 }
@@ -80,6 +85,8 @@ pub struct Recovered {
     pub services: Vec<String>,
     /// The runs that count as rolled back now.
     pub runs: Vec<String>,
+    /// The runs whose result is there again, a line each.
+    pub standing: Vec<String>,
     /// What is worth knowing.
     pub warnings: Vec<String>,
 }
@@ -155,7 +162,9 @@ impl Recovery {
 
         let running = self.services.running().await.map_err(unchanged)?;
         let first_try = Unfinished::read(&root).map_err(unchanged)?.is_none();
-        let mut record = Unfinished::begin(&root, order, running.clone()).map_err(unchanged)?;
+        let stopped = runs::stopped_services(&root).await;
+        let ran = [vec![running.clone()], stopped].concat();
+        let mut record = Unfinished::begin(&root, order, ran).map_err(unchanged)?;
         let mut done = Recovered::default();
         let worked = async {
             let lines = self.services.stop(&running).await.map_err(before)?;
@@ -174,7 +183,7 @@ impl Recovery {
         match worked.await {
             Ok(()) => {}
             Err(Broke::Before(error)) if first_try => {
-                return Err(self.put_services_back(&root, &record, error).await);
+                return Err(self.put_services_back(&root, &running, error).await);
             }
             Err(Broke::Before(error)) => return Err(error),
             Err(Broke::After(error)) => return Err(MigrationError::Stuck { error }),
@@ -208,18 +217,18 @@ impl Recovery {
     async fn put_services_back(
         &self,
         root: &Root,
-        record: &Unfinished,
+        running: &Value,
         error: MigrationError,
     ) -> MigrationError {
-        for running in &record.running {
-            if let Err(other) = self.services.start(running).await {
-                return match error {
-                    MigrationError::Unchanged(error) => MigrationError::Unchanged(
-                        error.cause(format!("and services were not started again: {other}")),
-                    ),
-                    error => error,
-                };
-            }
+        if !running.is_null()
+            && let Err(other) = self.services.start(running).await
+        {
+            return match error {
+                MigrationError::Unchanged(error) => MigrationError::Unchanged(
+                    error.cause(format!("and services were not started again: {other}")),
+                ),
+                error => error,
+            };
         }
         // What is left of it would only say that nothing is left to do.
         let _ = Unfinished::remove(root);
@@ -248,7 +257,9 @@ impl Recovery {
             let manager = RollbackManager::new(&self.root, database.clone())
                 .restoring_into(TargetDatabase::Any)
                 .with_jobs(self.jobs)
-                .with_signatures(order.signatures);
+                .with_signatures(order.signatures)
+                .with_copies(order.copies);
+            let later = later_files(root, &journal, order).await.map_err(before)?;
             self.keep_what_is_there(root, &manager, &database, order, record, cancel)
                 .await
                 .map_err(before)?;
@@ -256,7 +267,7 @@ impl Recovery {
             let differences = self.swap(&guard, run, &manager, &database, order).await?;
             let accepted = differences.iter().map(|one| format!("accepted: {one}"));
             done.warnings.extend(accepted);
-            self.finish(root, &manager, &database, &journal, order, done)
+            self.finish(root, (&manager, &later), &database, &journal, order, done)
                 .await
                 .map_err(Broke::After)?;
             if let Err(error) = remove_ours(&guard, &database, &journal).await {
@@ -360,7 +371,7 @@ impl Recovery {
     async fn finish(
         &self,
         root: &Root,
-        manager: &RollbackManager,
+        (manager, later): (&RollbackManager, &[FileCopy]),
         database: &Database,
         journal: &Arc<dyn Journal>,
         order: &Order,
@@ -371,19 +382,61 @@ impl Recovery {
             database.set_fence(None);
         }
         self.phase("verify");
-        done.message = manager.complete(&order.backup).await?;
+        let back = manager.complete(&order.backup, later).await?;
+        done.message = back.message;
+        let without_copy = back.without_copy.iter();
+        let stays = without_copy.map(|file| format!("{file} {STAYS}"));
+        done.warnings.extend(stays);
         if let (Stored::Bare(_), Some(version)) = (&order.backup, &order.version) {
             done.message.push_str("; ");
             done.message.push_str(&put_config_back(root, version)?);
         }
-        match runs::mark_rolled_back(journal, &order.backup).await {
-            Ok(marked) => done.runs = marked,
+        match runs::follow(journal, &order.backup).await {
+            Ok(followed) => {
+                done.runs = followed.rolled_back;
+                done.standing = followed.standing;
+                done.warnings.extend(followed.outside);
+            }
             Err(error) => done
                 .warnings
                 .push(format!("the journal does not know of it: {error}")),
         }
         Ok(())
     }
+}
+
+/// The files that runs after the backup touched and the backup does not hold, as they were before.
+async fn later_files(
+    root: &Root,
+    journal: &Arc<dyn Journal>,
+    order: &Order,
+) -> Result<Vec<FileCopy>, StepError> {
+    let mut known: Vec<String> = match &order.backup {
+        Stored::Point(point) => point.files.iter().map(|file| file.path.clone()).collect(),
+        Stored::Bare(_) => vec![CONFIG_FILE.to_owned()],
+    };
+    let taken_back = runs::taken_back(journal).await?;
+    let mut later = Vec::new();
+    for stored in Inventory::read(root)?.backups {
+        let Stored::Point(point) = stored else {
+            continue;
+        };
+        let stands = point
+            .run
+            .as_ref()
+            .is_some_and(|run| !taken_back.contains(run));
+        if !stands || point.timestamp <= order.backup.made() {
+            continue;
+        }
+        for file in point.files {
+            if !known.contains(&file.path) {
+                known.push(file.path.clone());
+                later.push(file);
+            }
+        }
+    }
+    check_copies(root, &later, order.copies)?;
+    Ok(later)
 }
 
 /// What other runs keep of ours is of a database that is gone, unless the journal has runs

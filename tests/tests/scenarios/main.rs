@@ -63,6 +63,7 @@ mod triggers_of_the_user;
 mod url_parameters;
 mod version_paths;
 mod way_back;
+mod way_home;
 mod wrong_config;
 mod wrong_database;
 mod wrong_plan;

@@ -217,11 +217,17 @@ impl HumanEvents {
                     .as_ref()
                     .map(|step| format!("{step}: "))
                     .unwrap_or_default();
-                format!("{} {at}{}", style("warning").yellow(), one_line(message))
+                format!("{} {at}{}", style("warning").yellow(), indented(message))
             }
             _ => return None,
         })
     }
+}
+
+/// Every line after the first is set off, so that none can be taken for one of ours.
+fn indented(message: &str) -> String {
+    let lines: Vec<_> = message.lines().map(|line| one_line(line.trim())).collect();
+    lines.join("\n      ")
 }
 
 fn phase_line(phase: &str) -> &'static str {

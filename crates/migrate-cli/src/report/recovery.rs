@@ -51,6 +51,7 @@ impl Output {
                 "version": order.version, "message": done.message,
                 "safety_copy": done.safety, "undo_command": undo, "put_aside": done.aside,
                 "services": done.services, "runs_rolled_back": done.runs,
+                "runs_standing": done.standing,
                 "warnings": done.warnings,
             }));
             return;
@@ -66,6 +67,9 @@ impl Output {
         ));
         for run in &done.runs {
             out(&format!("  {:<10} {run} counts as rolled back", "run"));
+        }
+        for line in &done.standing {
+            out(&format!("  {:<10} {line}", "run"));
         }
         if let Some(aside) = &done.aside {
             out(&format!("  {:<10} {}", "put aside", aside.display()));

@@ -11,7 +11,7 @@ use crate::error::{StepError, StepErrorKind};
 use crate::event::Event;
 use crate::journal::Record;
 use crate::ports::{Fingerprint, Loss, RestoreOrder, RowsOfOthers};
-use crate::status::{RunState, StepStatus, Strategy};
+use crate::status::{Phase, RunState, StepStatus, Strategy};
 use crate::step::{StepContext, Undoable};
 
 /// An undo gets four times its step's timeout, and never less than this.
@@ -35,7 +35,11 @@ impl MigrationExecutor {
                 None => self.compare(run, strategy).await,
             },
             Strategy::Steps => self.one_rollback_step(run).await,
-            Strategy::Restore => self.restore(run).await,
+            // No rollback point holds what commands did elsewhere.
+            Strategy::Restore => match run.outside().last() {
+                Some(index) => self.undo(run, *index).await,
+                None => self.restore(run).await,
+            },
         }
     }
 
@@ -98,6 +102,11 @@ impl MigrationExecutor {
                     ..error
                 };
                 let error = no_verdict(error)?;
+                if run.state.phase == Phase::RollingBack(Strategy::Restore) {
+                    self.warn(format!(
+                        "{error}; the rollback point is restored all the same"
+                    ));
+                }
                 Ok(self.record(run, Record::UndoFailed { step, error }).await?)
             }
             Ended::Interrupted(signal) => Err(Stop::Signal(signal)),
@@ -149,9 +158,6 @@ impl MigrationExecutor {
         };
         match self.points.restore(&point, &order).await {
             Ok(report) => {
-                for loss in &report.kept {
-                    self.warn(format!("kept as it is: {loss}"));
-                }
                 for loss in &report.kept {
                     self.warn(format!("kept as it is: {loss}"));
                 }
@@ -275,11 +281,20 @@ impl MigrationExecutor {
             Strategy::Steps => true,
             // The database was compared with the point before the restore committed: what
             // differs since, or from before the point, is the work of others, or was accepted.
-            Strategy::Restore => !differences.iter().any(|one| one.starts_with("file ")),
+            Strategy::Restore => !differences
+                .iter()
+                .any(|one| one.starts_with("file ") && !was_accepted(run, one)),
         };
         let mut left = run.state.left.clone();
-        if strategy == Strategy::Restore && explained {
-            differences.clear();
+        if strategy == Strategy::Restore {
+            let outside = run.left_outside();
+            if !run.state.requested {
+                outside.iter().for_each(|line| self.warn(line.clone()));
+            }
+            left.extend(outside);
+            if explained {
+                differences.clear();
+            }
         }
         let beside = match strategy {
             Strategy::Reverse if !differences.is_empty() && !explained => self.beside(run).await,
@@ -391,6 +406,13 @@ impl MigrationExecutor {
                 RunState::replay(log).is_ok_and(|state| state.phase == crate::Phase::RolledBack)
             })
     }
+}
+
+/// Whether a restore reported of an object that it stays as it is.
+fn was_accepted(run: &Run, difference: &str) -> bool {
+    let name = difference.split(": ").next().unwrap_or_default();
+    let accepted = format!("accepted: {name}: ");
+    run.state.left.iter().any(|one| one.starts_with(&accepted))
 }
 
 /// Whether a difference is in the rows of a table that others wrote to.

@@ -12,7 +12,7 @@ use crate::error::{MigrationError, StepError};
 use crate::finding::Finding;
 use crate::journal::{Record, RunLog};
 use crate::ports::{Loss, OnDifference};
-use crate::status::{Phase, RunState, Strategy};
+use crate::status::{Phase, RunState, Strategy, UndoData};
 use crate::step::StepContext;
 
 /// How a user wants to go back.
@@ -155,12 +155,15 @@ impl MigrationExecutor {
                 .zip(&run.rollback_steps)
                 .map(|(spec, step)| format!("run step {}: {}", spec.id, step.describe().title))
                 .collect(),
-            Strategy::Restore => run
-                .state
-                .point
-                .iter()
-                .map(|point| format!("restore {}", self.points.describe(point)))
-                .collect(),
+            Strategy::Restore => {
+                let outside = run.outside().into_iter().rev().map(|index| {
+                    let title = run.steps[index].describe().title;
+                    format!("undo step {}: {title}", run.spec(index).id)
+                });
+                let point = run.state.point.iter();
+                let restore = point.map(|point| format!("restore {}", self.points.describe(point)));
+                outside.chain(restore).collect()
+            }
         };
         let changed = match strategy {
             Strategy::Restore => losses.clone(),
@@ -198,6 +201,9 @@ impl MigrationExecutor {
     ) -> Result<(Strategy, Vec<Loss>), MigrationError> {
         let has_steps = !run.header.plan.rollback_steps.is_empty();
         match choice {
+            StrategyChoice::Auto if run.state.undo_data == UndoData::Gone => {
+                self.restorable(run).await
+            }
             StrategyChoice::Auto if has_steps && run.state.phase == Phase::Completed => {
                 Ok((Strategy::Steps, self.dropped(run).await?))
             }
@@ -222,15 +228,16 @@ impl MigrationExecutor {
         let Some(point) = &run.state.point else {
             return Err(no_point(run));
         };
-        self.points.check_restore(point).await.map_err(|error| {
+        if let Err(error) = self.points.check_restore(point).await {
             let other = "every step can be undone by itself: roll back with --strategy reverse";
+            let reversible = run.reversible() && self.reverse_losses(run).await.is_ok();
             let error = match error.hint.clone() {
-                _ if !run.reversible() => error,
+                _ if !reversible => error,
                 Some(hint) => error.hint(format!("{hint}; {other}")),
                 None => error.hint(other),
             };
-            MigrationError::Unchanged(error)
-        })?;
+            return Err(MigrationError::Unchanged(error));
+        }
         Ok((Strategy::Restore, self.restore_losses(run).await?))
     }
 
@@ -335,6 +342,14 @@ fn no_point(run: &Run) -> MigrationError {
 }
 
 fn no_reverse(run: &Run) -> MigrationError {
+    if run.state.undo_data == UndoData::Gone {
+        let what = format!(
+            "what undos of run {} need was in the database that a restore replaced",
+            run.header.run
+        );
+        let error = StepError::failed(what).hint("roll back with --strategy restore");
+        return MigrationError::Unchanged(error);
+    }
     let blocked: Vec<_> = run
         .touched()
         .into_iter()

@@ -13,7 +13,7 @@ use crate::finding::Finding;
 use crate::journal::{JournalError, Record, RunHeader};
 use crate::plan::MigrationStep;
 use crate::ports::OwnWrites;
-use crate::status::{Phase, RunState, StepState, StepStatus};
+use crate::status::{Phase, RunState, StepState, StepStatus, UndoData};
 use crate::step::{ScopeObject, Step, StepContext, Undoable};
 
 pub(super) struct Run {
@@ -59,6 +59,47 @@ impl Run {
             .collect()
     }
 
+    /// The steps that did something which no rollback point holds and that their undo takes back.
+    pub(super) fn outside(&self) -> Vec<usize> {
+        let undoable = |index: &usize| {
+            self.is_outside(*index)
+                && self.undo_of(*index) == Undoable::Yes
+                && self.step_state(*index).status != StepStatus::UndoFailed
+        };
+        self.touched().into_iter().filter(undoable).collect()
+    }
+
+    pub(super) fn is_outside(&self, index: usize) -> bool {
+        let scope = self.steps[index].describe().scope;
+        scope
+            .iter()
+            .any(|object| matches!(object, ScopeObject::Outside(_)))
+    }
+
+    /// What was done outside and a restore leaves as it is, a line each.
+    pub(super) fn left_outside(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            let state = self.step_state(index);
+            let why = match (state.status, self.undo_of(index)) {
+                (StepStatus::Pending | StepStatus::Skipped, _) => continue,
+                (StepStatus::UndoFailed, _) => "its undo failed",
+                (_, Undoable::No) => "it has no undo",
+                _ => continue,
+            };
+            if state.receipt.is_none() {
+                continue;
+            }
+            for object in step.describe().scope {
+                if let ScopeObject::Outside(what) = object {
+                    let id = &state.id;
+                    lines.push(format!("not undone, step {id}: {what}; {why}"));
+                }
+            }
+        }
+        lines
+    }
+
     /// The tables that were there at the commit point and not before the run: a way back by
     /// receipts drops them.
     pub(super) fn made_tables(&self) -> Arc<[String]> {
@@ -78,6 +119,9 @@ impl Run {
     /// What the run wrote itself; none where a step can have written anything and leaves no
     /// note, so that others' changes can't be told from its own.
     pub(super) fn own_writes(&self) -> Option<OwnWrites> {
+        if self.state.undo_data == UndoData::Gone {
+            return None;
+        }
         let mut own = OwnWrites {
             run: self.header.run.to_string(),
             ..OwnWrites::default()
@@ -105,9 +149,11 @@ impl Run {
 
     /// Whether everything that was done can be undone by receipts.
     pub(super) fn reversible(&self) -> bool {
-        self.touched()
-            .into_iter()
-            .all(|index| self.undo_of(index) != Undoable::No)
+        self.state.undo_data == UndoData::Kept
+            && self
+                .touched()
+                .into_iter()
+                .all(|index| self.undo_of(index) != Undoable::No)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Which record may follow which state: the only place that decides it.
 
-use super::{IllegalTransition, Phase, RunState, StepState, StepStatus, Strategy, pending};
+use super::{
+    IllegalTransition, Phase, RunState, StepState, StepStatus, Strategy, UndoData, pending,
+};
+use crate::error::StepError;
 use crate::journal::Record;
 use crate::plan::StepId;
 use crate::ports::{Loss, OnDifference};
@@ -21,6 +24,9 @@ impl RunState {
             (phase, Record::Resumed { .. }) if phase != P::RolledBack => {
                 self.interrupted = None;
                 phase
+            }
+            (phase, Record::BroughtBack { message }) if self.before_way_back.is_some() => {
+                return Ok(self.brought_back(phase, message));
             }
             (phase, Record::Interrupted { signal }) if !phase.is_final() => {
                 self.interrupted = Some(*signal);
@@ -135,6 +141,12 @@ impl RunState {
                     on_difference,
                 },
             ) if may_roll_back(phase, *strategy, *requested) => {
+                if self.before_way_back.is_none() {
+                    self.before_way_back = Some(Box::new(self.clone()));
+                }
+                if *strategy == Strategy::Restore {
+                    self.try_undos_again();
+                }
                 self.requested |= *requested;
                 self.cleared |= *cleared;
                 self.loses.extend(loses.iter().cloned());
@@ -162,7 +174,10 @@ impl RunState {
                 self.down = true;
                 P::RollingBack(strategy)
             }
-            (P::RollingBack(Strategy::Reverse), Record::UndoStarted { step }) => {
+            (
+                P::RollingBack(Strategy::Reverse | Strategy::Restore),
+                Record::UndoStarted { step },
+            ) => {
                 let may = [
                     StepStatus::Started,
                     StepStatus::Completed,
@@ -173,7 +188,10 @@ impl RunState {
                 self.step_mut(step, &may, &illegal)?.status = StepStatus::Undoing;
                 self.phase
             }
-            (P::RollingBack(Strategy::Reverse), Record::Undone { step, report }) => {
+            (
+                P::RollingBack(Strategy::Reverse | Strategy::Restore),
+                Record::Undone { step, report },
+            ) => {
                 let state = self.step_mut(step, &[StepStatus::Undoing], &illegal)?;
                 state.status = StepStatus::Undone;
                 self.left.extend(report.left.iter().cloned());
@@ -184,6 +202,12 @@ impl RunState {
                 state.status = StepStatus::UndoFailed;
                 self.failure = Some(error.clone());
                 P::Stuck
+            }
+            // The rollback point brings back all else.
+            (P::RollingBack(Strategy::Restore), Record::UndoFailed { step, .. }) => {
+                let state = self.step_mut(step, &[StepStatus::Undoing], &illegal)?;
+                state.status = StepStatus::UndoFailed;
+                self.phase
             }
             (P::RollingBack(Strategy::Steps), Record::RollbackStepStarted { step, receipt }) => {
                 let state = self
@@ -212,8 +236,13 @@ impl RunState {
                 self.left.extend(kept.iter().map(of_others));
                 let accepted = |one: &String| format!("accepted: {one}");
                 self.left.extend(differences.iter().map(accepted));
+                let kept = [
+                    StepStatus::Pending,
+                    StepStatus::Skipped,
+                    StepStatus::UndoFailed,
+                ];
                 for step in &mut self.steps {
-                    if step.status != StepStatus::Pending && step.status != StepStatus::Skipped {
+                    if !kept.contains(&step.status) {
                         step.status = StepStatus::Undone;
                     }
                 }
@@ -234,6 +263,32 @@ impl RunState {
         };
         self.phase = phase;
         Ok(self)
+    }
+
+    /// What the run had left stands again; what undos need of it is gone with the database that
+    /// was replaced in between.
+    fn brought_back(self, now: Phase, message: &str) -> Self {
+        let mut left = match self.before_way_back {
+            Some(state) => *state,
+            None => return Self { phase: now, ..self },
+        };
+        left.undo_data = UndoData::Gone;
+        if left.phase != Phase::Completed {
+            left.failure = Some(StepError::failed(format!(
+                "{message} as it was in the middle of this run"
+            )));
+            left.phase = Phase::Stuck;
+        }
+        left
+    }
+
+    /// A restore tries once more what an earlier way back could not undo.
+    fn try_undos_again(&mut self) {
+        for step in &mut self.steps {
+            if step.status == StepStatus::UndoFailed {
+                step.status = StepStatus::Failed;
+            }
+        }
     }
 
     fn none_in_flight(&self) -> bool {

@@ -30,6 +30,7 @@ impl Carry<'_> {
         let obstacle = |code: &str, message: String, hint: &str| Obstacle {
             finding: Finding::error(code, message).hint(hint),
             about: target.clone(),
+            names: Vec::new(),
         };
         if self.layout.columns.is_empty() || self.layout.key.is_empty() {
             return Ok(Vec::new());

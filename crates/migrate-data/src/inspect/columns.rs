@@ -21,6 +21,7 @@ impl Inspector<'_> {
             obstacles.push(Obstacle {
                 finding,
                 about: self.target.clone(),
+                names: Vec::new(),
             });
         };
         let columns_there = format!("columns there are: {}", there.join(", "));
@@ -124,6 +125,7 @@ impl Inspector<'_> {
         obstacles.push(Obstacle {
             finding,
             about: self.target.clone(),
+            names: Vec::new(),
         });
         Ok(Vec::new())
     }

@@ -25,6 +25,7 @@ impl Inspector<'_> {
         let names = match access::columns_of(self.at_source(), &query).await {
             Ok(names) => names,
             Err(error) if is_of_the_statement(&error) => {
+                let names = names_in(&error, &script.select);
                 let finding = Finding::error(
                     "data.script",
                     format!("the script does not fit {}: {error}", self.source),
@@ -36,6 +37,7 @@ impl Inspector<'_> {
                 obstacles.push(Obstacle {
                     finding,
                     about: self.source.clone(),
+                    names,
                 });
                 return Ok(Vec::new());
             }
@@ -50,6 +52,7 @@ impl Inspector<'_> {
                 obstacles.push(Obstacle {
                     finding,
                     about: self.source.clone(),
+                    names: Vec::new(),
                 });
             }
         }
@@ -76,6 +79,7 @@ impl Inspector<'_> {
         match access::try_plan(self.db, &statement).await {
             Ok(()) => Ok(None),
             Err(error) if is_of_the_statement(&error) => {
+                let names = names_in(&error, &script.select);
                 let finding = Finding::error(
                     "data.script",
                     format!(
@@ -90,11 +94,25 @@ impl Inspector<'_> {
                 Ok(Some(Obstacle {
                     finding,
                     about: self.target.clone(),
+                    names,
                 }))
             }
             Err(error) => Err(error),
         }
     }
+}
+
+/// The words of the script that stand in the database's message, in whatever language that is.
+fn names_in(error: &DbError, script: &str) -> Vec<String> {
+    let words = |text: &str| -> Vec<String> {
+        let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        let words = words.filter(|word| word.chars().count() > 1);
+        words.map(str::to_lowercase).collect()
+    };
+    let of_script = words(script);
+    let mut found = words(&error.to_string());
+    found.retain(|word| of_script.contains(word));
+    found
 }
 
 /// The statement is wrong, not the connection or the server.

@@ -1,11 +1,12 @@
 //! What kinds of tables source and target are.
 
+use migrate_core::Finding;
 use migrate_schema::catalog::Column;
 use migrate_schema::db::{Backend, DbError};
 use migrate_schema::own;
 use migrate_schema::quote::{TableName, literal};
 
-use super::Inspector;
+use super::{Inspector, Obstacle};
 use crate::access;
 
 impl Inspector<'_> {
@@ -36,6 +37,44 @@ impl Inspector<'_> {
             Backend::Postgres => self.is_of_kind("'r', 'm', 'p'").await,
             Backend::Sqlite => Ok(false),
         }
+    }
+
+    /// PostgreSQL refuses to change or delete rows of a table whose changes a publication tells and
+    /// whose rows nothing tells apart.
+    pub(super) async fn no_replica_identity(&self) -> Result<Option<Obstacle>, DbError> {
+        if self.db.backend() != Backend::Postgres {
+            return Ok(None);
+        }
+        let query = format!(
+            "WITH part AS (SELECT relid::oid AS oid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass({0})) \
+                           UNION SELECT pg_catalog.to_regclass({0})::oid) \
+             SELECT p.pubname::text, (SELECT pg_catalog.min(c.oid::regclass::text) FROM pg_class c JOIN part USING (oid) \
+                     WHERE c.relkind = 'r' AND (c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS \
+                           (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary))) \
+             FROM pg_publication p JOIN pg_publication_tables t ON t.pubname = p.pubname \
+                  JOIN pg_namespace n ON n.nspname = t.schemaname \
+                  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename JOIN part ON part.oid = c.oid \
+             WHERE p.pubupdate OR p.pubdelete ORDER BY 1 LIMIT 1",
+            literal(&self.target.sql())
+        );
+        let rows = access::rows(self.db, &query).await?;
+        let Some([Some(publication), Some(table)]) = rows.first().map(|row| &row[..]) else {
+            return Ok(None);
+        };
+        let finding = Finding::error(
+            "data.replica-identity",
+            format!(
+                "the publication {publication} publishes changes of {table}, which has no replica identity: \
+                 PostgreSQL refuses to change or delete its rows, here or on the way back"
+            ),
+        );
+        Ok(Some(Obstacle {
+            finding: finding.hint(format!(
+                "ALTER TABLE {table} REPLICA IDENTITY FULL, or USING INDEX with a unique one"
+            )),
+            about: self.target.clone(),
+            names: Vec::new(),
+        }))
     }
 
     async fn is_of_kind(&self, kinds: &str) -> Result<bool, DbError> {

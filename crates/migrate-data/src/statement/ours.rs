@@ -44,6 +44,8 @@ impl Statements<'_> {
         let mut all = vec![ledger, images];
         if self.backend == Backend::Postgres {
             // Taken when a row is locked already, so that it tells the order of what was written to it.
+            // A publication of all tables would have a key for every update.
+            all.push(format!("ALTER TABLE {before} REPLICA IDENTITY FULL"));
             all.push(format!(
                 "ALTER TABLE {before} ADD COLUMN IF NOT EXISTS _etlrs_seq bigint GENERATED ALWAYS AS IDENTITY"
             ));

@@ -72,24 +72,62 @@ fn copy_name(path: &str, label: &str, number: u32) -> String {
     format!("{BACKUPS}/{stem}_{label}{number}.{kind}")
 }
 
-/// Refuses, before anything is put back, a copy that is gone or not what it was.
-pub(crate) fn check_copies(root: &Root, files: &[FileCopy]) -> Result<(), StepError> {
-    files
-        .iter()
-        .try_for_each(|file| read_copy(root, file).map(drop))
+/// What a copy of a file leads to that is gone or not what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Copies {
+    /// Nothing is restored.
+    #[default]
+    All,
+    /// Its file stays as it is; all else is restored.
+    Readable,
 }
 
-/// Puts every file back that differs, each atomically. Returns how many were changed.
-pub(crate) fn put_back(root: &Root, files: &[FileCopy]) -> Result<usize, StepError> {
-    let mut changed = 0;
+/// Refuses, before anything is put back, a copy that is gone or not what it was.
+pub(crate) fn check_copies(
+    root: &Root,
+    files: &[FileCopy],
+    copies: Copies,
+) -> Result<(), StepError> {
+    if copies == Copies::Readable {
+        return Ok(());
+    }
+    files.iter().try_for_each(|file| {
+        read_copy(root, file).map(drop).map_err(|error| {
+            error.hint(format!(
+                "nothing was restored; to restore all but {}, which then stays as it is: the same command \
+                 with --skip-check file-copies",
+                file.path
+            ))
+        })
+    })
+}
+
+/// What was put back.
+#[derive(Debug, Default)]
+pub(crate) struct Back {
+    /// How many files were changed.
+    pub(crate) changed: usize,
+    /// Files that stay as they are.
+    pub(crate) without_copy: Vec<String>,
+}
+
+/// Puts every file back that differs, each atomically.
+pub(crate) fn put_back(root: &Root, files: &[FileCopy], copies: Copies) -> Result<Back, StepError> {
+    let mut done = Back::default();
     for file in files {
-        let wanted = read_copy(root, file)?;
+        let wanted = match read_copy(root, file) {
+            Err(_) if copies == Copies::Readable => {
+                done.without_copy.push(file.path.clone());
+                continue;
+            }
+            wanted => wanted?,
+        };
         let path = Path::new(&file.path);
         let there = atomic::read_optional(root, path).map_err(FileError::into_step_error)?;
         if there == wanted {
             continue;
         }
-        changed += 1;
+        done.changed += 1;
         match wanted {
             Some(bytes) => {
                 make_parent(root, path)?;
@@ -98,7 +136,7 @@ pub(crate) fn put_back(root: &Root, files: &[FileCopy]) -> Result<usize, StepErr
             None => remove(root, path)?,
         }
     }
-    Ok(changed)
+    Ok(done)
 }
 
 /// The directory may have gone with its file.
@@ -190,12 +228,12 @@ mod tests {
         let copies = copy_all(&root, "1.5.0", &paths).unwrap();
         fs::write(&config, "changed").unwrap();
         fs::write(&new, "made since").unwrap();
-        assert_eq!(put_back(&root, &copies).unwrap(), 2);
+        assert_eq!(put_back(&root, &copies, Copies::All).unwrap().changed, 2);
         assert_eq!(fs::read(&config).unwrap(), b"\xff\x00a");
         assert!(!new.exists());
-        assert_eq!(put_back(&root, &copies).unwrap(), 0);
+        assert_eq!(put_back(&root, &copies, Copies::All).unwrap().changed, 0);
         fs::write(dir.path().join("backups/config_1.5.0.toml"), "damaged").unwrap();
-        let refused = check_copies(&root, &copies).unwrap_err();
+        let refused = check_copies(&root, &copies, Copies::All).unwrap_err();
         assert!(refused.message.contains("was changed since"), "{refused}");
     }
 }

@@ -64,6 +64,7 @@ impl RollbackManager {
                 .map_err(|error| error.into_step_error("can't read the schema's version"))?,
             data_snapshot: snapshot,
             files,
+            schema_history: Some(self.standing_migrations().await?),
             run: wanted.run.map(ToString::to_string),
             purpose: wanted.purpose,
             seal: None,
@@ -74,6 +75,12 @@ impl RollbackManager {
         RollbackHistory::add(&root, &point)?;
         migrate_failpoint::hit!("backup.made").map_err(ordered)?;
         Ok(point)
+    }
+
+    async fn standing_migrations(&self) -> Result<Vec<migrate_schema::history::Record>, StepError> {
+        let log = migrate_schema::history::read(&self.database).await;
+        log.map(|log| log.standing())
+            .map_err(|error| error.into_step_error("can't read the history of migrations"))
     }
 
     async fn refuse_without_space(&self, dir: &Path) -> Result<(), StepError> {

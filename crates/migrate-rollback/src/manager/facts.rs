@@ -44,6 +44,8 @@ pub(super) async fn foreign_objects(
              FROM pg_class c WHERE relnamespace IN (SELECT oid FROM mine) AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f') \
              UNION ALL SELECT p.oid, 'pg_proc', p.oid::regprocedure::text, proowner \
              FROM pg_proc p WHERE pronamespace IN (SELECT oid FROM mine) \
+             UNION ALL SELECT p.oid, 'pg_publication', 'publication ' || quote_ident(pubname), pubowner \
+             FROM pg_publication p WHERE NOT puballtables \
          ) o WHERE NOT pg_has_role(owner, 'USAGE') \
            AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e') \
          ORDER BY name",

@@ -6,14 +6,15 @@ use migrate_config::atomic::{self, FileError, Root};
 use migrate_core::{
     Fingerprint, OnDifference, RestoreOrder, RestoreReport, RowsOfOthers, StepError,
 };
-use migrate_schema::db::Database;
+use migrate_schema::db::{Database, DbError};
+use migrate_schema::history::{self, Record};
 
 use super::{RollbackManager, TargetDatabase};
-use crate::backup::files;
+use crate::backup::files::{self, Copies};
 use crate::checksum;
 use crate::inventory::{BareCopy, Form, Stored};
 use crate::others::Own;
-use crate::point::{RollbackPoint, Snapshot};
+use crate::point::{FileCopy, RollbackPoint, Snapshot};
 use crate::restore::proof::{Expected, Proof};
 use crate::signing::points;
 
@@ -23,9 +24,13 @@ impl RollbackManager {
     ///
     /// # Errors
     /// What is wrong with it. Nothing was changed.
-    pub async fn check_stored(root: &Root, stored: &Stored) -> Result<(), StepError> {
+    pub async fn check_stored(
+        root: &Root,
+        stored: &Stored,
+        copies: Copies,
+    ) -> Result<(), StepError> {
         match stored {
-            Stored::Point(point) => check_point(root, point).await.map(drop),
+            Stored::Point(point) => check_point(root, point, copies).await.map(drop),
             Stored::Bare(bare) => check_bare(root, bare).await,
         }
     }
@@ -42,7 +47,7 @@ impl RollbackManager {
         if let Stored::Point(point) = stored {
             points::check(&root, point, self.signatures)?;
         }
-        Self::check_stored(&root, stored).await?;
+        Self::check_stored(&root, stored, self.copies).await?;
         let (form, expected) = match stored {
             Stored::Point(point) => {
                 let snapshot = &point.data_snapshot;
@@ -60,20 +65,34 @@ impl RollbackManager {
         Ok(proof.differences)
     }
 
-    /// What follows: puts a point's files back. A line for the summary.
-    pub(crate) async fn complete(&self, stored: &Stored) -> Result<String, StepError> {
+    /// What follows: puts files back, those of the point and those that only later points hold.
+    /// A line for the summary.
+    pub(crate) async fn complete(
+        &self,
+        stored: &Stored,
+        later: &[FileCopy],
+    ) -> Result<FilesBack, StepError> {
         let root = self.open_root()?;
         match stored {
             Stored::Point(point) => {
-                let made = point.timestamp.format("%Y-%m-%dT%H:%M:%S").to_string();
-                self.rewind_history(|line| line.at.get(..19).is_none_or(|at| at <= made.as_str()))
-                    .await?;
-                put_files_back(&root, point)
+                self.history_as_then(point).await?;
+                let files = [&point.files[..], later].concat();
+                self.put_files_back(&root, &point.data_snapshot.file, &files)
             }
-            Stored::Bare(bare) => Ok(format!(
-                "database restored from {} (nothing is recorded to compare it with)",
-                bare.file
-            )),
+            Stored::Bare(bare) => {
+                let back = files::put_back(&root, later, self.copies)?;
+                let put = match back.changed {
+                    0 => String::new(),
+                    changed => format!("; {changed} files put back"),
+                };
+                Ok(FilesBack {
+                    message: format!(
+                        "database restored from {} (nothing is recorded to compare it with){put}",
+                        bare.file
+                    ),
+                    without_copy: back.without_copy,
+                })
+            }
         }
     }
 
@@ -82,7 +101,7 @@ impl RollbackManager {
         self.check_target(&point.data_snapshot).await?;
         let root = self.open_root()?;
         points::check(&root, point, self.signatures)?;
-        check_point(&root, point).await.map(drop)
+        check_point(&root, point, self.copies).await.map(drop)
     }
 
     pub(super) async fn put_back(
@@ -94,7 +113,7 @@ impl RollbackManager {
         let snapshot = &point.data_snapshot;
         self.check_target(snapshot).await?;
         let note = points::check(&root, point, self.signatures)?;
-        let expected = check_point(&root, point).await?;
+        let expected = check_point(&root, point, self.copies).await?;
         let ordered = |error: std::io::Error| StepError::failed(error.to_string());
         migrate_failpoint::hit!("restore.database").map_err(ordered)?;
         let mut proof = Proof {
@@ -110,13 +129,16 @@ impl RollbackManager {
                 .await?;
         }
         migrate_failpoint::hit!("restore.files").map_err(ordered)?;
-        let done = put_files_back(&root, point)?;
+        let done = self.put_files_back(&root, &snapshot.file, &point.files)?;
+        let mut differences = proof.differences;
+        let without_copy = done.without_copy.iter();
+        differences.extend(without_copy.map(|file| format!("file {file}: {STAYS}")));
         Ok(RestoreReport {
             message: match note {
-                Some(note) => format!("{done}; {note}"),
-                None => done,
+                Some(note) => format!("{}; {note}", done.message),
+                None => done.message,
             },
-            differences: proof.differences,
+            differences,
             kept: proof.kept.into_iter().map(|change| change.loss).collect(),
         })
     }
@@ -132,14 +154,36 @@ impl RollbackManager {
     }
 
     /// The history of migrations is not in a copy: it must say again what it said then.
-    async fn rewind_history(
-        &self,
-        kept: impl Fn(&migrate_schema::history::Record) -> bool,
-    ) -> Result<(), StepError> {
-        migrate_schema::history::rewind(&self.database, "the database was restored", kept)
+    async fn rewind_history(&self, kept: impl Fn(&Record) -> bool) -> Result<(), StepError> {
+        let done = history::rewind(&self.database, RESTORED, kept).await;
+        done.map(drop).map_err(history_stays)
+    }
+
+    async fn history_as_then(&self, point: &RollbackPoint) -> Result<(), StepError> {
+        if let Some(standing) = &point.schema_history {
+            let done = history::set_back(&self.database, RESTORED, standing).await;
+            return done.map(drop).map_err(history_stays);
+        }
+        let made = point.timestamp.format("%Y-%m-%dT%H:%M:%S").to_string();
+        self.rewind_history(|line| line.at.get(..19).is_none_or(|at| at <= made.as_str()))
             .await
-            .map(drop)
-            .map_err(|error| error.into_step_error("the history of migrations can't be set back"))
+    }
+
+    fn put_files_back(
+        &self,
+        root: &Root,
+        snapshot: &str,
+        files: &[FileCopy],
+    ) -> Result<FilesBack, StepError> {
+        let back = files::put_back(root, files, self.copies)?;
+        Ok(FilesBack {
+            message: format!(
+                "database restored from {snapshot} and compared, {} of {} files put back",
+                back.changed,
+                files.len()
+            ),
+            without_copy: back.without_copy,
+        })
     }
 
     /// The database alone, compared before it commits.
@@ -235,20 +279,34 @@ fn form_of(snapshot: &Snapshot) -> Form {
     }
 }
 
-fn put_files_back(root: &Root, point: &RollbackPoint) -> Result<String, StepError> {
-    let changed = files::put_back(root, &point.files)?;
-    Ok(format!(
-        "database restored from {} and compared, {changed} of {} files put back",
-        point.data_snapshot.file,
-        point.files.len()
-    ))
+/// What becomes of a file whose copy is gone or damaged, where that was agreed to.
+pub(crate) const STAYS: &str = "stays as it is, for its copy is gone or damaged";
+
+/// What is noted in the history of migrations.
+const RESTORED: &str = "the database was restored";
+
+fn history_stays(error: DbError) -> StepError {
+    error.into_step_error("the history of migrations can't be set back")
+}
+
+/// The files after a restore.
+#[derive(Debug)]
+pub(crate) struct FilesBack {
+    /// A line for the summary.
+    pub(crate) message: String,
+    /// Files whose copies are gone or damaged, and which stay as they are.
+    pub(crate) without_copy: Vec<String>,
 }
 
 /// Refuses a damaged point; what it was made of.
-pub(super) async fn check_point(root: &Root, point: &RollbackPoint) -> Result<Expected, StepError> {
+pub(super) async fn check_point(
+    root: &Root,
+    point: &RollbackPoint,
+    copies: Copies,
+) -> Result<Expected, StepError> {
     let snapshot = &point.data_snapshot;
     check_snapshot(root, snapshot).await?;
-    files::check_copies(root, &point.files)?;
+    files::check_copies(root, &point.files, copies)?;
     read_expected(root, snapshot)
 }
 

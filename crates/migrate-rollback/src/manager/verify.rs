@@ -8,6 +8,7 @@ use super::restore::{check_bare, check_point};
 use super::{RollbackManager, TargetDatabase};
 #[cfg(feature = "sqlite")]
 use crate::backup::directory;
+use crate::backup::files::Copies;
 use crate::inventory::{Form, Stored};
 use crate::restore::proof::Proof;
 use crate::signing::points;
@@ -26,7 +27,7 @@ impl RollbackManager {
         match stored {
             Stored::Point(point) => {
                 note = points::check(&root, point, self.signatures)?;
-                drop(check_point(&root, point).await?);
+                drop(check_point(&root, point, Copies::All).await?);
             }
             Stored::Bare(bare) => check_bare(&root, bare).await?,
         }
@@ -85,7 +86,7 @@ impl RollbackManager {
         there.programs.clone_from(&self.programs);
         match stored {
             Stored::Point(point) => {
-                let expected = check_point(root, point).await?;
+                let expected = check_point(root, point, Copies::All).await?;
                 let compared = expected.fingerprint.0.len();
                 there
                     .restore_snapshot(root, &point.data_snapshot, expected)

@@ -49,7 +49,7 @@ impl Unfinished {
 
     /// Notes what is wanted and what runs, before anything is stopped. What an earlier try
     /// noted is kept: its services were stopped by it.
-    pub(super) fn begin(root: &Root, order: &Order, running: Value) -> Result<Self, StepError> {
+    pub(super) fn begin(root: &Root, order: &Order, ran: Vec<Value>) -> Result<Self, StepError> {
         let mut record = Self::read(root)?.unwrap_or_else(|| Self {
             started_at: Utc::now(),
             command: String::new(),
@@ -59,8 +59,10 @@ impl Unfinished {
         });
         record.command.clone_from(&order.command);
         order.backup.id().clone_into(&mut record.backup);
-        if !running.is_null() && !record.running.contains(&running) {
-            record.running.push(running);
+        for running in ran {
+            if !running.is_null() && !record.running.contains(&running) {
+                record.running.push(running);
+            }
         }
         record.write(root)?;
         Ok(record)

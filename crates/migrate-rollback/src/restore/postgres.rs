@@ -136,6 +136,8 @@ struct Stay {
     extensions: Vec<String>,
     /// Schemas that hold members of those extensions.
     schemas: Vec<String>,
+    /// Publications of all tables that the archive has too, where only a superuser could make them again.
+    publications: Vec<String>,
     /// Event triggers need a superuser; for another role they stay.
     superuser: bool,
     /// The settings that the server knows.
@@ -163,10 +165,17 @@ impl Stay {
         }
         schemas.sort();
         schemas.dedup();
-        let superuser =
+        let superuser: bool =
             sqlx::query_scalar("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
                 .fetch_one(&mut *database.acquire().await?)
                 .await?;
+        let mut publications: Vec<String> = sqlx::query_scalar(
+            "SELECT pubname::text FROM pg_publication WHERE puballtables AND NOT $1 ORDER BY 1",
+        )
+        .bind(superuser)
+        .fetch_all(&mut *database.acquire().await?)
+        .await?;
+        publications.retain(|name| contents.has("PUBLICATION", "-", name));
         let settings = sqlx::query_scalar("SELECT name::text FROM pg_settings")
             .fetch_all(&mut *database.acquire().await?)
             .await?;
@@ -176,6 +185,7 @@ impl Stay {
         Ok(Self {
             extensions,
             schemas,
+            publications,
             superuser,
             settings,
             search_path,
@@ -191,6 +201,10 @@ impl Stay {
         }
         for name in &self.schemas {
             out.push(format!("SCHEMA - {name} "));
+        }
+        for name in &self.publications {
+            out.push(format!("PUBLICATION - {name} "));
+            out.push(format!("COMMENT - PUBLICATION {name} "));
         }
         if !self.superuser {
             out.push("EVENT TRIGGER - ".to_owned());

@@ -19,7 +19,7 @@ mod tables;
 
 pub use record::{Action, Record};
 pub(crate) use record::{Entry, ScriptEntry};
-pub use rewind::rewind;
+pub use rewind::{rewind, set_back};
 pub(crate) use state::ScriptLine;
 pub use state::{Applied, State};
 pub(crate) use statement::{Direction, Started, text_hash};

@@ -22,10 +22,24 @@ pub async fn rewind(
         .filter(|one| kept(one))
         .cloned()
         .collect();
-    let then = State::of(old, Vec::new());
+    say_again(db, note, &State::of(old, Vec::new()), &now).await
+}
+
+/// Adds the lines that make the log say what [`State::standing`] said when a copy of the database
+/// was made that is there again. Returns how many.
+///
+/// # Errors
+/// The database's; nothing was added.
+pub async fn set_back(db: &Database, note: &str, standing: &[Record]) -> Result<usize, DbError> {
+    let then = State::of(standing.to_vec(), Vec::new());
+    say_again(db, note, &then, &read(db).await?).await
+}
+
+async fn say_again(db: &Database, note: &str, then: &State, now: &State) -> Result<usize, DbError> {
     let mut entries = differing(then.applied(), now.applied(), note);
     entries.extend(differing(then.scripts(), now.scripts(), note));
     if !entries.is_empty() {
+        super::ensure(db).await?;
         append(db, &entries).await?;
     }
     Ok(entries.len())

@@ -105,6 +105,17 @@ impl State {
         &self.applied
     }
 
+    /// A line for each migration and script of a plan that is applied, with the checksum that was
+    /// accepted last.
+    pub fn standing(&self) -> Vec<Record> {
+        let all = self.applied.values().chain(self.scripts.values());
+        all.map(|one| Record {
+            checksum: one.checksum.clone(),
+            ..one.record.clone()
+        })
+        .collect()
+    }
+
     /// The whole log, in order.
     pub fn records(&self) -> &[Record] {
         &self.records

@@ -62,16 +62,18 @@ pub(crate) async fn restore(
         safety: safety(global),
         on_difference: on_difference(args.accept_difference),
         signatures: crate::wire::signatures(global),
+        copies: crate::wire::copies(global),
         command: next::line(
             global,
             &format!(
-                "restore {} --accept-data-loss{}",
+                "restore {} --accept-data-loss{}{}",
                 args.backup,
                 if args.accept_difference {
                     ACCEPT_DIFFERENCE
                 } else {
                     ""
-                }
+                },
+                skipped(global)
             ),
         ),
     };
@@ -108,15 +110,14 @@ pub(crate) async fn emergency(
     if args.accept_difference {
         line.push_str(ACCEPT_DIFFERENCE);
     }
-    for name in &global.skip_check {
-        line.push_str(&format!(" --skip-check {name}"));
-    }
+    line.push_str(&skipped(global));
     let order = Order {
         backup: stored.clone(),
         version: Some(version.clone()),
         safety: safety(global),
         on_difference: on_difference(args.accept_difference),
         signatures: crate::wire::signatures(global),
+        copies: crate::wire::copies(global),
         command: next::line(global, &line),
     };
     let mut scene = Scene::look(global, deployment, order)
@@ -151,6 +152,12 @@ fn safety(global: &Global) -> SafetyCopy {
     } else {
         SafetyCopy::Make
     }
+}
+
+fn skipped(global: &Global) -> String {
+    let names = global.skip_check.iter();
+    let flags: Vec<String> = names.map(|name| format!(" --skip-check {name}")).collect();
+    flags.concat()
 }
 
 fn skips(global: &Global, name: &str) -> bool {

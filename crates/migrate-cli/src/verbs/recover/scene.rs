@@ -45,7 +45,7 @@ impl Scene {
         if let Stored::Point(point) = &order.backup {
             notes.extend(signing::points::check(&root, point, order.signatures)?);
         }
-        RollbackManager::check_stored(&root, &order.backup).await?;
+        RollbackManager::check_stored(&root, &order.backup, order.copies).await?;
         let place = Place::look(&url).await?;
         let mut lost = Some(Vec::new());
         match &place {

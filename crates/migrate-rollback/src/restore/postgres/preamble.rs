@@ -20,6 +20,7 @@ pub(super) fn dropping(stay: &Stay) -> String {
     DROPPING
         .replace("@extensions@", &list(&stay.extensions))
         .replace("@schemas@", &list(&stay.schemas))
+        .replace("@publications@", &list(&stay.publications))
 }
 
 /// Nothing is changed by a process that lost the database to another run.
@@ -75,6 +76,7 @@ DO $etlrs$
 DECLARE
     kept_extensions CONSTANT text[] := @extensions@;
     kept_schemas CONSTANT text[] := @schemas@;
+    kept_publications CONSTANT text[] := @publications@;
     superuser CONSTANT boolean := (SELECT rolsuper FROM pg_roles WHERE rolname = current_user);
     mine oid[];
     item record;
@@ -107,6 +109,7 @@ BEGIN
     FOR item IN
         SELECT * FROM (
             SELECT 1 AS rank, 'pg_publication'::regclass AS class, oid FROM pg_publication
+                WHERE pubname <> ALL (kept_publications)
             UNION ALL SELECT 2, 'pg_class', oid FROM pg_class
                 WHERE relnamespace = ANY (mine) AND relkind IN ('v', 'm')
             UNION ALL SELECT 3, 'pg_class', oid FROM pg_class
