@@ -20,7 +20,7 @@ fn must_be_untouched(deployment: &Deployment, before: &migrate_tests::snapshot::
         let scratch = "SELECT count(*) FROM pg_database WHERE datname LIKE 'etlrs_scratch_%' \
                        AND datallowconn";
         // Other tests of this process may have one of their own for a moment.
-        let gone = (0..100).any(|_| {
+        let gone = (0..600).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(50));
             deployment.sql(scratch) == "0"
         });

@@ -289,7 +289,9 @@ impl MigrationExecutor {
         if strategy == Strategy::Restore {
             let outside = run.left_outside();
             if !run.state.requested {
-                outside.iter().for_each(|line| self.warn(line.clone()));
+                for line in &outside {
+                    self.warn(line.clone());
+                }
             }
             left.extend(outside);
             if explained {
