@@ -21,6 +21,7 @@ mod environments;
 mod examples;
 mod exit_codes;
 mod failing;
+mod foreign_restores;
 mod forged;
 mod forward;
 mod from_env;

@@ -14,6 +14,23 @@ use super::programs::Programs;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Contents(Vec<String>);
 
+/// What of an archive is not restored.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LeftOut {
+    /// How entries begin: kind, schema and name.
+    pub(crate) entries: Vec<String>,
+    /// Roles whose default privileges are left out.
+    pub(crate) default_privileges_of: Vec<String>,
+}
+
+impl LeftOut {
+    fn holds(&self, about: &str) -> bool {
+        let of_role = |role: &String| about.ends_with(&format!(" {role}"));
+        self.entries.iter().any(|start| about.starts_with(start))
+            || (about.starts_with("DEFAULT ACL ") && self.default_privileges_of.iter().any(of_role))
+    }
+}
+
 impl Contents {
     /// Reads it with `pg_restore --list`, which also proves that the archive parses.
     pub(crate) async fn read(programs: &Programs, archive: &Path) -> Result<Self, StepError> {
@@ -68,17 +85,19 @@ impl Contents {
             .any(|line| Self::about(line).starts_with(&wanted))
     }
 
-    /// The lines to restore, without those that `left_out` names by what they are about.
-    pub(crate) fn without(&self, left_out: &[String]) -> String {
-        let mut text = String::new();
-        for line in &self.0 {
+    /// The lines to restore. Event triggers come last: they would fire on what is made after them
+    /// (the rows of materialized views).
+    pub(crate) fn without(&self, left_out: &LeftOut) -> String {
+        let lines = self
+            .0
+            .iter()
+            .filter(|line| !left_out.holds(Self::about(line)));
+        let (last, first): (Vec<&String>, Vec<&String>) = lines.partition(|line| {
             let about = Self::about(line);
-            if !left_out.iter().any(|start| about.starts_with(start)) {
-                text.push_str(line);
-                text.push('\n');
-            }
-        }
-        text
+            about.starts_with("EVENT TRIGGER ") || about.starts_with("COMMENT - EVENT TRIGGER ")
+        });
+        let line = |line: &String| format!("{line}\n");
+        first.into_iter().chain(last).map(line).collect()
     }
 }
 
@@ -94,17 +113,26 @@ mod tests {
              3420; 0 0 COMMENT - EXTENSION pgcrypto \n\
              215; 1259 16386 TABLE public pipelines etlrs\n\
              216; 1259 16390 TABLE odd schema my table etlrs\n\
-             3421; 0 16386 TABLE DATA public pipelines etlrs\n",
+             3421; 0 16386 TABLE DATA public pipelines etlrs\n\
+             3422; 826 16391 DEFAULT ACL - DEFAULT PRIVILEGES FOR TABLES other\n\
+             3423; 826 16392 DEFAULT ACL public DEFAULT PRIVILEGES FOR TABLES another\n\
+             3424; 3466 16393 EVENT TRIGGER - log postgres\n\
+             3425; 0 16394 MATERIALIZED VIEW DATA public m etlrs\n",
         );
         assert!(contents.has("TABLE", "public", "pipelines"));
         assert!(contents.has("TABLE DATA", "public", "pipelines"));
         assert!(contents.has("TABLE", "odd schema", "my\ntable"));
         assert!(!contents.has("TABLE", "public", "pipe"));
-        let rest = contents.without(&[
-            "EXTENSION - pgcrypto ".into(),
-            "COMMENT - EXTENSION pgcrypto ".into(),
-        ]);
-        assert_eq!(rest.lines().count(), 3);
+        let rest = contents.without(&LeftOut {
+            entries: vec![
+                "EXTENSION - pgcrypto ".into(),
+                "COMMENT - EXTENSION pgcrypto ".into(),
+            ],
+            default_privileges_of: vec!["other".into()],
+        });
+        assert_eq!(rest.lines().count(), 6);
         assert!(!rest.contains("pgcrypto"));
+        assert!(!rest.contains("TABLES other") && rest.contains("TABLES another"));
+        assert!(rest.trim_end().ends_with("EVENT TRIGGER - log postgres"));
     }
 }

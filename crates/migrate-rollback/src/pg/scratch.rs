@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use migrate_core::StepError;
-use migrate_schema::db::{DatabaseUrl, DbError, Postgres};
+use migrate_schema::db::{DatabaseUrl, DbError, Postgres, split_path};
 use migrate_schema::quote;
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -89,6 +89,19 @@ async fn make(database: &Postgres, name: &str) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Settings that decide how a text is read as a value, and what built-in functions make of it.
+const KEPT: [&str; 9] = [
+    "timezone",
+    "datestyle",
+    "intervalstyle",
+    "lc_monetary",
+    "lc_numeric",
+    "lc_time",
+    "xmloption",
+    "default_text_search_config",
+    "quote_all_identifiers",
+];
+
 /// `name TO 'value'` of what `ALTER DATABASE` set; a restore reads dates and such by them.
 async fn settings(database: &Postgres) -> Result<Vec<String>, DbError> {
     let all: Vec<String> = sqlx::query_scalar(
@@ -97,13 +110,27 @@ async fn settings(database: &Postgres) -> Result<Vec<String>, DbError> {
     )
     .fetch_all(&mut *database.acquire().await?)
     .await?;
-    let kept = ["timezone", "datestyle", "intervalstyle"];
     let of = |setting: &String| {
         let (name, value) = setting.split_once('=')?;
-        kept.contains(&name.to_lowercase().as_str())
-            .then(|| format!("{name} TO {}", quote::literal(value)))
+        match name.to_lowercase().as_str() {
+            // A list of names, which is kept as it has to be written.
+            "search_path" => Some(format!("{name} TO {}", path(value))),
+            name if KEPT.contains(&name) => Some(format!("{name} TO {}", quote::literal(value))),
+            _ => None,
+        }
     };
     Ok(all.iter().filter_map(of).collect())
+}
+
+/// A stored search path as `SET` takes it.
+fn path(stored: &str) -> String {
+    let name = |schema: String| match schema.as_str() {
+        "" | "\"\"" => "''".to_owned(),
+        quoted if quoted.starts_with('"') => schema,
+        plain => quote::ident(&plain.to_lowercase()),
+    };
+    let names: Vec<String> = split_path(stored).into_iter().map(name).collect();
+    names.join(", ")
 }
 
 async fn remove_leftovers(database: &Postgres) -> Result<(), DbError> {
@@ -173,6 +200,18 @@ async fn run(database: &Postgres, sql: String) -> Result<(), DbError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stored_path_is_written_again() {
+        for (stored, written) in [
+            ("\"$user\", public", "\"$user\", \"public\""),
+            ("App, \"My, own\"", "\"app\", \"My, own\""),
+            ("\"\"", "''"),
+            ("", "''"),
+        ] {
+            assert_eq!(path(stored), written, "{stored}");
+        }
+    }
 
     #[test]
     fn only_a_name_of_this_host_says_who_made_it() {

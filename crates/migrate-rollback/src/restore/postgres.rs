@@ -5,8 +5,8 @@
 //! sees its input end without a commit, and the server rolls back. The same session reads the
 //! result before the commit: what is not what was expected is never committed.
 //!
-//! Outside of it: roles, tablespaces, settings of the database, default privileges,
-//! subscriptions, and our own schema.
+//! Outside of it: roles, tablespaces, settings of the database, default privileges of roles that
+//! the session may not act for, subscriptions, and our own schema.
 
 mod blockers;
 mod head;
@@ -32,7 +32,7 @@ use tokio::time::Instant;
 use super::proof::Proof;
 use crate::backup::directory;
 use crate::canonical::{self, State};
-use crate::pg::archive::Contents;
+use crate::pg::archive::{Contents, LeftOut};
 use crate::pg::child::{Group, tail};
 use crate::pg::programs::Programs;
 use crate::pg::target::Target;
@@ -140,6 +140,8 @@ struct Stay {
     publications: Vec<String>,
     /// Event triggers need a superuser; for another role they stay.
     superuser: bool,
+    /// Roles whose default privileges the session may not change.
+    strangers: Vec<String>,
     /// The settings that the server knows.
     settings: Vec<String>,
     /// The path under which our other sessions read rows.
@@ -176,6 +178,11 @@ impl Stay {
         .fetch_all(&mut *database.acquire().await?)
         .await?;
         publications.retain(|name| contents.has("PUBLICATION", "-", name));
+        let strangers = sqlx::query_scalar(
+            "SELECT rolname::text FROM pg_roles WHERE NOT pg_has_role(oid, 'USAGE')",
+        )
+        .fetch_all(&mut *database.acquire().await?)
+        .await?;
         let settings = sqlx::query_scalar("SELECT name::text FROM pg_settings")
             .fetch_all(&mut *database.acquire().await?)
             .await?;
@@ -187,13 +194,21 @@ impl Stay {
             schemas,
             publications,
             superuser,
+            strangers,
             settings,
             search_path,
         })
     }
 
     /// The entries of the archive that must not be made again.
-    fn left_out(&self) -> Vec<String> {
+    fn left_out(&self) -> LeftOut {
+        LeftOut {
+            entries: self.entries_left_out(),
+            default_privileges_of: self.strangers.clone(),
+        }
+    }
+
+    fn entries_left_out(&self) -> Vec<String> {
         let mut out = Vec::new();
         for name in &self.extensions {
             out.push(format!("EXTENSION - {name} "));
@@ -254,10 +269,14 @@ impl Attempt<'_> {
         } else {
             Vec::new()
         };
+        psql.tell(preamble::DROP_EVENT_TRIGGERS).await?;
         if !kept.is_empty() {
             psql.tell(&keep::set_aside(&kept)).await?;
         }
         psql.tell(&self.dropping).await?;
+        if proof.was_without_public() {
+            psql.tell(preamble::DROP_PUBLIC).await?;
+        }
         match self.source {
             Source::Archive(archive) if kept.is_empty() => {
                 self.feed_archive(psql, archive, None).await?;

@@ -50,6 +50,16 @@ impl Proof {
         self.expected.is_some() && self.own.is_some()
     }
 
+    /// Whether what is expected has no schema `public`, which every new database has.
+    pub(crate) fn was_without_public(&self) -> bool {
+        self.expected.as_ref().is_some_and(|expected| {
+            let found = &expected.fingerprint.0;
+            // A fingerprint of an old build has no entries of schemas.
+            found.contains_key(Fingerprint::HOLDS_FACTS)
+                && !found.contains_key("catalog schema public")
+        })
+    }
+
     /// Which tables' rows stay, by what is there before anything is dropped, with nobody writing.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ pub use items::table_items;
 pub(crate) use piece::Edge;
 pub(crate) use piece::{Address, Part, Piece};
 #[cfg(feature = "postgres")]
-pub(crate) use postgres::{edges as postgres_edges, user_tables as postgres_tables};
+pub(crate) use postgres::{READ_UNDER, edges as postgres_edges, user_tables as postgres_tables};
 
 use crate::db::{Database, DbError};
 use crate::quote::TableName;

@@ -11,6 +11,22 @@ use crate::quote::TableName;
 /// A table up to this size is counted instead of estimated, in bytes.
 const COUNTED: i64 = 64 << 20;
 
+/// The settings under which definitions are read, so that an object has one text whatever the
+/// database, its role or the environment sets: constants in them are printed as values are.
+pub(crate) const READ_UNDER: [(&str, &str); 10] = [
+    ("search_path", ""),
+    // Compiling so long a query takes seconds, running it a fraction of one.
+    ("jit", "off"),
+    ("datestyle", "ISO, MDY"),
+    ("intervalstyle", "postgres"),
+    ("timezone", "UTC"),
+    ("extra_float_digits", "3"),
+    ("bytea_output", "hex"),
+    ("quote_all_identifiers", "off"),
+    ("standard_conforming_strings", "on"),
+    ("xmlbinary", "base64"),
+];
+
 type Row = (
     String,
     String,
@@ -48,12 +64,12 @@ impl PrintedRow {
 }
 
 pub(super) async fn pieces(connection: &mut PgConnection) -> Result<Vec<Piece>, DbError> {
-    let (path, jit): (String, String) =
-        sqlx::query_as("select current_setting('search_path'), current_setting('jit')")
-            .fetch_one(&mut *connection)
+    let before: Vec<(String, String)> =
+        sqlx::query_as("select name, current_setting(name) from unnest($1::text[]) s(name)")
+            .bind(READ_UNDER.map(|(name, _)| name).as_slice())
+            .fetch_all(&mut *connection)
             .await?;
-    // Compiling so long a query takes seconds, running it a fraction of one.
-    set(connection, "", "off").await?;
+    set(connection, READ_UNDER).await?;
     let mut rows: Vec<Row> = sqlx::query_as(include_str!("postgres.sql"))
         .fetch_all(&mut *connection)
         .await?;
@@ -61,7 +77,8 @@ pub(super) async fn pieces(connection: &mut PgConnection) -> Result<Vec<Piece>, 
         .fetch_all(&mut *connection)
         .await?;
     rows.extend(rare);
-    set(connection, &path, &jit).await?;
+    let before = before.iter().map(|(name, value)| (&**name, &**value));
+    set(connection, before).await?;
     Ok(rows
         .into_iter()
         .map(|(name, block, parent, _, part, text, class, oid)| Piece {
@@ -93,12 +110,18 @@ pub(crate) async fn edges(connection: &mut PgConnection) -> Result<Vec<Edge>, Db
 }
 
 /// For the rest of the transaction.
-async fn set(connection: &mut PgConnection, path: &str, jit: &str) -> Result<(), DbError> {
-    sqlx::query("select set_config('search_path', $1, true), set_config('jit', $2, true)")
-        .bind(path)
-        .bind(jit)
-        .execute(connection)
-        .await?;
+async fn set<'a>(
+    connection: &mut PgConnection,
+    settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<(), DbError> {
+    let (names, values): (Vec<&str>, Vec<&str>) = settings.into_iter().unzip();
+    sqlx::query(
+        "select set_config(name, value, true) from unnest($1::text[], $2::text[]) s(name, value)",
+    )
+    .bind(names)
+    .bind(values)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -33,7 +33,7 @@ pub use fence::Fence;
 #[cfg(feature = "postgres")]
 pub(crate) use names::ScriptNames;
 #[cfg(feature = "postgres")]
-pub use names::pin;
+pub use names::{pin, split_path};
 pub use openers::openers;
 #[cfg(feature = "postgres")]
 pub(crate) use postgres::FENCE_KEY;

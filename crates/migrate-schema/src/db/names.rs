@@ -165,6 +165,18 @@ pub async fn pin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 /// A path without `pg_catalog`, which the server then looks into first, and does not make new
 /// objects in.
 fn system_first(path: &str) -> String {
+    let schemas = split_path(path);
+    let system = |schema: &&str| {
+        let plain = schema.eq_ignore_ascii_case("pg_catalog");
+        plain || *schema == "\"pg_catalog\""
+    };
+    let schemas = schemas.iter().map(String::as_str);
+    let others: Vec<&str> = schemas.filter(|schema| !system(schema)).collect();
+    others.join(", ")
+}
+
+/// The schemas of a search path as they are written there, with their quotes.
+pub fn split_path(path: &str) -> Vec<String> {
     let mut schemas = vec![String::new()];
     let mut quoted = false;
     for letter in path.chars() {
@@ -174,13 +186,8 @@ fn system_first(path: &str) -> String {
             _ => schemas.push(String::new()),
         }
     }
-    let system = |schema: &&str| {
-        let plain = schema.eq_ignore_ascii_case("pg_catalog");
-        plain || *schema == "\"pg_catalog\""
-    };
-    let schemas = schemas.iter().map(|schema| schema.trim());
-    let others: Vec<&str> = schemas.filter(|schema| !system(schema)).collect();
-    others.join(", ")
+    let trimmed = schemas.iter().map(|schema| schema.trim().to_owned());
+    trimmed.collect()
 }
 
 /// For the session, as [`pin`] does: in a transaction that is rolled back, the path before returns.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::TableSum;
 use super::postgres::{HASHED_BY_CATALOG, SETTINGS, low_bits};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, READ_UNDER};
 use crate::quote::{TableName, literal};
 
 /// What a session printed.
@@ -20,11 +20,17 @@ pub struct Printed {
 /// The settings under which [`query`] prints what other sessions read. They last until the end
 /// of the transaction.
 pub fn settings() -> String {
-    format!(
-        "SET LOCAL client_encoding = 'UTF8'; SET LOCAL jit = off; SET LOCAL row_security = off;\n\
-         SET LOCAL client_min_messages = error;\n{SETTINGS};\n\
-         SELECT pg_catalog.set_config('search_path', '', true);\n"
-    )
+    let mut sql = String::from(
+        "SET LOCAL client_encoding = 'UTF8'; SET LOCAL row_security = off;\n\
+         SET LOCAL client_min_messages = error;\n",
+    );
+    for (name, value) in READ_UNDER {
+        let value = literal(value);
+        sql.push_str(&format!(
+            "SELECT pg_catalog.set_config('{name}', {value}, true);\n"
+        ));
+    }
+    sql
 }
 
 /// The query, a line of output for each object and one for all tables. `search_path` is the one
@@ -48,7 +54,8 @@ pub fn query(search_path: &str) -> String {
     let path = literal(search_path);
     format!(
         "{catalog}\
-         DO $etlrs$ BEGIN PERFORM pg_catalog.set_config('search_path', {path}, true); END $etlrs$;\n\
+         DO $etlrs$ BEGIN PERFORM FROM ({SETTINGS}) s;\n\
+         PERFORM pg_catalog.set_config('search_path', {path}, true); END $etlrs$;\n\
          {sums}\n\
          DO $etlrs$ BEGIN PERFORM pg_catalog.set_config('search_path', '', true); END $etlrs$;\n\
          SELECT 'tables ' || pg_catalog.current_setting('etlrs_migrate.sums');\n"

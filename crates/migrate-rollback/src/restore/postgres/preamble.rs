@@ -5,7 +5,8 @@ use migrate_schema::{own, quote};
 
 use super::Stay;
 
-/// Begins the transaction, checks the fence in it, and locks every table.
+/// Begins the transaction, checks the fence in it, and locks every table. Texts are read as
+/// `pg_dump` writes them, whatever the database or the role sets.
 pub(super) fn opening(fence: Option<&Fence>) -> String {
     let fence = fence.map(fence_check).unwrap_or_default();
     format!("{OPENING}{fence}{LOCKING}")
@@ -17,10 +18,11 @@ pub(super) fn dropping(stay: &Stay) -> String {
         let names: Vec<String> = names.iter().map(|name| quote::literal(name)).collect();
         format!("ARRAY[{}]::text[]", names.join(", "))
     };
-    DROPPING
+    let dropping = DROPPING
         .replace("@extensions@", &list(&stay.extensions))
         .replace("@schemas@", &list(&stay.schemas))
-        .replace("@publications@", &list(&stay.publications))
+        .replace("@publications@", &list(&stay.publications));
+    dropping + DROP_DEFAULT_PRIVILEGES
 }
 
 /// Nothing is changed by a process that lost the database to another run.
@@ -47,6 +49,10 @@ SET LOCAL statement_timeout = 0;
 SET LOCAL client_min_messages = error;
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL row_security = off;
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL array_nulls = on;
+SET LOCAL datestyle = 'ISO, MDY';
+SET LOCAL intervalstyle = postgres;
 ";
 
 /// Nobody writes from here on until the end of the transaction.
@@ -68,6 +74,63 @@ BEGIN
 END $etlrs$;
 ";
 
+/// Drops the event triggers before anything is made or dropped: what a restore does is no change
+/// of the user's. Only a superuser may make them again; of another role's restore they stay.
+pub(super) const DROP_EVENT_TRIGGERS: &str = r"
+DO $etlrs$
+DECLARE
+    item record;
+BEGIN
+    FOR item IN SELECT evtname FROM pg_event_trigger
+        WHERE oid >= 16384 AND (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+        AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_event_trigger'::regclass
+                        AND d.objid = pg_event_trigger.oid AND d.deptype = 'e')
+    LOOP
+        EXECUTE format('DROP EVENT TRIGGER %I', item.evtname);
+    END LOOP;
+END $etlrs$;
+";
+
+/// Sets default privileges to what a new database has: else they would be added to those of what
+/// the source makes, which brings its own at its end. Those of roles that the session may not act
+/// for stay.
+const DROP_DEFAULT_PRIVILEGES: &str = r"
+DO $etlrs$
+DECLARE
+    item record;
+    who text;
+BEGIN
+    FOR item IN
+        SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %I%s ', r.rolname,
+                      ' IN SCHEMA ' || quote_ident(n.nspname)) AS change,
+               CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES'
+                    WHEN 'f' THEN 'FUNCTIONS' WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS'
+                    ELSE 'LARGE OBJECTS' END AS kind,
+               d.defaclacl AS acl, quote_ident(r.rolname) AS owner,
+               d.defaclobjtype AS letter, d.defaclnamespace = 0 AS everywhere
+        FROM pg_default_acl d JOIN pg_roles r ON r.oid = d.defaclrole
+        LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
+        WHERE pg_has_role(d.defaclrole, 'USAGE') AND n.nspname IS DISTINCT FROM 'etlrs_migrate'
+    LOOP
+        FOR who IN SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC'
+                                   ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+            FROM aclexplode(nullif(item.acl, '{}')) a
+        LOOP
+            EXECUTE format('%s REVOKE ALL ON %s FROM %s', item.change, item.kind, who);
+        END LOOP;
+        IF item.everywhere THEN
+            EXECUTE format('%s GRANT ALL ON %s TO %s', item.change, item.kind, item.owner);
+            IF item.letter IN ('f', 'T') THEN
+                EXECUTE format('%s GRANT ALL ON %s TO PUBLIC', item.change, item.kind);
+            END IF;
+        END IF;
+    END LOOP;
+END $etlrs$;
+";
+
+/// For a source whose database had no schema `public`, which a new database has.
+pub(super) const DROP_PUBLIC: &str = "DROP SCHEMA public;\n";
+
 /// Drops every object of the user's. What belongs to an extension stays with it. Names and
 /// kinds come from `pg_identify_object`, so each kind needs one line here; what went with
 /// another object's CASCADE has no name any more and is passed over.
@@ -77,7 +140,6 @@ DECLARE
     kept_extensions CONSTANT text[] := @extensions@;
     kept_schemas CONSTANT text[] := @schemas@;
     kept_publications CONSTANT text[] := @publications@;
-    superuser CONSTANT boolean := (SELECT rolsuper FROM pg_roles WHERE rolname = current_user);
     mine oid[];
     item record;
     kind text;
@@ -85,13 +147,6 @@ DECLARE
 BEGIN
     SELECT coalesce(array_agg(oid), '{}') INTO mine FROM pg_namespace
     WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'etlrs_migrate');
-
-    FOR item IN SELECT oid, evtname FROM pg_event_trigger WHERE superuser AND oid >= 16384
-        AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_event_trigger'::regclass
-                        AND d.objid = pg_event_trigger.oid AND d.deptype = 'e')
-    LOOP
-        EXECUTE format('DROP EVENT TRIGGER %I', item.evtname);
-    END LOOP;
 
     FOR item IN SELECT extname FROM pg_extension
         WHERE oid >= 16384 AND extname <> ALL (kept_extensions)
