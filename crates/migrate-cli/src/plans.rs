@@ -75,7 +75,8 @@ impl Migrations {
         let script = self
             .read(&format!("plans/{}", edge.name))
             .map_err(|finding| vec![finding])?;
-        let located = migrate_config::parse(&script.origin, &script.text)?;
+        let located = migrate_config::parse(&script.origin, &script.text)?
+            .with_decimals_in("expected_result");
         let document = plan_check::resolved(&located.with_dates_in("config_changes"), &hop.from);
         let plan = match registry {
             Some(registry) => plan_check::read_with(&document, registry),

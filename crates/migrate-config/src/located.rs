@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use migrate_core::{Finding, Place};
+use migrate_core::{Finding, Place, check_value};
 use serde_json::Value;
 
 use crate::key_path::{KeyPath, PathStep};
@@ -23,6 +23,8 @@ pub struct Located {
     source: Source,
     spans: HashMap<String, Spans>,
     datetimes: Vec<String>,
+    /// Numbers with more digits than a float has, as they are written.
+    decimals: Vec<(String, Value)>,
 }
 
 /// Where a key (if there is one) and its value begin.
@@ -70,6 +72,22 @@ impl Located {
             }
         }
         value
+    }
+
+    /// The document with the numbers below a key of this name as they are written: one that no
+    /// float holds is text ([`check_value::written`]).
+    #[must_use]
+    pub fn with_decimals_in(mut self, key: &str) -> Self {
+        let (inside, ends) = (format!("/{key}/"), format!("/{key}"));
+        let (value, decimals) = (&mut self.value, &self.decimals);
+        for (pointer, decimal) in decimals {
+            if (pointer.contains(&inside) || pointer.ends_with(&ends))
+                && let Some(place) = value.pointer_mut(pointer)
+            {
+                *place = decimal.clone();
+            }
+        }
+        self
     }
 
     /// The document's text with its secrets masked.
@@ -218,6 +236,7 @@ struct Collector<'a> {
     masks: Vec<(Span, String)>,
     duplicates: Vec<(KeyPath, usize)>,
     datetimes: Vec<String>,
+    decimals: Vec<(String, Value)>,
 }
 
 impl<'a> Collector<'a> {
@@ -234,6 +253,7 @@ impl<'a> Collector<'a> {
             masks: Vec::new(),
             duplicates: Vec::new(),
             datetimes: Vec::new(),
+            decimals: Vec::new(),
         }
     }
 
@@ -288,6 +308,9 @@ impl<'a> Collector<'a> {
         match &node.kind {
             NodeKind::Scalar => {
                 self.mask(path, &pointer, &node.span);
+                if let Some(decimal) = self.decimal(&pointer, &node.span) {
+                    self.decimals.push((pointer.clone(), decimal));
+                }
                 if self.is_datetime(&pointer, &node.span) {
                     self.datetimes.push(pointer);
                 }
@@ -313,6 +336,17 @@ impl<'a> Collector<'a> {
             }
             self.put_property(path, property);
         }
+    }
+
+    /// A number whose digits say something else than its value.
+    fn decimal(&self, pointer: &str, span: &Span) -> Option<Value> {
+        let value = self.value.pointer(pointer)?;
+        if !value.is_f64() {
+            return None;
+        }
+        let digits = self.text[span.clone()].replace('_', "");
+        let decimal = check_value::written(digits.strip_prefix('+').unwrap_or(&digits));
+        (decimal != *value).then_some(decimal)
     }
 
     /// What is a string in the value, has digits and no quotes: not `inf`, not `nan`.
@@ -368,6 +402,7 @@ impl<'a> Collector<'a> {
             source,
             spans: self.spans,
             datetimes: self.datetimes,
+            decimals: self.decimals,
         }
     }
 }

@@ -6,7 +6,7 @@
 
 mod ask;
 mod bounded;
-mod checks;
+pub(crate) mod checks;
 mod fit;
 mod row;
 mod rules;

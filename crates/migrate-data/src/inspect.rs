@@ -98,6 +98,7 @@ impl Inspector<'_> {
             sampled: self.is_sampled().await?,
             triggers: self.has_triggers().await?,
             plain: self.is_plain().await?,
+            on_breach: self.on_breach().await?,
             row_bytes: 1,
             sums: false,
             target_rows: None,

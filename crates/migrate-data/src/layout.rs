@@ -31,6 +31,28 @@ pub(crate) enum Images {
     All,
 }
 
+/// Who says what becomes of a statement that breaks a constraint of a table of SQLite.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnBreach {
+    /// The table: it has no clause of its own, so that the statement fails.
+    #[default]
+    Table,
+    /// The statement, since a constraint of the table would replace or leave out rows in silence.
+    Statement,
+}
+
+impl OnBreach {
+    /// What stands after `INSERT` or `UPDATE`. It also goes before the clauses of triggers, so
+    /// that it stands only where it is needed.
+    pub(crate) fn sql(self) -> &'static str {
+        match self {
+            Self::Table => "",
+            Self::Statement => " OR ABORT",
+        }
+    }
+}
+
 /// Everything about a copy that must stay the same from its preparation to its undo.
 #[expect(
     clippy::struct_excessive_bools,
@@ -72,6 +94,9 @@ pub(crate) struct Layout {
     /// The target is a table of PostgreSQL without rules or row security, whose rows can be copied in.
     #[serde(default)]
     pub(crate) plain: bool,
+    /// Whether the target's constraints say `ON CONFLICT` themselves.
+    #[serde(default)]
+    pub(crate) on_breach: OnBreach,
     /// Whether sums of row hashes are kept in the ledger.
     pub(crate) sums: bool,
     /// Rows of the target before the copy, where they were counted.

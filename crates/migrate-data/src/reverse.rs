@@ -208,7 +208,8 @@ impl ReverseSql<'_> {
             "SELECT 1".to_owned()
         } else {
             format!(
-                "UPDATE {target} AS t SET {} FROM {before} AS b WHERE {} AND {carried}",
+                "UPDATE{} {target} AS t SET {} FROM {before} AS b WHERE {} AND {carried}",
+                self.layout.on_breach.sql(),
                 sets.join(", "),
                 image("b")
             )

@@ -103,7 +103,8 @@ async fn of_postgres(db: &Database, table: &TableName) -> Result<Vec<Check>, DbE
         .collect())
 }
 
-async fn definition(db: &Database, table: &TableName) -> Result<String, DbError> {
+/// SQLite's text of a table; empty if there is none.
+pub(crate) async fn definition(db: &Database, table: &TableName) -> Result<String, DbError> {
     let query = format!(
         "SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = lower({})",
         literal(table.table())

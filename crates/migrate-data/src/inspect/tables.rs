@@ -8,6 +8,9 @@ use migrate_schema::quote::{TableName, literal};
 
 use super::{Inspector, Obstacle};
 use crate::access;
+use crate::foresee::checks;
+use crate::layout::OnBreach;
+use crate::script::{Kind, tokens};
 
 impl Inspector<'_> {
     /// What tells the places of rows of a plain table without a key: `ctid`, or SQLite's rowid.
@@ -29,6 +32,19 @@ impl Inspector<'_> {
                 Ok(free.filter(|_| plain).map(str::to_owned))
             }
         }
+    }
+
+    /// Whether constraints of the target say `ON CONFLICT`, as those of SQLite can.
+    pub(super) async fn on_breach(&self) -> Result<OnBreach, DbError> {
+        if self.db.backend() == Backend::Postgres {
+            return Ok(OnBreach::Table);
+        }
+        let definition = checks::definition(self.db, self.target).await?;
+        Ok(if has_conflict_clause(&definition) {
+            OnBreach::Statement
+        } else {
+            OnBreach::Table
+        })
     }
 
     /// Whether pages of the source can be sampled.
@@ -131,5 +147,48 @@ impl Inspector<'_> {
             .into_iter()
             .filter_map(|mut row| row.pop().flatten())
             .collect())
+    }
+}
+
+/// Whether a `CREATE TABLE` has `ON CONFLICT` anywhere. What can't be read may have one.
+fn has_conflict_clause(definition: &str) -> bool {
+    let Ok(tokens) = tokens(definition) else {
+        return true;
+    };
+    let code = tokens
+        .iter()
+        .filter(|token| !matches!(token.kind, Kind::Comment));
+    let words: Vec<_> = code.map(|token| token.word(definition)).collect();
+    words
+        .windows(2)
+        .any(|pair| pair[0].as_deref() == Some("on") && pair[1].as_deref() == Some("conflict"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_conflict_clause;
+
+    #[test]
+    fn conflict_clauses_are_found_in_a_definition() {
+        for (definition, found) in [
+            ("CREATE TABLE t (a UNIQUE ON CONFLICT REPLACE)", true),
+            (
+                "CREATE TABLE t (a, UNIQUE (a) on /* so */ Conflict\nignore)",
+                true,
+            ),
+            ("CREATE TABLE t (a NOT NULL ON -- so\n CONFLICT FAIL)", true),
+            (
+                "CREATE TABLE t (a UNIQUE, b DEFAULT 'on conflict replace')",
+                false,
+            ),
+            (
+                "CREATE TABLE t (\"on conflict\", \"on\" \"conflict\")",
+                false,
+            ),
+            ("CREATE TABLE t (a REFERENCES u ON DELETE CASCADE)", false),
+            ("CREATE TABLE t (a DEFAULT 'x", true),
+        ] {
+            assert_eq!(has_conflict_clause(definition), found, "{definition}");
+        }
     }
 }

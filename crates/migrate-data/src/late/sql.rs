@@ -95,7 +95,8 @@ impl LateSql<'_> {
                 .map(|(name, value)| format!("{} = {value}", ident(name))),
         );
         Some(format!(
-            "UPDATE {} AS t SET {} FROM {} AS made WHERE {} AND NOT {} AND {which} AND {differs}",
+            "UPDATE{} {} AS t SET {} FROM {} AS made WHERE {} AND NOT {} AND {which} AND {differs}",
+            self.sql.layout.on_breach.sql(),
             self.sql.target(),
             sets.join(", "),
             self.sql.stage(),
@@ -214,7 +215,8 @@ impl LateSql<'_> {
         )];
         if !sets.is_empty() {
             all.push(format!(
-                "UPDATE {target} AS t SET {} FROM {} AS b WHERE {} AND NOT b._etlrs_new AND {}",
+                "UPDATE{} {target} AS t SET {} FROM {} AS b WHERE {} AND NOT b._etlrs_new AND {}",
+                layout.on_breach.sql(),
                 sets.join(", "),
                 self.sql.before(),
                 self.sql.key_equal("b", "t"),

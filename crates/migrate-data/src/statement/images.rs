@@ -96,8 +96,9 @@ impl Statements<'_> {
             sets.join(", ")
         };
         format!(
-            "UPDATE {} AS t SET {sets} FROM {} AS b WHERE b._etlrs_range = {number} AND NOT b._etlrs_new AND {} \
+            "UPDATE{} {} AS t SET {sets} FROM {} AS b WHERE b._etlrs_range = {number} AND NOT b._etlrs_new AND {} \
              AND b._etlrs_after <> {} AND {} = b._etlrs_after",
+            self.layout.on_breach.sql(),
             self.target(),
             self.before(),
             self.key_equal("t", "b"),

@@ -14,7 +14,8 @@ impl Statements<'_> {
             Backend::Sqlite => "",
         };
         format!(
-            "INSERT INTO {} AS t ({}){overriding} {}",
+            "INSERT{} INTO {} AS t ({}){overriding} {}",
+            self.layout.on_breach.sql(),
             self.target(),
             list(&self.layout.outputs),
             self.produced(from)

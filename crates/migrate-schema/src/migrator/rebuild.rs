@@ -114,7 +114,7 @@ async fn move_rows(tx: &mut SqliteConnection, new: &TableName) -> Result<(), DbE
     run(
         tx,
         &format!(
-            "insert into {} ({list}) select {list} from {ASIDE}",
+            "insert or abort into {} ({list}) select {list} from {ASIDE}",
             new.sql()
         ),
     )
