@@ -8,20 +8,28 @@ use serde_json::{Number, Value};
 /// a fraction exactly. `true` and `false` also equal 1 and 0, since SQLite has no bool. A row
 /// equals a list of its values, and a row of one column its only value.
 pub fn matches(expected: &Value, found: &Value) -> bool {
+    match found {
+        Value::Array(row) if !expected.is_array() => {
+            matches!(&row[..], [only] if same(expected, only))
+        }
+        _ => same(expected, found),
+    }
+}
+
+fn same(expected: &Value, found: &Value) -> bool {
     match (expected, found) {
         (Value::Number(a), Value::Number(b)) => same_number(a, b),
         (Value::Bool(truth), Value::Number(number))
         | (Value::Number(number), Value::Bool(truth)) => number.as_i64() == Some(i64::from(*truth)),
         (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| matches(a, b))
-                || matches!(&a[..], [only @ Value::Array(_)] if matches(only, found))
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+                || matches!(&a[..], [only @ Value::Array(_)] if same(only, found))
         }
-        (Value::Array(row), one) => matches!(&row[..], [only] if matches(only, one)),
-        (one, Value::Array(row)) => matches!(&row[..], [only] if matches(one, only)),
+        (Value::Array(row), one) => matches!(&row[..], [only] if same(only, one)),
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len()
                 && a.iter()
-                    .all(|(key, value)| b.get(key).is_some_and(|found| matches(value, found)))
+                    .all(|(key, value)| b.get(key).is_some_and(|found| same(value, found)))
         }
         _ => expected == found,
     }

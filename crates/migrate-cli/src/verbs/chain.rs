@@ -5,8 +5,8 @@ use std::sync::Arc;
 use chrono::Utc;
 use migrate_core::event::Silent;
 use migrate_core::{
-    Cancel, Estimate, Finding, Hop, Readiness, Rehearsal, RunId, RunLog, RunState, Scripts, Step,
-    StepContext, StepPreview, StepRegistry, Undoable, Version,
+    Cancel, Estimate, Finding, Hop, MigrationStep, Readiness, Rehearsal, RunId, RunLog, RunState,
+    Scripts, Step, StepContext, StepPreview, StepRegistry, Undoable, Version,
 };
 
 use crate::args::{Global, RunArgs};
@@ -225,12 +225,14 @@ async fn previews(link: &Link, cancel: &Cancel) -> Vec<StepPreview> {
     previews
 }
 
-/// Where the deployment stands when a plan after the first one failed: those before it stay.
+/// Where the deployment stands when a plan after the first one failed: those before it, of which
+/// these are the steps, stay.
 pub(crate) fn stands_at(
     mut failure: Failure,
     global: &Global,
     from: &Version,
     at: &Version,
+    ran: &[MigrationStep],
 ) -> Failure {
     use crate::exit;
     if ![exit::UNCHANGED, exit::ROLLED_BACK].contains(&failure.code) {
@@ -242,7 +244,8 @@ pub(crate) fn stands_at(
         "{}\nthe plans before it are done: the deployment is at {at}",
         failure.message
     );
-    let back = super::next::line(global, &format!("--rollback --to {from}"));
+    let back = format!("--rollback --to {from}");
+    let back = super::next::line(global, &super::next::consenting(&back, ran));
     let stay = format!("once that is mended, go on from {at}; or go back to {from}: {back}");
     failure.hint = Some(match failure.hint {
         Some(hint) => format!("{hint}\n{stay}"),

@@ -80,6 +80,7 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
     {
         crate::deadline::watch(deadline, &cancel);
     }
+    let mut ran = Vec::new();
     for (index, link) in links.into_iter().enumerate() {
         if args.dry_run && index > 0 {
             output.say(&format!(
@@ -89,12 +90,15 @@ pub(crate) async fn run(global: &Global, args: &RunArgs, output: &Output) -> Res
             continue;
         }
         let at = link.loaded.plan.from_version.clone();
+        let plan = &link.loaded.plan;
+        let steps = [plan.steps.clone(), plan.rollback_steps.clone()].concat();
         let done = one_plan(global, args, output, &wired, link, &to, &cancel).await;
         if index == 0 {
             done?;
         } else {
-            done.map_err(|failure| chain::stands_at(failure, global, &from, &at))?;
+            done.map_err(|failure| chain::stands_at(failure, global, &from, &at, &ran))?;
         }
+        ran.extend(steps);
     }
     Ok(exit::DONE)
 }

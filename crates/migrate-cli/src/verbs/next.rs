@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use migrate_core::{NextAction, RunLog, RunState, Strategy};
+use migrate_core::{MigrationStep, NextAction, RunLog, RunState, Strategy};
 
 use crate::args::Global;
 
@@ -20,7 +20,7 @@ pub(crate) fn word(action: NextAction) -> Option<&'static str> {
 pub(crate) fn command(global: &Global, log: &RunLog, state: &RunState) -> Option<String> {
     match state.next_action() {
         NextAction::Nothing | NextAction::Manual => None,
-        NextAction::Resume => Some(line(global, &with_commands(log, "resume"))),
+        NextAction::Resume => Some(line(global, &of_run(log, "resume"))),
         NextAction::RollBack(strategy) => Some(line(global, &back(log, strategy))),
     }
 }
@@ -33,7 +33,7 @@ pub(crate) fn back(log: &RunLog, strategy: Option<Strategy>) -> String {
         _ => "",
     };
     let to = &log.header.plan.from_version;
-    with_commands(log, &format!("--rollback --to {to}{flag}"))
+    of_run(log, &format!("--rollback --to {to}{flag}"))
 }
 
 /// What goes on with the chain that a completed run was a part of.
@@ -44,17 +44,40 @@ pub(crate) fn onwards(log: &RunLog) -> Option<String> {
         .iter()
         .find_map(|flag| flag.strip_prefix("--to "))?;
     let at = &log.header.plan.to_version;
-    Some(with_commands(log, &format!("--from {at} --to {target}")))
+    Some(of_run(log, &format!("--from {at} --to {target}")))
 }
 
-fn with_commands(log: &RunLog, rest: &str) -> String {
-    if log
-        .header
-        .flags
-        .iter()
-        .any(|flag| flag == "--allow-commands")
-    {
-        format!("{rest} --allow-commands")
+const ALLOW_COMMANDS: &str = "--allow-commands";
+
+/// A line that goes on with a run or takes it back, with the consent that it was given. Without
+/// one no command of its steps ran, and only the plan's own way back may have some.
+pub(crate) fn of_run(log: &RunLog, rest: &str) -> String {
+    if log.header.flags.iter().any(|flag| flag == ALLOW_COMMANDS) {
+        format!("{rest} {ALLOW_COMMANDS}")
+    } else {
+        consenting(rest, &log.header.plan.rollback_steps)
+    }
+}
+
+/// A line that runs steps, with the consent that their commands need. An optional command needs
+/// none: without it the step is left out.
+pub(crate) fn consenting<'a>(
+    rest: &str,
+    steps: impl IntoIterator<Item = &'a MigrationStep>,
+) -> String {
+    let needs = |step: &MigrationStep| {
+        let optional = step
+            .extra
+            .get("optional")
+            .is_some_and(|value| value == true);
+        let probes = step
+            .extra
+            .get("health")
+            .and_then(|health| health.get("command"));
+        (step.command.is_some() && !optional) || probes.is_some()
+    };
+    if steps.into_iter().any(needs) {
+        format!("{rest} {ALLOW_COMMANDS}")
     } else {
         rest.to_owned()
     }

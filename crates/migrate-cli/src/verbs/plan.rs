@@ -46,10 +46,9 @@ pub(crate) async fn run(global: &Global, args: &PlanArgs, output: &Output) -> Re
     output.database(&wired);
     let file = plan_file::resolve(global, output, &wired, &from, &to).await?;
     file.write(path, key.as_ref())?;
-    let apply = next::line(
-        global,
-        &format!("apply {}", next::quoted(&path.to_string_lossy())),
-    );
+    let rest = format!("apply {}", next::quoted(&path.to_string_lossy()));
+    let steps = file.contract.hops.iter().flat_map(|hop| &hop.plan.steps);
+    let apply = next::line(global, &next::consenting(&rest, steps));
     output.plan_file(&file, path, &apply);
     Ok(exit::DONE)
 }

@@ -175,10 +175,7 @@ fn from_runs(global: &Global, deployment: &Deployment, runs: &[RunLog], status: 
         return;
     }
     let standing = runs.last().copied().filter(|log| completed(log));
-    status.go_back = standing.map(|log| {
-        let from = &log.header.plan.from_version;
-        next::line(global, &format!("--rollback --to {from}"))
-    });
+    status.go_back = standing.map(|log| next::line(global, &next::back(log, None)));
     if let Some(rest) = standing.and_then(next::onwards) {
         status.next = Some("migrate");
         status.next_command = Some(next::line(global, &rest));
@@ -274,8 +271,7 @@ async fn adoptable(global: &Global, wired: &Wired, runs: &[RunLog], status: &mut
         if state.phase.is_final() {
             status.version = status.version.take().or_else(|| reached(log, &state));
             if completed(log) {
-                let from = &log.header.plan.from_version;
-                let rest = format!("--rollback --to {from} --adopt");
+                let rest = format!("{} --adopt", next::back(log, None));
                 status.go_back = Some(next::line(global, &rest));
             }
         } else {
@@ -322,10 +318,10 @@ fn offer_migration(global: &Global, deployment: &Deployment, status: &mut Status
     )
     .ok()
     .map(|text| migrate_config::detect(crate::deployment::CONFIG_FILE, &text));
-    let graph = Migrations::find(&deployment.root, global.migrations.as_deref())
-        .and_then(|migrations| migrations.graph());
-    let graph = match graph {
-        Ok(graph) => graph,
+    let found = Migrations::find(&deployment.root, global.migrations.as_deref())
+        .and_then(|migrations| Ok((migrations.graph()?, migrations)));
+    let (graph, migrations) = match found {
+        Ok(found) => found,
         Err(failure) => {
             status.problems.push(failure.to_string());
             return;
@@ -343,8 +339,15 @@ fn offer_migration(global: &Global, deployment: &Deployment, status: &mut Status
     let upwards = ways.iter().filter(|(from, to)| *to > from);
     if let Some((from, to)) = upwards.max() {
         let rest = format!("--from {from} --to {to}");
+        // What is wrong with a plan is reported when it is run.
+        let hops = migrations.path(from, to).unwrap_or_default();
+        let plans: Vec<_> = hops
+            .iter()
+            .filter_map(|hop| migrations.load(hop).ok())
+            .collect();
+        let steps = plans.iter().flat_map(|loaded| &loaded.plan.steps);
         status.next = Some("migrate");
-        status.next_command = Some(next::line(global, &rest));
+        status.next_command = Some(next::line(global, &next::consenting(&rest, steps)));
     }
 }
 

@@ -145,7 +145,7 @@ fn consent(run: &str, proof: &Proof, vouched: &[String], output: &Output) -> Res
 /// The command that goes on with a run that only the database knows.
 pub(crate) fn next_command(global: &Global, copy: &Copied) -> String {
     if copy.run.proof.holds() {
-        next::line(global, "resume --adopt")
+        next::line(global, &next::of_run(&copy.run.log, "resume --adopt"))
     } else {
         next::line(global, &format!("audit verify {}", copy.run.log.header.run))
     }
