@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use migrate_config::{ConfigMigration, ConfigUpdateKind, Migrated, Root};
@@ -265,6 +266,65 @@ async fn a_backup_is_reused_or_numbered_and_never_overwritten() {
     step.run(&cx(), &receipt).await.unwrap();
     step.undo(&cx(), &receipt).await.unwrap();
     assert_eq!(deployment.config(), "a = 3\n");
+}
+
+/// Counts how often a step's changes are made to a text.
+struct Counted(Arc<AtomicUsize>);
+
+impl ConfigMigration for Counted {
+    fn name(&self) -> &'static str {
+        "counted"
+    }
+
+    fn is_done(&self, _file: &str, _text: &str) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    fn migrate(&self, _file: &str, _text: &str) -> Result<Migrated, Vec<Finding>> {
+        unreachable!("it is always done")
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn many_steps_on_one_file_are_looked_at_in_linear_time() {
+    const STEPS: usize = 100;
+    let deployment = Deployment::new("a = 1\n");
+    let fields: Vec<Value> = (0..STEPS)
+        .map(|at| json!({"migration": "counted", "config_changes": {format!("b.k{at}"): at}}))
+        .collect();
+    let plan = plan(&fields);
+    let applied = Arc::new(AtomicUsize::new(0));
+    let root = Arc::new(Root::open(deployment.dir.path()).unwrap());
+    let kind = ConfigUpdateKind::new(root).with_migration(Counted(applied.clone()));
+    let registry = StepRegistry::new().with(kind);
+    let steps = registry.build_all(&plan, "steps", &plan.steps).unwrap();
+    for step in &steps {
+        assert_eq!(step.check(&cx()).await.unwrap(), Readiness::Ready);
+        assert!(!step.preview(&cx()).await.unwrap().diff.is_empty());
+    }
+    // Of each step: twice for the check, once for the preview, and once each as what the
+    // step after it finds.
+    let count = applied.load(Ordering::Relaxed);
+    assert!(count <= 5 * STEPS, "{count} for {STEPS} steps");
+    for step in &steps {
+        let receipt = step.prepare(&cx()).await.unwrap();
+        step.run(&cx(), &receipt).await.unwrap();
+    }
+    assert_eq!(deployment.config().matches("k").count(), STEPS);
+    assert_eq!(deployment.backups().len(), STEPS);
+    assert_eq!(deployment.text("backups/config_1.5.0.toml"), "a = 1\n");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_file_that_is_too_large_is_refused_by_its_size() {
+    let large = format!("a = 1\n# {}\n", "x".repeat(16 << 20));
+    let deployment = Deployment::new(&large);
+    let step = deployment.step(json!({"config_changes": {"a": 2}}));
+    let Readiness::Blocked(found) = step.check(&cx()).await.unwrap() else {
+        panic!("it was not refused");
+    };
+    assert!(found[0].message.contains("16 MiB"), "{found:?}");
 }
 
 #[tokio::test(flavor = "current_thread")]

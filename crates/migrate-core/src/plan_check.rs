@@ -29,6 +29,8 @@ pub const PLAN_FIELDS: &[&str] = &[
     "withdrawn",
     "mandatory_stop",
 ];
+/// So many steps a plan has at most, and so many that roll it back.
+pub const MAX_STEPS: usize = 10_000;
 /// The fields of a step's `data_migration`.
 pub const DATA_FIELDS: &[&str] = &[
     "source_table",
@@ -49,6 +51,10 @@ pub const CHECK_FIELDS: &[&str] = &["name", "query", "expected_result", "critica
 /// # Errors
 /// Every finding, each with its JSON pointer.
 pub fn read_with(document: &Value, registry: &StepRegistry) -> Result<MigrationPlan, Vec<Finding>> {
+    let many = too_many_steps(document);
+    if !many.is_empty() {
+        return Err(many);
+    }
     read(document).map_err(|mut found| {
         let more = sound::findings(document, &found, registry);
         found.extend(more);
@@ -62,7 +68,10 @@ pub fn read_with(document: &Value, registry: &StepRegistry) -> Result<MigrationP
 /// # Errors
 /// Every finding, each with its JSON pointer.
 pub fn read(document: &Value) -> Result<MigrationPlan, Vec<Finding>> {
-    let mut found = Vec::new();
+    let mut found = too_many_steps(document);
+    if !found.is_empty() {
+        return Err(found);
+    }
     if let Some(plan) = object(document, "", "a plan", &mut found) {
         known(plan, "", PLAN_FIELDS, "a plan", &mut found);
         field::<crate::Version>(plan, "", "from_version", Need::Required, &mut found);
@@ -89,6 +98,21 @@ pub fn read(document: &Value) -> Result<MigrationPlan, Vec<Finding>> {
     }
 }
 
+/// Nothing else is looked at in a plan that is too large.
+fn too_many_steps(document: &Value) -> Vec<Finding> {
+    let lists = ["steps", "rollback_steps"].into_iter();
+    let counted = lists.filter_map(|name| Some((name, document[name].as_array()?.len())));
+    counted
+        .filter(|(_, count)| *count > MAX_STEPS)
+        .map(|(name, count)| {
+            let message = format!("{name} has {count} entries; at most {MAX_STEPS} are taken");
+            Finding::error("plan.too-many-steps", message)
+                .at(format!("/{name}"))
+                .hint("put what belongs together into one step, or into several versions")
+        })
+        .collect()
+}
+
 /// The document for a deployment at `from`: a range in `from_version` that covers it becomes
 /// that version, so that a run, its journal and its way back know exact versions only.
 pub fn resolved(document: &Value, from: &crate::Version) -> Value {
@@ -103,7 +127,7 @@ pub fn resolved(document: &Value, from: &crate::Version) -> Value {
 }
 
 fn steps(plan: &Map<String, Value>, name: &str, need: Need, found: &mut Vec<Finding>) {
-    let mut ids: Vec<&str> = Vec::new();
+    let mut ids = std::collections::HashSet::new();
     for (index, value) in list(plan, name, need, found).iter().enumerate() {
         let at = format!("/{name}/{index}");
         let Some(map) = object(value, &at, "a step", found) else {
@@ -111,7 +135,7 @@ fn steps(plan: &Map<String, Value>, name: &str, need: Need, found: &mut Vec<Find
         };
         step(map, &at, found);
         if let Some(id) = map.get("id").and_then(Value::as_str) {
-            if ids.contains(&id) {
+            if !ids.insert(id) {
                 let message = format!("the id {id:?} is used by an earlier step of {name}");
                 found.push(
                     Finding::error("plan.duplicate-id", message)
@@ -119,7 +143,6 @@ fn steps(plan: &Map<String, Value>, name: &str, need: Need, found: &mut Vec<Find
                         .hint("give every step an id of its own"),
                 );
             }
-            ids.push(id);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Step kinds by name: the open set.
 
+use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::finding::Finding;
 use crate::plan::{MigrationPlan, MigrationStep};
@@ -38,6 +39,48 @@ pub struct StepSite<'a> {
     pub plan: &'a MigrationPlan,
     /// The step's place in its list, from 0.
     pub index: usize,
+    /// What kinds keep while one list is built; `None` where a step is built alone.
+    pub shared: Option<&'a Shared>,
+}
+
+impl<'a> StepSite<'a> {
+    /// The place of a step that is built alone.
+    pub fn alone(plan: &'a MigrationPlan, index: usize) -> Self {
+        Self {
+            plan,
+            index,
+            shared: None,
+        }
+    }
+}
+
+/// What a kind has found out about the whole list, so that building each of its steps need not
+/// find it out again. Lives as long as one list is built.
+#[derive(Default)]
+pub struct Shared(Mutex<BTreeMap<String, Arc<dyn Any + Send + Sync>>>);
+
+impl Shared {
+    /// What is kept under a name, made if there is none. `make` must not use this value itself.
+    pub fn get_or_make<T: Send + Sync + 'static>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> T,
+    ) -> Arc<T> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = kept.get(name).cloned().map(Arc::downcast::<T>);
+        if let Some(Ok(found)) = found {
+            return found;
+        }
+        let made = Arc::new(make());
+        kept.insert(name.to_owned(), made.clone());
+        made
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared(..)")
+    }
 }
 
 /// The kinds that a deployment tool knows.
@@ -82,9 +125,15 @@ impl StepRegistry {
     ) -> Result<Vec<Box<dyn Step>>, Vec<Finding>> {
         let mut built = Vec::new();
         let mut findings = Vec::new();
+        let shared = Shared::default();
         for (index, spec) in steps.iter().enumerate() {
             let pointer = format!("/{list}/{index}");
-            match self.build_one(plan, index, spec) {
+            let site = StepSite {
+                plan,
+                index,
+                shared: Some(&shared),
+            };
+            match self.build_one(&site, spec) {
                 Ok(step) => built.push(step),
                 Err(found) => findings.extend(found.into_iter().map(|mut finding| {
                     finding.pointer = format!("{pointer}{}", finding.pointer);
@@ -104,8 +153,7 @@ impl StepRegistry {
 
     fn build_one(
         &self,
-        plan: &MigrationPlan,
-        index: usize,
+        site: &StepSite<'_>,
         spec: &MigrationStep,
     ) -> Result<Box<dyn Step>, Vec<Finding>> {
         let name = spec.step_type.name();
@@ -132,7 +180,7 @@ impl StepRegistry {
                 .hint(known_fields(kind.extra_fields()))
             })
             .collect();
-        match kind.build(spec, &StepSite { plan, index }) {
+        match kind.build(spec, site) {
             Ok(step) if findings.is_empty() => Ok(step),
             Ok(_) => Err(findings),
             Err(more) => {

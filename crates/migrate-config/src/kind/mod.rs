@@ -2,6 +2,7 @@
 
 mod backup;
 mod operations;
+mod series;
 mod step;
 mod variables;
 
@@ -96,31 +97,32 @@ impl StepKind for ConfigUpdateKind {
             return Err(vec![finding.hint(OWN_FILES_HINT)]);
         }
         let forward = site.plan.steps.get(site.index) == Some(spec);
-        let (list, version) = if forward {
-            (&site.plan.steps, &site.plan.from_version)
+        let (list, version, name) = if forward {
+            (
+                &site.plan.steps,
+                &site.plan.from_version,
+                "ConfigUpdate steps",
+            )
         } else {
-            (&site.plan.rollback_steps, &site.plan.to_version)
+            let name = "ConfigUpdate rollback_steps";
+            (&site.plan.rollback_steps, &site.plan.to_version, name)
         };
-        let before = list.iter().take(site.index);
-        let earlier = before
-            .filter(|step| step.step_type.name() == self.name())
-            .filter_map(|step| {
-                let operations =
-                    Operations::read(step, &self.migrations, &self.environment).ok()?;
-                Some((step.id.clone(), operations))
+        let read = || {
+            series::of_list(list, self.name(), |step| {
+                Operations::read(step, &self.migrations, &self.environment)
             })
-            .filter(|(_, other)| other.file == operations.file)
-            .collect();
-        let is_last = !list.iter().skip(site.index + 1).any(|step| {
-            step.step_type.name() == self.name()
-                && Operations::read(step, &self.migrations, &self.environment)
-                    .is_ok_and(|other| other.file == operations.file)
-        });
+        };
+        let all = match site.shared {
+            Some(shared) => shared.get_or_make(name, read),
+            None => Arc::new(read()),
+        };
+        let series = all.get(&operations.file).cloned().unwrap_or_default();
         Ok(Box::new(ConfigStep {
             root: Arc::clone(&self.root),
             operations,
-            earlier,
-            last: is_last,
+            earlier: series.before(site.index),
+            last: series.ends_at(site.index),
+            series,
             version: version.to_string(),
             can_rollback: spec.can_rollback,
             own_files: self.own_files.clone(),

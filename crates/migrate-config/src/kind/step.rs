@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use migrate_core::own_files::{OWN_FILES_HINT, OwnFiles, Touch};
 use migrate_core::{
     Description, Finding, Loss, Outcome, Preview, Probe, Readiness, Receipt, ScopeObject, Step,
-    StepContext, StepError, StepId, UndoCheck, UndoReport, Undoable,
+    StepContext, StepError, UndoCheck, UndoReport, Undoable,
 };
 use serde::{Deserialize, Serialize};
 
 use super::backup;
 use super::operations::{Changed, Operations};
+use super::series::Series;
 use super::variables::Values;
 use crate::atomic::{
     FileErrorKind, Root, may_replace, mode_of, read, read_text, sha256, write_atomic,
@@ -23,8 +24,10 @@ use crate::v1_to_v2::Reversed;
 pub(super) struct ConfigStep {
     pub(super) root: Arc<Root>,
     pub(super) operations: Operations,
-    /// Earlier steps of the same plan on the same file.
-    pub(super) earlier: Vec<(StepId, Operations)>,
+    /// The steps of the same plan on the same file.
+    pub(super) series: Arc<Series>,
+    /// How many of them stand before this one.
+    pub(super) earlier: usize,
     /// No later step of the plan is on the same file: what is in it now is this one's.
     pub(super) last: bool,
     /// The version that the file is at before.
@@ -71,11 +74,7 @@ impl ConfigStep {
 
     /// The text as the earlier steps of the plan leave it. They change nothing once they ran.
     fn as_it_will_be(&self, text: &str, values: Values) -> Result<String, Vec<Finding>> {
-        self.earlier
-            .iter()
-            .try_fold(text.to_owned(), |text, (_, earlier)| {
-                earlier.apply(&text, values).map(|changed| changed.text)
-            })
+        self.series.after(self.earlier, text, values)
     }
 
     fn readiness(&self, text: &str) -> Readiness {
@@ -92,7 +91,7 @@ impl ConfigStep {
             }
             Ok(_) => Readiness::Ready,
             Err(_) => {
-                let ids: Vec<_> = self.earlier.iter().map(|(id, _)| id.as_str()).collect();
+                let ids = self.series.ids(self.earlier);
                 Readiness::After(format!(
                     "{} as {} leaves it",
                     self.operations.file,
@@ -193,7 +192,7 @@ impl ConfigStep {
 impl ConfigStep {
     /// An edited file in its old version with the edits, where the migration knows that way.
     fn reversed(&self, receipt: &ConfigReceipt, state: &State, old: &[u8]) -> Option<Reversed> {
-        if *state != State::Other || !self.last || !self.earlier.is_empty() {
+        if *state != State::Other || !self.last || self.earlier > 0 {
             return None;
         }
         let old = std::str::from_utf8(old).ok()?;

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::run::Run;
 use super::start::wants_point;
 use super::{CheckOutcome, MigrationExecutor};
+use crate::cancel::CancelCause;
 use crate::error::{MigrationError, StepError};
 use crate::event::Event;
 use crate::finding::{Finding, Severity};
@@ -23,6 +24,7 @@ impl MigrationExecutor {
     ) -> Result<Vec<Finding>, MigrationError> {
         let mut findings = Vec::new();
         for (spec, step) in plan.steps.iter().zip(steps) {
+            self.asked_to_end()?;
             let cx = self.looking(run, spec);
             let told = step.warnings().into_iter();
             findings.extend(told.map(|finding| Finding {
@@ -40,6 +42,7 @@ impl MigrationExecutor {
                 Err(error) => findings.push(as_finding(&format!("step {}", spec.id), &error)),
             }
         }
+        self.asked_to_end()?;
         if plan.downtime_required {
             collect(&mut findings, "services", self.services.check().await);
         }
@@ -62,6 +65,7 @@ impl MigrationExecutor {
                 findings.push(failed_check(&outcome));
             }
         }
+        self.asked_to_end()?;
         let skipped = &self.options.skip_checks;
         findings.retain(|finding| !skipped.iter().any(|name| names(name, &finding.code)));
         if findings.iter().any(|f| f.severity == Severity::Error) {
@@ -72,6 +76,14 @@ impl MigrationExecutor {
             self.reporter.event(&Event::Finding { finding });
         }
         Ok(findings)
+    }
+
+    /// A signal ends the checks at once: nothing has changed yet.
+    fn asked_to_end(&self) -> Result<(), MigrationError> {
+        match self.cancel.cause() {
+            Some(CancelCause::Signal(signal)) => Err(MigrationError::Interrupted { signal }),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a whole area of checks is left out, so that it need not be looked at.

@@ -101,4 +101,26 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn a_plan_of_too_many_steps_is_refused_by_their_number_alone() {
+        let plan = |count: usize| -> Value {
+            json!({
+                "from_version": "1.0.0", "to_version": "1.0.1", "migration_type": "Patch",
+                "steps": vec![json!({"id": 1}); count],
+            })
+        };
+        let found = crate::plan_check::read_with(
+            &plan(crate::plan_check::MAX_STEPS + 1),
+            &StepRegistry::new(),
+        )
+        .unwrap_err();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].code, "plan.too-many-steps");
+        assert!(found[0].message.contains("10001"), "{}", found[0]);
+        let found =
+            crate::plan_check::read_with(&plan(crate::plan_check::MAX_STEPS), &StepRegistry::new())
+                .unwrap_err();
+        assert!(found.len() > 1, "the steps themselves were looked at");
+    }
 }

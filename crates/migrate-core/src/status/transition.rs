@@ -16,8 +16,9 @@ impl RunState {
     /// The record can't follow this state.
     pub fn next(mut self, record: &Record) -> Result<Self, IllegalTransition> {
         use Phase as P;
-        let illegal = IllegalTransition {
-            phase: self.phase,
+        let before = self.phase;
+        let illegal = || IllegalTransition {
+            phase: before,
             record: name_of(record),
         };
         let phase = match (self.phase, record) {
@@ -220,7 +221,7 @@ impl RunState {
                 self.phase
             }
             (P::RollingBack(Strategy::Steps), Record::RollbackStepCompleted { step, outcome }) => {
-                let state = self.rollback_steps.get_mut(step).ok_or(illegal)?;
+                let state = self.rollback_steps.get_mut(step).ok_or_else(illegal)?;
                 state.status = StepStatus::Completed;
                 state.outcome = Some(outcome.clone());
                 self.phase
@@ -259,7 +260,7 @@ impl RunState {
                 P::Stuck
             }
             (P::Reverted, Record::RolledBack) => P::RolledBack,
-            _ => return Err(illegal),
+            _ => return Err(illegal()),
         };
         self.phase = phase;
         Ok(self)
@@ -301,12 +302,12 @@ impl RunState {
         &mut self,
         id: &StepId,
         may: &[StepStatus],
-        illegal: &IllegalTransition,
+        illegal: &impl Fn() -> IllegalTransition,
     ) -> Result<&mut StepState, IllegalTransition> {
         self.steps
             .iter_mut()
             .find(|step| &step.id == id && may.contains(&step.status))
-            .ok_or_else(|| illegal.clone())
+            .ok_or_else(illegal)
     }
 }
 

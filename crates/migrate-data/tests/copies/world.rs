@@ -207,7 +207,7 @@ impl World {
             .collect();
         let plan: MigrationPlan = serde_json::from_value(plan).unwrap();
         let kind = DataMigrationKind::new(self.db.clone(), Arc::new(Texts(scripts)), transforms);
-        kind.build(&plan.steps[index], &StepSite { plan: &plan, index })
+        kind.build(&plan.steps[index], &StepSite::alone(&plan, index))
     }
 }
 

@@ -256,7 +256,7 @@ impl Update {
         }))
         .unwrap();
         let kind = SchemaUpdateKind::new(place.db.clone(), Arc::new(scripts));
-        let site = StepSite { plan: &plan, index };
+        let site = StepSite::alone(&plan, index);
         let step = kind.build(&plan.steps[index], &site)?;
         let warnings = Arc::new(Warnings::default());
         let cx = StepContext {

@@ -28,10 +28,7 @@ async fn run(db: &Database, step: Value) -> Result<Outcome, StepError> {
         ],
     }))
     .unwrap();
-    let site = StepSite {
-        plan: &plan,
-        index: 0,
-    };
+    let site = StepSite::alone(&plan, 0);
     let step = ValidationKind::new(db.clone())
         .build(&plan.steps[0], &site)
         .map_err(|findings| StepError::failed(format!("not built: {}", findings[0])))?;
