@@ -28,6 +28,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 pub use compare::{Difference, differences};
+use place::Before;
 pub use place::Place;
 pub use record::Unfinished;
 
@@ -246,9 +247,46 @@ impl Recovery {
         done: &mut Recovered,
         cancel: &Cancel,
     ) -> Result<(), Broke> {
-        let (database, aside) = place.make(&self.url).await.map_err(before)?;
-        done.aside = aside;
-        let journal = self.journal(root, &database, done).await.map_err(before)?;
+        if matches!(place, Place::Missing(_)) {
+            record.made = true;
+            record.write(root).map_err(before)?;
+        }
+        let mut made = place.make(&self.url).await.map_err(before)?;
+        if record.made {
+            made.before = Before::Nothing;
+        }
+        done.aside = made.before.aside().map(Path::to_owned);
+        let database = made.database;
+        let result = self
+            .replace_in(root, &database, order, (run, lock), record, done, cancel)
+            .await;
+        let is_empty = matches!(result, Err(Broke::Before(_))) && has_nothing(&database).await;
+        database.close().await;
+        match result {
+            Err(Broke::Before(error)) if is_empty => Err(Broke::Before(
+                as_it_was(error, &made.before, &self.url).await,
+            )),
+            result => result,
+        }
+    }
+
+    /// The same in a database that is there.
+    #[expect(clippy::too_many_arguments, reason = "one call, with what it fills in")]
+    async fn replace_in(
+        &self,
+        root: &Root,
+        database: &Database,
+        order: &Order,
+        (run, lock): (&RunId, StateLock),
+        record: &mut Unfinished,
+        done: &mut Recovered,
+        cancel: &Cancel,
+    ) -> Result<(), Broke> {
+        #[cfg(feature = "sqlite")]
+        crate::restore::sqlite::take_encoding(database, &root.path().join(order.backup.file()))
+            .await
+            .map_err(before)?;
+        let journal = self.journal(root, database, done).await.map_err(before)?;
         let guard =
             DeploymentGuard::holding(&self.root, database.clone(), journal.clone(), lock, run)
                 .await
@@ -260,17 +298,17 @@ impl Recovery {
                 .with_signatures(order.signatures)
                 .with_copies(order.copies);
             let later = later_files(root, &journal, order).await.map_err(before)?;
-            self.keep_what_is_there(root, &manager, &database, order, record, cancel)
+            self.keep_what_is_there(root, &manager, database, order, record, cancel)
                 .await
                 .map_err(before)?;
             done.safety.clone_from(&record.safety);
-            let differences = self.swap(&guard, run, &manager, &database, order).await?;
+            let differences = self.swap(&guard, run, &manager, database, order).await?;
             let accepted = differences.iter().map(|one| format!("accepted: {one}"));
             done.warnings.extend(accepted);
-            self.finish(root, (&manager, &later), &database, &journal, order, done)
+            self.finish(root, (&manager, &later), database, &journal, order, done)
                 .await
                 .map_err(Broke::After)?;
-            if let Err(error) = remove_ours(&guard, &database, &journal).await {
+            if let Err(error) = remove_ours(&guard, database, &journal).await {
                 done.warnings
                     .push(format!("our own tables were not removed: {error}"));
             }
@@ -278,7 +316,6 @@ impl Recovery {
         };
         let result = result.await;
         guard.release().await;
-        database.close().await;
         result
     }
 
@@ -402,6 +439,16 @@ impl Recovery {
                 .push(format!("the journal does not know of it: {error}")),
         }
         Ok(())
+    }
+}
+
+/// An error that changed nothing, after the empty database made for it is gone too.
+async fn as_it_was(error: MigrationError, was: &Before, url: &DatabaseUrl) -> MigrationError {
+    match (was.come_back(url).await, error) {
+        (Err(other), MigrationError::Unchanged(error)) => MigrationError::Unchanged(
+            error.cause(format!("and the empty database made for it stays: {other}")),
+        ),
+        (_, error) => error,
     }
 }
 

@@ -37,6 +37,8 @@ pub mod lock;
 pub mod marks;
 pub mod migrator;
 pub mod own;
+#[cfg(feature = "postgres")]
+pub mod path_trust;
 pub mod quote;
 pub mod script;
 pub mod snapshot;

@@ -207,3 +207,118 @@ const LOGGED: &str = "CREATE TABLE evlog (tag text);
 fn event_triggers_do_not_see_the_restore() {
     Case::of(As::Superuser, LOGGED).comes_back("CREATE TABLE later (a int); DELETE FROM evlog");
 }
+
+/// A run that only its rollback point takes back.
+#[test]
+fn a_failed_run_comes_back_whatever_event_triggers_write() {
+    let case = Case::of(As::Superuser, LOGGED);
+    let deployment = &case.deployment;
+    deployment.write(
+        "migrations/001_drop.sql",
+        "ALTER TABLE pipelines DROP COLUMN status;\n",
+    );
+    let drop = serde_json::json!({"id": "drop", "step_type": "SchemaUpdate", "timeout": "30s",
+        "command": "001_drop.sql", "can_rollback": false});
+    let plan = serde_json::json!({
+        "from_version": "1.5.0", "to_version": "2.0.0", "migration_type": "MinorUpgrade",
+        "downtime_required": false, "steps": [drop, crate::shipped::failing_validation()],
+    });
+    crate::shipped::overlay(deployment, &plan);
+    case.run(&["--from", "1.5.0", "--to", "2.0.0", "--yes"])
+        .expect(3);
+    let mut differing = differing(&case.before, &deployment.postgres().dump_sorted());
+    differing.retain(|line| !line.starts_with("+ INSERT INTO public.evlog"));
+    assert_eq!(differing, Vec::<String>::new());
+}
+
+/// `up2` finds `helper` by the search path only, which `pg_dump` empties.
+const BY_PATH: &str = "CREATE FUNCTION up2(text) RETURNS text LANGUAGE plpgsql IMMUTABLE
+         AS 'begin return helper($1); end';
+     CREATE FUNCTION helper(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'select upper($1)';
+     CREATE TABLE allowed (a text); INSERT INTO allowed VALUES ('q');
+     CREATE FUNCTION is_known(text) RETURNS boolean LANGUAGE plpgsql STABLE
+         AS 'begin return exists (select from allowed where a = $1); end';
+     CREATE TABLE fx (a text CHECK (is_known(a)), b text GENERATED ALWAYS AS (up2(a)) STORED);
+     INSERT INTO fx VALUES ('q'); CREATE INDEX ON fx (up2(a));
+     CREATE MATERIALIZED VIEW m AS SELECT up2(a) FROM fx;";
+
+#[test]
+fn functions_that_find_others_by_the_path() {
+    Case::of(As::Owner, BY_PATH).comes_back(LATER);
+    let in_app = format!(
+        "CREATE SCHEMA \"App, own\"; ALTER DATABASE @database@ SET search_path = \"App, own\", public;
+         SET search_path = \"App, own\"; {BY_PATH}"
+    );
+    Case::of(As::Owner, &in_app).comes_back(LATER);
+}
+
+#[test]
+fn a_path_in_which_others_may_create_is_not_used() {
+    let case = Case::of(
+        As::Owner,
+        &format!("{BY_PATH} GRANT CREATE ON SCHEMA public TO PUBLIC"),
+    );
+    case.run(&["backup", "--version", "1.5.0"]).expect(0);
+    case.sql(LATER);
+    let before = case.deployment.postgres().dump_sorted();
+    case.run(&["restore", &case.id(), "--accept-data-loss"])
+        .expect(1)
+        .says(&["helper", "every role may create objects in schema public"]);
+    assert_eq!(
+        differing(&before, &case.deployment.postgres().dump_sorted()),
+        Vec::<String>::new()
+    );
+}
+
+/// The failed emergency leaves what was there: nothing.
+#[test]
+fn a_database_that_cannot_be_filled_is_not_left() {
+    let case = Case::of(
+        As::Superuser,
+        "CREATE ROLE fr_gone; ALTER TABLE pipelines OWNER TO fr_gone",
+    );
+    case.run(&["backup", "--version", "1.5.0"]).expect(0);
+    let name = case.deployment.postgres().name();
+    let server = case.deployment.postgres().server();
+    server.admin_psql(
+        "postgres",
+        &format!("DROP DATABASE {name} WITH (FORCE); DROP ROLE fr_gone"),
+    );
+    let emergency = ["emergency-rollback", "--version", "1.5.0", "--yes"];
+    case.run(&emergency)
+        .expect(1)
+        .says(&["fr_gone", "nothing was changed"]);
+    let left = format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'");
+    assert_eq!(server.admin_psql("postgres", &left), "0");
+    server.admin_psql("postgres", "CREATE ROLE fr_gone");
+    case.run(&emergency).expect(0);
+    let owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'pipelines'";
+    assert_eq!(case.deployment.postgres().admin_psql(owner), "fr_gone");
+}
+
+/// A new file takes the encoding of the copy.
+#[test]
+fn a_sqlite_file_in_utf_16() {
+    for encoding in ["UTF-16le", "UTF-16be"] {
+        let deployment = Deployment::v1().sqlite();
+        let file = deployment.database_file();
+        let text = migrate_tests::sqlite::run(&file, ".dump");
+        std::fs::remove_file(&file).unwrap();
+        let made = format!("PRAGMA encoding = '{encoding}'; {text}");
+        migrate_tests::sqlite::run(&file, &made);
+        deployment.run(&["backup", "--version", "1.5.0"]).expect(0);
+        deployment.run(&["backup", "verify"]).expect(0);
+        std::fs::remove_file(&file).unwrap();
+        deployment
+            .run(&["emergency-rollback", "--version", "1.5.0", "--yes"])
+            .expect(0);
+        assert_eq!(
+            migrate_tests::sqlite::run(&file, "PRAGMA encoding"),
+            encoding
+        );
+        assert_eq!(migrate_tests::sqlite::run(&file, ".dump"), text);
+        deployment
+            .run(&["rehearse", "--from", "1.5.0", "--to", "2.0.0"])
+            .expect(0);
+    }
+}

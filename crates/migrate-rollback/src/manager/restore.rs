@@ -249,6 +249,7 @@ impl RollbackManager {
         match &self.database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(database) => {
+                crate::restore::sqlite::take_encoding(&self.database, &copy).await?;
                 crate::restore::sqlite::restore(database, fence, &copy, proof).await
             }
             #[cfg(feature = "postgres")]

@@ -102,11 +102,12 @@ const KEPT: [&str; 9] = [
     "quote_all_identifiers",
 ];
 
-/// `name TO 'value'` of what `ALTER DATABASE` set; a restore reads dates and such by them.
+/// `name TO 'value'` of what was set for the database, and in it for the role; a restore reads dates and such by them.
 async fn settings(database: &Postgres) -> Result<Vec<String>, DbError> {
     let all: Vec<String> = sqlx::query_scalar(
         "SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase \
-         WHERE d.datname = current_database() AND s.setrole = 0",
+         WHERE d.datname = current_database() \
+           AND s.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = current_user)) ORDER BY s.setrole",
     )
     .fetch_all(&mut *database.acquire().await?)
     .await?;

@@ -11,7 +11,8 @@ use super::{tables, touches_schema};
 /// What the connected role may not do and a run needs.
 pub(super) async fn missing(db: &Postgres, scope: &[ScopeObject]) -> Result<Vec<Finding>, DbError> {
     let schemas = db.users_schemas().await?;
-    let home = schemas.first().map_or("public", String::as_str);
+    // None where the search path finds no schema at all.
+    let home = schemas.first().map_or("", String::as_str);
     let row = sqlx::query(
         "SELECT current_user::text AS role, current_database()::text AS name, \
                 has_database_privilege(current_database(), 'CREATE') AS may_make_schemas, \
@@ -33,7 +34,14 @@ pub(super) async fn missing(db: &Postgres, scope: &[ScopeObject]) -> Result<Vec<
             &format!("GRANT CREATE ON DATABASE {name} TO {role};"),
         ));
     }
-    if touches_schema(scope) && !row.try_get::<bool, _>("may_make_tables")? {
+    if touches_schema(scope) && home.is_empty() {
+        let message = "the search path finds no schema: names without one have no place";
+        findings.push(Finding::warning("rights.no-schema", message).hint(
+            "where the plan's scripts use such names, make a schema of the path \
+             (CREATE SCHEMA public), or let the database's owner run: \
+             ALTER DATABASE ... SET search_path = ...",
+        ));
+    } else if touches_schema(scope) && !row.try_get::<bool, _>("may_make_tables")? {
         let home = quote::ident(&row.try_get::<String, _>("home")?);
         findings.push(lacks(
             "rights.schema",

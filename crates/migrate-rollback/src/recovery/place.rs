@@ -43,21 +43,24 @@ impl Place {
     }
 
     /// Makes it a database: a broken file is put aside, never removed; one that is missing
-    /// is made, empty. Returns where a file was put.
-    pub(super) async fn make(
-        self,
-        url: &DatabaseUrl,
-    ) -> Result<(Database, Option<PathBuf>), StepError> {
-        let aside = match &self {
-            Self::Open(_) | Self::Missing(_) => None,
-            Self::Broken(_) => url.sqlite_path().map(|file| put_aside(&file)).transpose()?,
+    /// is made, empty.
+    pub(super) async fn make(self, url: &DatabaseUrl) -> Result<Made, StepError> {
+        let before = match self {
+            Self::Open(database) => {
+                return Ok(Made {
+                    database,
+                    before: Before::Itself,
+                });
+            }
+            Self::Missing(_) => Before::Nothing,
+            Self::Broken(_) => match url.sqlite_path() {
+                Some(file) => Before::Aside(put_aside(&file)?),
+                None => Before::Itself,
+            },
         };
-        if let Self::Open(database) = self {
-            return Ok((database, None));
-        }
         match url.sqlite_path() {
             Some(file) => make_parent(&file)?,
-            None => create_on_server(url).await?,
+            None => on_server(url, "CREATE DATABASE @name@ TEMPLATE template0").await?,
         }
         let options = ConnectOptions {
             create: CreateMode::Create,
@@ -66,7 +69,55 @@ impl Place {
         let database = Database::connect(url, &options)
             .await
             .map_err(|error| error.into_step_error(format!("can't make the database {url}")))?;
-        Ok((database, aside))
+        Ok(Made { database, before })
+    }
+}
+
+/// The database that is there now, and what was there.
+pub(super) struct Made {
+    pub(super) database: Database,
+    pub(super) before: Before,
+}
+
+/// What was at the database's URL before it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Before {
+    /// The database itself.
+    Itself,
+    Nothing,
+    /// A broken file, which was put aside.
+    Aside(PathBuf),
+}
+
+impl Before {
+    /// Where a broken file was put.
+    pub(super) fn aside(&self) -> Option<&Path> {
+        match self {
+            Self::Aside(file) => Some(file),
+            Self::Itself | Self::Nothing => None,
+        }
+    }
+
+    /// Removes the empty database again that was made in its place; nobody has it open.
+    ///
+    /// # Errors
+    /// It stays, or the broken file does not get its name back.
+    pub(super) async fn come_back(&self, url: &DatabaseUrl) -> Result<(), StepError> {
+        if *self == Self::Itself {
+            return Ok(());
+        }
+        let Some(file) = url.sqlite_path() else {
+            return on_server(url, "DROP DATABASE IF EXISTS @name@").await;
+        };
+        for tail in BESIDE {
+            let path = with_tail(&file, tail);
+            if path.exists() {
+                std::fs::remove_file(&path).map_err(|error| {
+                    StepError::caused(format!("can't remove {}", path.display()), &error)
+                })?;
+            }
+        }
+        self.aside().map_or(Ok(()), |aside| rename(aside, &file))
     }
 }
 
@@ -100,24 +151,33 @@ async fn broken(database: &Database) -> Option<String> {
     }
 }
 
+/// What SQLite keeps beside a file, and the file.
+const BESIDE: [&str; 4] = ["-wal", "-shm", "-journal", ""];
+
 /// Renames a file with what SQLite keeps beside it.
 fn put_aside(file: &Path) -> Result<PathBuf, StepError> {
     let mark = format!(".broken-{}", Utc::now().format("%Y%m%d_%H%M%S"));
-    let with = |path: &Path, tail: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(tail);
-        PathBuf::from(name)
-    };
-    let aside = with(file, &mark);
-    for tail in ["-wal", "-shm", "-journal", ""] {
-        let from = with(file, tail);
+    let aside = with_tail(file, &mark);
+    rename(file, &aside)?;
+    Ok(aside)
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), StepError> {
+    for tail in BESIDE {
+        let from = with_tail(from, tail);
         if from.exists() {
-            std::fs::rename(&from, with(&aside, tail)).map_err(|error| {
-                StepError::caused(format!("can't put {} aside", from.display()), &error)
+            std::fs::rename(&from, with_tail(to, tail)).map_err(|error| {
+                StepError::caused(format!("can't rename {}", from.display()), &error)
             })?;
         }
     }
-    Ok(aside)
+    Ok(())
+}
+
+fn with_tail(path: &Path, tail: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(tail);
+    PathBuf::from(name)
 }
 
 fn make_parent(file: &Path) -> Result<(), StepError> {
@@ -126,20 +186,22 @@ fn make_parent(file: &Path) -> Result<(), StepError> {
         .map_err(|error| StepError::caused(format!("can't make {}", parent.display()), &error))
 }
 
-/// Makes the database from one that every server has.
-async fn create_on_server(url: &DatabaseUrl) -> Result<(), StepError> {
+/// Makes or drops the database from one that every server has.
+async fn on_server(url: &DatabaseUrl, statement: &str) -> Result<(), StepError> {
     let name = url.database_name();
+    let sql = statement.replace("@name@", &quote::ident(&name));
+    let failed_to = format!("{statement} failed").replace("@name@", &name);
     let mut failed = None;
     for other in ["postgres", "template1"] {
         let Some(there) = url.with_database(other) else {
             continue;
         };
-        match create_from(&there, &name).await {
+        match run_from(&there, sql.clone()).await {
             Ok(()) => return Ok(()),
             Err(error) if error.kind == DbErrorKind::Missing => failed = Some(error),
             Err(error) => {
                 let right = error.code.as_deref() == Some("42501");
-                let error = error.into_step_error(format!("can't make the database {name}"));
+                let error = error.into_step_error(failed_to.clone());
                 return Err(if right {
                     error.hint(format!(
                         "let a superuser run: CREATE DATABASE {} OWNER <this role>; then try again",
@@ -152,8 +214,8 @@ async fn create_on_server(url: &DatabaseUrl) -> Result<(), StepError> {
         }
     }
     let error = failed.map_or_else(
-        || StepError::failed(format!("can't make the database {name}")),
-        |error| error.into_step_error(format!("can't make the database {name}")),
+        || StepError::failed(failed_to.clone()),
+        |error| error.into_step_error(failed_to.clone()),
     );
     Err(error)
 }
@@ -162,7 +224,7 @@ async fn create_on_server(url: &DatabaseUrl) -> Result<(), StepError> {
     not(feature = "postgres"),
     expect(unused_variables, reason = "a file has no other name")
 )]
-async fn create_from(there: &DatabaseUrl, name: &str) -> Result<(), DbError> {
+async fn run_from(there: &DatabaseUrl, sql: String) -> Result<(), DbError> {
     let options = ConnectOptions {
         max_connections: 1,
         ..ConnectOptions::default()
@@ -170,14 +232,11 @@ async fn create_from(there: &DatabaseUrl, name: &str) -> Result<(), DbError> {
     let server = Database::connect(there, &options).await?;
     let made = match &server {
         #[cfg(feature = "postgres")]
-        Database::Postgres(server) => {
-            let sql = format!("CREATE DATABASE {} TEMPLATE template0", quote::ident(name));
-            sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
-                .execute(&mut *server.acquire().await?)
-                .await
-                .map(drop)
-                .map_err(DbError::from)
-        }
+        Database::Postgres(server) => sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+            .execute(&mut *server.acquire().await?)
+            .await
+            .map(drop)
+            .map_err(DbError::from),
         #[cfg(feature = "sqlite")]
         Database::Sqlite(_) => Ok(()),
         #[cfg(not(all(feature = "postgres", feature = "sqlite")))]

@@ -27,6 +27,9 @@ pub struct Unfinished {
     pub(super) running: Vec<Value>,
     /// The safety copy, once it was made.
     pub safety: Option<String>,
+    /// Whether a try made the database, which was missing.
+    #[serde(default)]
+    pub(super) made: bool,
 }
 
 impl Unfinished {
@@ -56,6 +59,7 @@ impl Unfinished {
             backup: String::new(),
             running: Vec::new(),
             safety: None,
+            made: false,
         });
         record.command.clone_from(&order.command);
         order.backup.id().clone_into(&mut record.backup);

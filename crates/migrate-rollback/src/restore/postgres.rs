@@ -11,9 +11,11 @@
 mod blockers;
 mod head;
 mod keep;
+mod path;
 pub(crate) mod plain;
 mod preamble;
 mod session;
+mod stay;
 
 use std::io::Write;
 use std::path::Path;
@@ -21,18 +23,22 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use migrate_core::StepError;
-use migrate_schema::db::{DbError, Fence, Postgres};
+use migrate_schema::db::{Fence, Postgres};
 use migrate_schema::fingerprint::printed;
+use migrate_schema::path_trust;
+use path::lacks_a_name;
 use session::{Feed, Session};
-use sqlx::Row;
+use stay::Stay;
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::time::Instant;
 
+use head::Head;
+
 use super::proof::Proof;
 use crate::backup::directory;
 use crate::canonical::{self, State};
-use crate::pg::archive::{Contents, LeftOut};
+use crate::pg::archive::Contents;
 use crate::pg::child::{Group, tail};
 use crate::pg::programs::Programs;
 use crate::pg::target::Target;
@@ -92,7 +98,7 @@ pub(crate) async fn restore(
     if let Source::Plain(_) = source {
         dropping.push_str("SET LOCAL search_path = DEFAULT;\n");
     }
-    let attempt = Attempt {
+    let mut attempt = Attempt {
         programs,
         target,
         source,
@@ -105,6 +111,7 @@ pub(crate) async fn restore(
         } else {
             ""
         },
+        path: None,
     };
     let until = Instant::now() + PATIENCE;
     loop {
@@ -112,6 +119,14 @@ pub(crate) async fn restore(
             Ended::Committed => return Ok(()),
             Ended::Refused(said) => said,
         };
+        if attempt.path.is_none() && proof.compares() && lacks_a_name(&said) {
+            attempt.path = Some(
+                path::trusted(database)
+                    .await
+                    .map_err(|error| error.cause(target.redact(&said)))?,
+            );
+            continue;
+        }
         if !said.contains(LOCK_NOT_AVAILABLE) || Instant::now() >= until {
             return Err(refused(database, target, &said).await);
         }
@@ -130,105 +145,6 @@ async fn refused(database: &Postgres, target: &Target, said: &str) -> StepError 
     error.hint("other sessions work on its tables: end them, then restore again")
 }
 
-/// What is in the database and is not replaced.
-struct Stay {
-    /// Extensions that the archive has too: their members are theirs.
-    extensions: Vec<String>,
-    /// Schemas that hold members of those extensions.
-    schemas: Vec<String>,
-    /// Publications of all tables that the archive has too, where only a superuser could make them again.
-    publications: Vec<String>,
-    /// Event triggers need a superuser; for another role they stay.
-    superuser: bool,
-    /// Roles whose default privileges the session may not change.
-    strangers: Vec<String>,
-    /// The settings that the server knows.
-    settings: Vec<String>,
-    /// The path under which our other sessions read rows.
-    search_path: String,
-}
-
-impl Stay {
-    async fn read(database: &Postgres, contents: &Contents) -> Result<Self, DbError> {
-        let rows = sqlx::query(
-            "SELECT e.extname::text AS name, n.nspname::text AS schema \
-             FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace \
-             WHERE e.oid >= 16384 ORDER BY 1",
-        )
-        .fetch_all(&mut *database.acquire().await?)
-        .await?;
-        let (mut extensions, mut schemas) = (Vec::new(), Vec::new());
-        for row in rows {
-            let name: String = row.try_get("name")?;
-            if contents.has("EXTENSION", "-", &name) {
-                schemas.push(row.try_get("schema")?);
-                extensions.push(name);
-            }
-        }
-        schemas.sort();
-        schemas.dedup();
-        let superuser: bool =
-            sqlx::query_scalar("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
-                .fetch_one(&mut *database.acquire().await?)
-                .await?;
-        let mut publications: Vec<String> = sqlx::query_scalar(
-            "SELECT pubname::text FROM pg_publication WHERE puballtables AND NOT $1 ORDER BY 1",
-        )
-        .bind(superuser)
-        .fetch_all(&mut *database.acquire().await?)
-        .await?;
-        publications.retain(|name| contents.has("PUBLICATION", "-", name));
-        let strangers = sqlx::query_scalar(
-            "SELECT rolname::text FROM pg_roles WHERE NOT pg_has_role(oid, 'USAGE')",
-        )
-        .fetch_all(&mut *database.acquire().await?)
-        .await?;
-        let settings = sqlx::query_scalar("SELECT name::text FROM pg_settings")
-            .fetch_all(&mut *database.acquire().await?)
-            .await?;
-        let search_path = sqlx::query_scalar("SELECT pg_catalog.current_setting('search_path')")
-            .fetch_one(&mut *database.acquire().await?)
-            .await?;
-        Ok(Self {
-            extensions,
-            schemas,
-            publications,
-            superuser,
-            strangers,
-            settings,
-            search_path,
-        })
-    }
-
-    /// The entries of the archive that must not be made again.
-    fn left_out(&self) -> LeftOut {
-        LeftOut {
-            entries: self.entries_left_out(),
-            default_privileges_of: self.strangers.clone(),
-        }
-    }
-
-    fn entries_left_out(&self) -> Vec<String> {
-        let mut out = Vec::new();
-        for name in &self.extensions {
-            out.push(format!("EXTENSION - {name} "));
-            out.push(format!("COMMENT - EXTENSION {name} "));
-        }
-        for name in &self.schemas {
-            out.push(format!("SCHEMA - {name} "));
-        }
-        for name in &self.publications {
-            out.push(format!("PUBLICATION - {name} "));
-            out.push(format!("COMMENT - PUBLICATION {name} "));
-        }
-        if !self.superuser {
-            out.push("EVENT TRIGGER - ".to_owned());
-            out.push("COMMENT - EVENT TRIGGER ".to_owned());
-        }
-        out
-    }
-}
-
 enum Ended {
     Committed,
     /// The server took nothing, for the reason that `psql` printed.
@@ -245,6 +161,8 @@ struct Attempt<'a> {
     dropping: String,
     /// What is said between the source and the comparison.
     after: &'a str,
+    /// The user's search path, where functions of the archive need it.
+    path: Option<String>,
 }
 
 impl Attempt<'_> {
@@ -278,20 +196,25 @@ impl Attempt<'_> {
             psql.tell(preamble::DROP_PUBLIC).await?;
         }
         match self.source {
-            Source::Archive(archive) if kept.is_empty() => {
+            Source::Archive(archive) if kept.is_empty() && self.path.is_none() => {
                 self.feed_archive(psql, archive, None).await?;
             }
             Source::Archive(archive) => {
                 self.feed_archive(psql, archive, Some("pre-data")).await?;
+                if let Some(path) = &self.path {
+                    psql.tell(&path_trust::check(path)).await?;
+                }
                 self.feed_archive(psql, archive, Some("data")).await?;
-                psql.tell(&keep::put_back(&kept)).await?;
+                if !kept.is_empty() {
+                    psql.tell(&path::none_then(&keep::put_back(&kept))).await?;
+                }
                 self.feed_archive(psql, archive, Some("post-data")).await?;
             }
             Source::Plain(file) => {
                 let file = tokio::fs::File::open(file).await.map_err(|error| {
                     Feed::Failed(StepError::caused("can't read the backup", &error))
                 })?;
-                pipe(file, psql, &self.stay.settings, End::Kept).await?;
+                pipe(file, psql, &self.head(None), End::Kept).await?;
             }
         }
         psql.write(self.after.as_bytes()).await?;
@@ -326,11 +249,9 @@ impl Attempt<'_> {
     ) -> Result<(), Feed> {
         let mut child = self.start_pg_restore(archive, section)?;
         let (stdout, stderr) = (child.stdout(), child.stderr());
-        let settings = &self.stay.settings;
-        let (piped, said) = tokio::join!(
-            pipe(stdout, psql, settings, End::WithoutCommit),
-            tail(stderr)
-        );
+        let head = self.head(section);
+        let (piped, said) =
+            tokio::join!(pipe(stdout, psql, &head, End::WithoutCommit), tail(stderr));
         piped?;
         let status = child.wait().await.map_err(|error| {
             Feed::Failed(StepError::caused("can't wait for pg_restore", &error))
@@ -342,6 +263,14 @@ impl Attempt<'_> {
             return Err(Feed::Failed(error.cause(said)));
         }
         Ok(())
+    }
+
+    /// What becomes of the head of a section's text: definitions are read without a path.
+    fn head(&self, section: Option<&str>) -> Head<'_> {
+        Head {
+            settings: &self.stay.settings,
+            path: self.path.as_deref().filter(|_| section != Some("pre-data")),
+        }
     }
 
     fn start_pg_restore(&self, archive: &Path, section: Option<&str>) -> Result<Group, Feed> {
@@ -375,7 +304,7 @@ const END_BYTES: usize = 4096;
 async fn pipe(
     from: impl AsyncRead + Unpin,
     to: &mut Session,
-    settings: &[String],
+    head: &Head<'_>,
     end: End,
 ) -> Result<(), Feed> {
     let fail = |error| Feed::Failed(StepError::caused("can't read the backup", &error));
@@ -386,27 +315,29 @@ async fn pipe(
         if from.read_until(b'\n', &mut line).await.map_err(fail)? == 0 {
             return Ok(());
         }
-        if head::is_known(&line, settings) && line != b"COMMIT;\n" {
+        if line != b"COMMIT;\n"
+            && let Some(line) = head.line(&line)
+        {
             to.write(&line).await?;
         }
     }
-    let (mut held, mut piece) = (Vec::new(), vec![0; 1 << 17]);
+    let (mut kept_back, mut piece) = (Vec::new(), vec![0; 1 << 17]);
     loop {
         let read = from.read(&mut piece).await.map_err(fail)?;
         if read == 0 {
             break;
         }
-        held.extend_from_slice(&piece[..read]);
-        let sure = held.len().saturating_sub(END_BYTES);
-        to.write(&held[..sure]).await?;
-        held.drain(..sure);
+        kept_back.extend_from_slice(&piece[..read]);
+        let sure = kept_back.len().saturating_sub(END_BYTES);
+        to.write(&kept_back[..sure]).await?;
+        kept_back.drain(..sure);
     }
     if end == End::WithoutCommit {
-        held = head::without_last_commit(held).ok_or_else(|| {
+        kept_back = head::without_last_commit(kept_back).ok_or_else(|| {
             Feed::Failed(StepError::failed(
                 "what pg_restore printed has no end; the database is as it was before",
             ))
         })?;
     }
-    to.write(&held).await
+    to.write(&kept_back).await
 }

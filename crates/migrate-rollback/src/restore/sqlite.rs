@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use migrate_core::StepError;
-use migrate_schema::db::{Backend, DbError, DbErrorKind, Fence, Sqlite};
+use migrate_schema::db::{Backend, Database, DbError, DbErrorKind, Fence, Sqlite};
 use migrate_schema::{fingerprint, own, quote};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
@@ -24,6 +24,9 @@ use crate::canonical::State;
 
 /// The name under which the copy is attached.
 const POINT: &str = "etlrs_point";
+
+/// What a new database has.
+const DEFAULT_ENCODING: &str = "UTF-8";
 
 /// How long other processes may keep the database locked before the restore gives up.
 const BUSY: Duration = Duration::from_secs(30);
@@ -41,6 +44,41 @@ pub(crate) async fn restore(
     let mut connection = connect(&options).await.map_err(fail)?;
     let done = replace(&mut connection, fence, copy, proof).await;
     // Waits until the file is let go of; closing can't take a commit back.
+    let _ = connection.close().await;
+    done
+}
+
+/// Gives a database that holds nothing yet the text encoding of a copy: it can't be changed later,
+/// and no copy of another one can be read into it.
+pub(crate) async fn take_encoding(database: &Database, copy: &Path) -> Result<(), StepError> {
+    let Database::Sqlite(database) = database else {
+        return Ok(());
+    };
+    let fail = |error: sqlx::Error| explain(DbError::from(error));
+    let options = database.pool().connect_options();
+    let encoding: String = {
+        let reading = SqliteConnectOptions::new().filename(copy).read_only(true);
+        let mut connection = reading.connect().await.map_err(fail)?;
+        let read = sqlx::query_scalar("PRAGMA encoding").fetch_one(&mut connection);
+        let encoding = read.await.map_err(fail)?;
+        let _ = connection.close().await;
+        encoding
+    };
+    let mut connection = connect(&options).await.map_err(fail)?;
+    let pages = sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut connection);
+    let pages: i64 = pages.await.map_err(fail)?;
+    let _ = connection.close().await;
+    if pages > 0 || encoding == DEFAULT_ENCODING {
+        return Ok(());
+    }
+    // The first page says it. In a session that has not looked at the file yet.
+    let options = options.as_ref().clone().busy_timeout(BUSY);
+    let mut connection = options.connect().await.map_err(fail)?;
+    let sql = format!(
+        "PRAGMA encoding = {}; BEGIN; CREATE TABLE first (a); DROP TABLE first; COMMIT",
+        quote::literal(&encoding)
+    );
+    let done = run(&mut connection, sql).await.map_err(fail);
     let _ = connection.close().await;
     done
 }

@@ -103,8 +103,16 @@ impl Postgres {
         &self,
         connection: &mut PgConnection,
     ) -> Result<(), DbError> {
-        let path = system_first(self.users_path().await?);
+        let path = self.users_path_after_ours().await?;
         Box::pin(set_path(connection, &path)).await
+    }
+
+    /// The user's search path without `pg_catalog`, which the server then looks into first.
+    ///
+    /// # Errors
+    /// The server can't be reached, or refuses the session.
+    pub async fn users_path_after_ours(&self) -> Result<String, DbError> {
+        Ok(system_first(self.users_path().await?))
     }
 
     /// The schemas that the user's search path finds, in its order; the first takes new objects.

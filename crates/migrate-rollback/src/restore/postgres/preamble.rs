@@ -3,7 +3,7 @@
 use migrate_schema::db::{Backend, Fence};
 use migrate_schema::{own, quote};
 
-use super::Stay;
+use super::stay::Stay;
 
 /// Begins the transaction, checks the fence in it, and locks every table. Texts are read as
 /// `pg_dump` writes them, whatever the database or the role sets.
