@@ -26,6 +26,8 @@ pub(crate) struct Sum {
     pub(crate) restored: u64,
     pub(crate) left: u64,
     pub(crate) examples: Vec<String>,
+    /// Rows that others wrote between two batches of the copy, by their images.
+    pub(crate) between: u64,
     /// Rows that the source has no more, so that what became of them is not known.
     pub(crate) missing: i128,
 }

@@ -1,8 +1,8 @@
 //! Takes a copy back: first the images of all ranges, then what is new, range by range.
 
 use migrate_core::{StepContext, StepError, UndoReport};
-use migrate_schema::catalog;
 use migrate_schema::db::{Backend, DbError, DbErrorKind};
+use migrate_schema::{catalog, own};
 
 use crate::access::Tx;
 use crate::copy::TableCopy;
@@ -45,6 +45,7 @@ impl TableCopy {
         {
             return Ok(UndoReport::line("nothing had been copied"));
         }
+        let of_others = self.known_of_others(cx, layout).await.map_err(failed)?;
         self.clear_marker(cx).await.map_err(failed)?;
         self.end_watch(cx, layout).await.map_err(failed)?;
         self.build_indexes(layout).await.map_err(failed)?;
@@ -65,6 +66,9 @@ impl TableCopy {
             return Err(self.refused(error, layout, what()).await);
         }
         cx.check_cancelled()?;
+        if of_others.is_some_and(|theirs| sum.left > theirs.saturating_add(sum.between)) {
+            return Err(nobodys(&sum, layout));
+        }
         meter.tell();
         // Nothing is left to take back; images of the target's types must not keep those from being dropped.
         let sequences = sequences::set_back(&self.db, layout)
@@ -89,6 +93,7 @@ impl TableCopy {
         if entries.iter().any(|entry| with_images(&entry)) {
             let mut tx = Tx::begin(&self.db).await?;
             fixed(&mut tx, &writer.sql().fold_images()).await?;
+            sum.between = tx.count(&writer.sql().broken_images()).await?;
             tx.commit().await?;
         }
         let mut refused = Vec::new();
@@ -118,6 +123,20 @@ impl TableCopy {
             meter.add(entry.counts.read);
         }
         Ok(())
+    }
+
+    /// How many rows others can have changed, where that is known: since all was compared, or where
+    /// the database itself may have changed what was written.
+    async fn known_of_others(
+        &self,
+        cx: &StepContext,
+        layout: &Layout,
+    ) -> Result<Option<u64>, DbError> {
+        let done = own::marker(&self.db, cx.run.as_str(), cx.step.as_str()).await?;
+        if done.is_none() && !layout.triggers && self.db.backend() == Backend::Postgres {
+            return Ok(None);
+        }
+        self.rows_of_others(cx, layout).await
     }
 
     async fn clear_marker(&self, cx: &StepContext) -> Result<(), DbError> {
@@ -193,6 +212,18 @@ impl TableCopy {
         }
         refused.hint("somebody wrote rows that refer to copied ones: remove those, or restore from the rollback point")
     }
+}
+
+/// Rows that differ from what was copied, though nobody else wrote them: they must not be left.
+fn nobodys(sum: &Sum, layout: &Layout) -> StepError {
+    StepError::failed(format!(
+        "{} rows of {} are not what the script gives ({}), and nobody else wrote them: a trigger, a column's type \
+         or a later step of the plan changed them",
+        sum.left,
+        layout.target,
+        sum.examples.join("; ")
+    ))
+    .hint("only the rollback point brings back what was there: roll back with --strategy restore")
 }
 
 fn report(sum: &Sum, layout: &Layout) -> UndoReport {

@@ -18,6 +18,7 @@ use migrate_core::{
     DeploymentVersion, Finding, Fingerprint, Journal, Loss, Observer, OwnWrites, Record, RunId,
     ScopeObject, StepError,
 };
+use migrate_schema::catalog::Triggers;
 use migrate_schema::db::{Database, DbError};
 use serde_json::Value;
 
@@ -121,7 +122,7 @@ impl Observer for DeploymentObserver {
     }
 
     async fn written_by_triggers(&self) -> Result<Vec<String>, StepError> {
-        let tables = migrate_schema::catalog::written_by_triggers(&self.database)
+        let tables = migrate_schema::catalog::written_by_triggers(&self.database, Triggers::All)
             .await
             .map_err(|error| error.into_step_error("can't look at the triggers"))?;
         let names = tables.into_iter().flat_map(|table| {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use migrate_core::{Fingerprint, Loss, OwnWrites};
+use migrate_schema::catalog::{Triggers, written_by_triggers};
 use migrate_schema::db::{Database, DbError};
 use migrate_schema::quote::TableName;
 use migrate_schema::wrote::{self, Note};
@@ -42,15 +43,22 @@ impl Own {
         if !own.noted.iter().all(|step| is_there(step.as_str())) {
             return Ok(None);
         }
-        let tables = own.tables.iter().filter_map(|name| name.parse().ok());
-        let mut tables: Vec<TableName> = tables.collect();
+        let mut tables = Vec::new();
+        for name in &own.tables {
+            if let Ok(name) = name.parse::<TableName>() {
+                tables.push(database.resolve(&name).await?);
+            }
+        }
+        // What triggers of its targets wrote is its own too.
+        let of_targets = written_by_triggers(database, Triggers::On(&tables)).await?;
         // A log that a step's own statements wrote to by triggers goes with the step.
         let in_a_note = |table: &TableName| {
             let name = table.to_string();
             notes.iter().any(|note| note.tables.contains_key(&name))
         };
-        let written = migrate_schema::catalog::written_by_triggers(database).await?;
+        let written = written_by_triggers(database, Triggers::All).await?;
         tables.extend(written.into_iter().filter(in_a_note));
+        tables.extend(of_targets);
         Ok(Some(Self { tables, notes }))
     }
 

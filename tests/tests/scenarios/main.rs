@@ -39,6 +39,7 @@ mod lost_state;
 mod minor_upgrade;
 mod others_during_a_run;
 mod own_files;
+mod own_rows;
 mod plan_files;
 mod plans;
 mod planted;

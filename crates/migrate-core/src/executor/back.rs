@@ -275,7 +275,12 @@ impl MigrationExecutor {
                 return Ok(self.record(run, Record::RestoreFailed { error }).await?);
             }
         };
-        let others_wrote = run.state.after.is_some() || !run.state.left.is_empty();
+        // Where nobody had written when a user asked for the way back, what differs is nobody else's.
+        let nobody = run.state.requested
+            && run.state.after.is_some()
+            && run.state.cleared
+            && run.state.loses.is_empty();
+        let others_wrote = !nobody && (run.state.after.is_some() || !run.state.left.is_empty());
         let explained = match strategy {
             Strategy::Reverse => others_wrote || untouched,
             Strategy::Steps => true,

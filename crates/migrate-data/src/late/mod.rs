@@ -154,6 +154,33 @@ impl TableCopy {
         Ok((written > 0).then(loss).into_iter().collect())
     }
 
+    /// How many rows of both tables others have written since the copy was compared; none where
+    /// nobody looked.
+    pub(crate) async fn rows_of_others(
+        &self,
+        cx: &StepContext,
+        layout: &Layout,
+    ) -> Result<Option<u64>, DbError> {
+        let Some(watch) = self.watch(cx).await? else {
+            return Ok(None);
+        };
+        let mut theirs = 0_u64;
+        // What was written is computed again from the source.
+        for side in [Side::Source, Side::Target] {
+            let (db, table) = self.table_of(side);
+            if catalog::table_columns(db, table).await?.is_empty() {
+                return Ok(None);
+            }
+            let late = self.late_rows(layout, &watch, side).await?;
+            theirs = theirs.saturating_add(match watch.seen(side) {
+                // Which rows these are is not known.
+                Seen::Sum(_) if late.written > 0 => u64::MAX,
+                _ => late.written + late.missing,
+            });
+        }
+        Ok(Some(theirs))
+    }
+
     /// Whether the source has a row for the row `t` of the target, where that can be asked.
     fn known(&self, layout: &Layout) -> Option<String> {
         (layout.same_key && self.elsewhere.is_none()).then(|| {

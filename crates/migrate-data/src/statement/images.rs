@@ -229,6 +229,14 @@ impl Statements<'_> {
         )
     }
 
+    /// How many images others' writes came between.
+    pub(crate) fn broken_images(&self) -> String {
+        format!(
+            "SELECT count(*) FROM {} WHERE NOT _etlrs_new AND _etlrs_after = '{BROKEN}'",
+            self.before()
+        )
+    }
+
     fn delete_noted_sql(&self, number: i64) -> String {
         let target = self.target();
         let noted = format!(

@@ -1,8 +1,10 @@
 //! What a rollback would lose of what others wrote.
 
+use std::collections::BTreeMap;
+
 use migrate_core::{Counted, Fingerprint, Loss, RowChanges, StepError};
 use migrate_schema::catalog;
-use migrate_schema::db::Database;
+use migrate_schema::db::{Database, DbError};
 use migrate_schema::quote::TableName;
 
 use super::scope::ABSENT;
@@ -110,9 +112,13 @@ pub(super) async fn of_new_tables(
         .await
         .map_err(|error| error.into_step_error("can't list the tables"))?;
     let whole = before.0.keys().any(|name| name.starts_with("catalog "));
+    let keys = keys_of(database, before)
+        .await
+        .map_err(|error| error.into_step_error("can't look for the tables"))?;
     let mut losses = Vec::new();
     for table in tables {
-        let key = key_of(&table, before);
+        let full = format!("rows {table}");
+        let key = keys.get(&table).unwrap_or(&full).clone();
         let is_new = match before.0.get(&key) {
             // Without the catalog in scope, a table that is not named is not ours to judge.
             None => whole,
@@ -145,16 +151,19 @@ pub(super) async fn of_new_tables(
     Ok(losses)
 }
 
-/// The name under which a fingerprint may hold a table: in full, or as a plan names it.
-fn key_of(table: &TableName, fingerprint: &Fingerprint) -> String {
-    let full = format!("rows {table}");
-    let short = format!("rows {}", table.table());
-    let is_default = table.schema().is_none_or(|schema| schema == "public");
-    if is_default && !fingerprint.0.contains_key(&full) && fingerprint.0.contains_key(&short) {
-        short
-    } else {
-        full
+/// The names under which a fingerprint holds the rows of tables, as the plan or the catalog says them.
+async fn keys_of(
+    database: &Database,
+    fingerprint: &Fingerprint,
+) -> Result<BTreeMap<TableName, String>, DbError> {
+    let mut keys = BTreeMap::new();
+    for key in fingerprint.0.keys() {
+        let name = key.strip_prefix("rows ").map(str::parse::<TableName>);
+        if let Some(Ok(name)) = name {
+            keys.insert(database.resolve(&name).await?, key.clone());
+        }
     }
+    Ok(keys)
 }
 
 #[cfg(test)]

@@ -42,33 +42,32 @@ async fn keep_once(
     scope: &[ScopeObject],
     after: &Fingerprint,
 ) -> Result<(), DbError> {
-    let tables = catalog::user_tables(database).await?;
-    let wanted: Vec<TableName> = tables
-        .into_iter()
-        .filter(|table| is_carried(scope, table) || is_small(after, table))
-        .collect();
+    let mut carried = Vec::new();
+    for object in scope {
+        if let ScopeObject::Rows(name) = object
+            && let Ok(name) = name.parse()
+        {
+            carried.push(database.resolve(&name).await?);
+        }
+    }
+    let small = small(database, after).await?;
+    let mut wanted = catalog::user_tables(database).await?;
+    wanted.retain(|table| carried.contains(table) || small.contains(table));
     marks::keep(database, run.as_str(), &wanted).await
 }
 
-fn is_carried(scope: &[ScopeObject], table: &TableName) -> bool {
-    scope
-        .iter()
-        .any(|object| matches!(object, ScopeObject::Rows(name) if is(name, table)))
-}
-
-fn is(name: &str, table: &TableName) -> bool {
-    let default = table.schema().is_none_or(|schema| schema == "public");
-    name == table.to_string() || (default && name == table.table())
-}
-
-/// Whether a table is in the fingerprint, and has so few rows that all can be marked.
-fn is_small(after: &Fingerprint, table: &TableName) -> bool {
-    after.0.iter().any(|(name, sum)| {
-        let named = name
-            .strip_prefix("rows ")
-            .is_some_and(|name| is(name, table));
-        named && rows_in(Some(sum)).is_some_and(|rows| rows <= MOST_ROWS)
-    })
+/// The tables of a fingerprint that have so few rows that all can be marked.
+async fn small(database: &Database, after: &Fingerprint) -> Result<Vec<TableName>, DbError> {
+    let mut small = Vec::new();
+    for (name, sum) in &after.0 {
+        if let Some(name) = name.strip_prefix("rows ")
+            && rows_in(Some(sum)).is_some_and(|rows| rows <= MOST_ROWS)
+            && let Ok(name) = name.parse()
+        {
+            small.push(database.resolve(&name).await?);
+        }
+    }
+    Ok(small)
 }
 
 /// Puts exact counts where there are marks, and what else is known where there are none.
@@ -91,6 +90,7 @@ pub(super) async fn count(
             continue;
         };
         let Ok(table) = table else { continue };
+        let table = database.resolve(&table).await.map_err(failed)?;
         let counted = of_table(database, &marks, &table, changes).await;
         if let Some((changes, detail)) = counted.map_err(failed)? {
             loss.rows = Some(changes.inserted + changes.updated + changes.deleted);

@@ -20,7 +20,7 @@ pub(crate) use postgres::{READ_UNDER, edges as postgres_edges, user_tables as po
 use crate::db::{Database, DbError};
 use crate::quote::TableName;
 
-pub use trigger_writes::written_by_triggers;
+pub use trigger_writes::{Triggers, written_by_triggers};
 
 /// All objects of the user's schemas by name (`column public.pipelines.id`), each with its
 /// definition as SQL. Our own objects are left out. The text holds no oids and no numbers of

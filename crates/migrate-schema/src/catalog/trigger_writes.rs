@@ -8,17 +8,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::db::{Database, DbError};
 use crate::quote::TableName;
 
+/// Which triggers are meant.
+#[derive(Debug, Clone, Copy)]
+pub enum Triggers<'a> {
+    /// All that are enabled, event triggers too.
+    All,
+    /// Those of these tables, named as the catalog has them.
+    On(&'a [TableName]),
+}
+
 /// The user's tables that a trigger or event trigger of the user's may write, in order. The tables
 /// that hold a virtual table's content belong to it. Read-only.
 ///
 /// # Errors
 /// The database's.
-pub async fn written_by_triggers(db: &Database) -> Result<Vec<TableName>, DbError> {
+pub async fn written_by_triggers(
+    db: &Database,
+    triggers: Triggers<'_>,
+) -> Result<Vec<TableName>, DbError> {
     let (texts, functions) = match db {
         #[cfg(feature = "postgres")]
-        Database::Postgres(pg) => postgres(pg).await?,
+        Database::Postgres(pg) => postgres(pg, triggers).await?,
         #[cfg(feature = "sqlite")]
-        Database::Sqlite(lite) => (sqlite(lite).await?, BTreeMap::new()),
+        Database::Sqlite(lite) => (sqlite(lite, triggers).await?, BTreeMap::new()),
     };
     if texts.is_empty() {
         return Ok(Vec::new());
@@ -103,15 +115,22 @@ fn pieces(text: &str) -> impl Iterator<Item = String> + '_ {
 #[cfg(feature = "postgres")]
 async fn postgres(
     pg: &crate::db::Postgres,
+    triggers: Triggers<'_>,
 ) -> Result<(Vec<String>, BTreeMap<String, String>), DbError> {
     const FUNCTIONS: &str = "select p.proname::text, coalesce(p.prosrc, '') || ' ' || \
              coalesce(pg_get_function_sqlbody(p.oid), ''), \
-             exists (select from pg_trigger t where t.tgfoid = p.oid and not t.tgisinternal and t.tgenabled <> 'D') \
-             or exists (select from pg_event_trigger e where e.evtfoid = p.oid and e.evtenabled <> 'D') \
+             exists (select from pg_trigger t where t.tgfoid = p.oid and not t.tgisinternal and t.tgenabled <> 'D' \
+                     and ($1::text[] is null or t.tgrelid in (select to_regclass(name)::oid from unnest($1) name))) \
+             or $1 is null and exists (select from pg_event_trigger e where e.evtfoid = p.oid and e.evtenabled <> 'D') \
          from pg_proc p join pg_namespace n on n.oid = p.pronamespace \
          where n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'etlrs_migrate') \
          order by 1";
+    let tables: Option<Vec<String>> = match triggers {
+        Triggers::All => None,
+        Triggers::On(tables) => Some(tables.iter().map(TableName::sql).collect()),
+    };
     let rows: Vec<(String, String, bool)> = sqlx::query_as(FUNCTIONS)
+        .bind(tables)
         .fetch_all(&mut *pg.acquire().await?)
         .await?;
     let mut functions: BTreeMap<String, String> = BTreeMap::new();
@@ -129,10 +148,18 @@ async fn postgres(
 }
 
 #[cfg(feature = "sqlite")]
-async fn sqlite(lite: &crate::db::Sqlite) -> Result<Vec<String>, DbError> {
+async fn sqlite(lite: &crate::db::Sqlite, triggers: Triggers<'_>) -> Result<Vec<String>, DbError> {
     let rows = super::sqlite::master(&mut *lite.acquire().await?).await?;
-    let triggers = rows.into_iter().filter(|row| row.kind == "trigger");
-    Ok(triggers.map(|row| row.sql).collect())
+    let is_meant = |table: &str| match triggers {
+        Triggers::All => true,
+        Triggers::On(tables) => tables
+            .iter()
+            .any(|one| one.table().eq_ignore_ascii_case(table)),
+    };
+    let found = rows
+        .into_iter()
+        .filter(|row| row.kind == "trigger" && is_meant(&row.table));
+    Ok(found.map(|row| row.sql).collect())
 }
 
 #[cfg(test)]

@@ -256,8 +256,9 @@ impl Database {
         }
     }
 
-    /// A table's name as a query of ours must say it: on PostgreSQL with the schema in which the
-    /// user finds it, if it is found.
+    /// A table's name as the catalog has it, and as a query of ours must say it: on PostgreSQL with
+    /// the schema in which the user finds it, on SQLite in the letters that it was made with. As it
+    /// is where there is no such table.
     ///
     /// # Errors
     /// The database's.
@@ -266,7 +267,22 @@ impl Database {
             #[cfg(feature = "postgres")]
             Self::Postgres(db) => db.resolve(table).await,
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => Ok(table.clone()),
+            Self::Sqlite(_) => {
+                let main = |schema: &str| schema.eq_ignore_ascii_case("main");
+                if !table.schema().is_none_or(main) {
+                    return Ok(table.clone());
+                }
+                let find = format!(
+                    "select max(name) from sqlite_master where type in ('table', 'view') \
+                     and name = {} collate nocase",
+                    crate::quote::literal(table.table())
+                );
+                let found = self.query_ours(&find).await?;
+                Ok(TableName::new(
+                    None,
+                    found.as_str().unwrap_or(table.table()),
+                ))
+            }
         }
     }
 

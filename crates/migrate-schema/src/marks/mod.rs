@@ -90,7 +90,7 @@ impl Marks {
 /// The database's; nothing is kept then.
 pub async fn keep(db: &Database, run: &str, tables: &[TableName]) -> Result<(), DbError> {
     own::ensure(db).await?;
-    let written = catalog::written_by_triggers(db).await?;
+    let written = catalog::written_by_triggers(db, catalog::Triggers::All).await?;
     let (last, first): (Vec<_>, Vec<_>) = tables.iter().partition(|table| written.contains(table));
     #[cfg(feature = "postgres")]
     let before_last = first.len();
