@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::db::{Database, DbError};
+use crate::db::{Database, DbError, DbErrorKind};
 use crate::own;
 use crate::quote::literal;
 
@@ -100,10 +100,14 @@ pub async fn of_run(db: &Database, run: &str) -> Result<Vec<Note>, DbError> {
                 .await?
         }
     };
-    let mut notes: Vec<Note> = payloads
-        .iter()
-        .filter_map(|payload| serde_json::from_str(payload).ok())
-        .collect();
+    let mut notes = Vec::with_capacity(payloads.len());
+    for payload in &payloads {
+        let note: Note = serde_json::from_str(payload).map_err(|error| {
+            let what = format!("what run {run} noted of its own writes makes no sense: {error}");
+            DbError::new(DbErrorKind::Other, what)
+        })?;
+        notes.push(note);
+    }
     notes.sort_by_key(|note| note.number);
     Ok(notes)
 }
