@@ -311,7 +311,7 @@ async fn many_steps_on_one_file_are_looked_at_in_linear_time() {
         let receipt = step.prepare(&cx()).await.unwrap();
         step.run(&cx(), &receipt).await.unwrap();
     }
-    assert_eq!(deployment.config().matches("k").count(), STEPS);
+    assert_eq!(deployment.config().matches('k').count(), STEPS);
     assert_eq!(deployment.backups().len(), STEPS);
     assert_eq!(deployment.text("backups/config_1.5.0.toml"), "a = 1\n");
 }

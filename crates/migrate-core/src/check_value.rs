@@ -38,7 +38,10 @@ fn same(expected: &Value, found: &Value) -> bool {
 fn same_number(a: &Number, b: &Number) -> bool {
     match (whole(a), whole(b)) {
         (Some(a), Some(b)) => a == b,
-        (None, None) => matches!((a.as_f64(), b.as_f64()), (Some(a), Some(b)) if a == b),
+        (None, None) => match (a.as_f64(), b.as_f64()) {
+            (Some(a), Some(b)) => a.total_cmp(&b).is_eq(),
+            _ => false,
+        },
         _ => false,
     }
 }

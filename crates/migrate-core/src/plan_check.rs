@@ -134,15 +134,15 @@ fn steps(plan: &Map<String, Value>, name: &str, need: Need, found: &mut Vec<Find
             continue;
         };
         step(map, &at, found);
-        if let Some(id) = map.get("id").and_then(Value::as_str) {
-            if !ids.insert(id) {
-                let message = format!("the id {id:?} is used by an earlier step of {name}");
-                found.push(
-                    Finding::error("plan.duplicate-id", message)
-                        .at(format!("{at}/id"))
-                        .hint("give every step an id of its own"),
-                );
-            }
+        if let Some(id) = map.get("id").and_then(Value::as_str)
+            && !ids.insert(id)
+        {
+            let message = format!("the id {id:?} is used by an earlier step of {name}");
+            found.push(
+                Finding::error("plan.duplicate-id", message)
+                    .at(format!("{at}/id"))
+                    .hint("give every step an id of its own"),
+            );
         }
     }
 }

@@ -71,9 +71,9 @@ impl Shared {
         if let Some(Ok(found)) = found {
             return found;
         }
-        let made = Arc::new(make());
-        kept.insert(name.to_owned(), made.clone());
-        made
+        let value = Arc::new(make());
+        kept.insert(name.to_owned(), value.clone());
+        value
     }
 }
 

@@ -29,7 +29,7 @@ fn copying(target: &str, more: &str) -> Deployment {
     deployment
 }
 
-fn plan(deployment: &Deployment, verify: &str, more: serde_json::Value) {
+fn plan(deployment: &Deployment, verify: &str, more: &serde_json::Value) {
     let mut data = json!({"source_table": "src", "target_table": "dst", "batch_size": 10,
         "transformation_script": "copy.sql", "parallel_workers": 1, "verify": verify});
     deployment.write("migrations/copy.sql", "SELECT id, e FROM batch");
@@ -59,7 +59,7 @@ fn a_row_of_others_is_neither_replaced_nor_the_new_one_ignored() {
         for verify in ["off", "full"] {
             for skip in [&[][..], &["--skip-check", "rows"]] {
                 let deployment = copying(target, "");
-                plan(&deployment, verify, json!({}));
+                plan(&deployment, verify, &json!({}));
                 let run = deployment.run(&[&UP[..], skip].concat());
                 run.expect_one_of(&[1, 3])
                     .says(&["id=1", "UNIQUE constraint"]);
@@ -72,7 +72,7 @@ fn a_row_of_others_is_neither_replaced_nor_the_new_one_ignored() {
 #[test]
 fn such_a_row_is_quarantined_like_any_other() {
     let deployment = copying(TARGETS[0], "");
-    plan(&deployment, "off", json!({"bad_rows": "quarantine 1"}));
+    plan(&deployment, "off", &json!({"bad_rows": "quarantine 1"}));
     deployment.run(&UP).expect(0).says(&["1 in quarantine"]);
     let rows = deployment.sql("SELECT id, e FROM dst ORDER BY id");
     assert_eq!(rows.trim(), "2|b@\n50|a@\n51|z@");
@@ -88,7 +88,7 @@ fn an_undo_replaces_no_row_of_others() {
         TARGETS[0],
         "UPDATE src SET id = 50, e = 'new@' WHERE id = 1;",
     );
-    plan(&deployment, "off", json!({}));
+    plan(&deployment, "off", &json!({}));
     deployment.run(&UP).expect(0);
     deployment.sql("INSERT INTO dst VALUES (99, 'a@')");
     deployment.run(&[
@@ -111,7 +111,7 @@ fn a_trigger_keeps_its_own_clause() {
         "CREATE TABLE seen (e text primary key); INSERT INTO seen VALUES ('a@');
          CREATE TRIGGER note AFTER INSERT ON dst BEGIN INSERT OR IGNORE INTO seen VALUES (NEW.e); END;",
     );
-    plan(&deployment, "off", json!({}));
+    plan(&deployment, "off", &json!({}));
     deployment.run(&UP).expect(0);
     assert_eq!(deployment.sql("SELECT count(*) FROM seen").trim(), "2");
     assert_eq!(deployment.sql("SELECT count(*) FROM dst").trim(), "4");
