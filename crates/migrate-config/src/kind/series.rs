@@ -88,27 +88,44 @@ impl Series {
             Values::Named => &self.named,
         };
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut prefix = kept
-            .take()
-            .filter(|prefix| prefix.steps <= count && prefix.before == text)
-            .unwrap_or_else(|| Prefix {
-                before: text.to_owned(),
-                steps: 0,
-                after: text.to_owned(),
-            });
-        let mut result = Ok(());
-        for step in &self.steps[prefix.steps..count] {
-            match step.operations.apply(&prefix.after, values) {
-                Ok(changed) => prefix.after = changed.text,
-                Err(found) => {
-                    result = Err(found);
-                    break;
-                }
+        let known = kept.take().filter(|prefix| prefix.steps <= count);
+        let mut prefix = known.unwrap_or_else(|| Prefix::of(text));
+        if prefix.before != text {
+            // In a run each step finds the text as those before it left it: they are not made
+            // once more for every step.
+            if self.advance(&mut prefix, count, values).is_ok() && prefix.after == text {
+                *kept = Some(prefix);
+                return Ok(text.to_owned());
             }
-            prefix.steps += 1;
+            prefix = Prefix::of(text);
         }
+        let result = self.advance(&mut prefix, count, values);
         let after = result.map(|()| prefix.after.clone());
         *kept = Some(prefix);
         after
+    }
+
+    /// Goes on to what so many steps make of the text; stops before the first that can't.
+    fn advance(
+        &self,
+        prefix: &mut Prefix,
+        count: usize,
+        values: Values,
+    ) -> Result<(), Vec<Finding>> {
+        for step in &self.steps[prefix.steps..count] {
+            prefix.after = step.operations.apply(&prefix.after, values)?.text;
+            prefix.steps += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Prefix {
+    fn of(text: &str) -> Self {
+        Self {
+            before: text.to_owned(),
+            steps: 0,
+            after: text.to_owned(),
+        }
     }
 }
