@@ -75,7 +75,7 @@ const CHECKS: &[Check] = &[
     check(
         "rights",
         "what the role may do in the database",
-        "createdb database event-triggers owner schema statistics table",
+        "createdb database event-triggers no-schema owner schema statistics table",
     ),
     check("role", "the operator's own role (health-check)", ""),
     check(
