@@ -186,6 +186,9 @@ pub struct RunState {
     pub loses: Vec<Loss>,
     /// What a restore does that differs from its rollback point.
     pub on_difference: OnDifference,
+    /// What differed from before when all steps were undone, a line each: nobody knows whose it is,
+    /// so a restore takes it only with consent.
+    pub differs: Vec<String>,
     /// What the undos of its steps need, where the database was replaced since.
     pub undo_data: UndoData,
     /// Where the run stood when its way back began.
@@ -212,6 +215,7 @@ impl RunState {
             cleared: false,
             loses: Vec::new(),
             on_difference: OnDifference::RollBack,
+            differs: Vec::new(),
             undo_data: UndoData::Kept,
             before_way_back: None,
         }

@@ -88,7 +88,11 @@ impl Act {
     /// # Panics
     /// If a file of the test can't be written.
     pub fn perform(self, deployment: &Deployment, chance: &mut Chance) -> Option<Done> {
-        let word = format!("others{:06x}", chance.number() & 0x00ff_ffff);
+        let random = chance.number() & 0x00ff_ffff;
+        let word = match self {
+            Self::Grant => "GRANT SELECT ON TABLE public.orders TO PUBLIC".to_owned(),
+            _ => format!("others{random:06x}"),
+        };
         let number = i64::try_from(chance.below(9)).unwrap_or(0);
         match self {
             Self::EditConfig => return Some(edit_config(deployment, word)),

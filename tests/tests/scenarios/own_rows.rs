@@ -145,7 +145,14 @@ fn rows_that_a_later_step_changed_come_back(store: Store) {
         .run(&back)
         .expect(4)
         .says(&["--strategy restore"]);
-    deployment.run(&restore).expect(0);
+    // Somebody may have written in the middle of that, so it asks.
+    deployment
+        .run(&restore)
+        .expect(7)
+        .says(&["dst", "--accept-data-loss"]);
+    deployment
+        .run(&[&restore[..], &["--accept-data-loss"]].concat())
+        .expect(0);
     before.must_equal(&deployment.snapshot().of_the_user(), "after a good run");
 }
 

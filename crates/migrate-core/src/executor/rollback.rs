@@ -296,6 +296,14 @@ impl MigrationExecutor {
     /// What a restore would lose of others. Once a way back began, what differs is its own
     /// work, and services are down: then what was counted at its beginning holds.
     async fn restore_losses(&self, run: &Run) -> Result<Vec<Loss>, MigrationError> {
+        if run.state.phase == Phase::Stuck && !run.state.differs.is_empty() {
+            return Ok(run
+                .state
+                .differs
+                .iter()
+                .map(|line| of_nobody(line))
+                .collect());
+        }
         if run.state.cleared {
             return Ok(Vec::new());
         }
@@ -329,6 +337,19 @@ impl MigrationExecutor {
             .await
             .map_err(MigrationError::Unchanged)
     }
+}
+
+/// A difference that a way back step by step was left with.
+fn of_nobody(difference: &str) -> Loss {
+    let (name, _) = difference.split_once(": ").unwrap_or((difference, ""));
+    let object = match name.split_once(' ') {
+        Some(("rows", table)) => format!("table {table}"),
+        Some(("catalog", object)) => object.to_owned(),
+        _ => name.to_owned(),
+    };
+    let detail =
+        "is not as before the upgrade though all steps are undone: others may have changed it";
+    Loss::new(object, None, detail)
 }
 
 fn no_point(run: &Run) -> MigrationError {

@@ -253,8 +253,12 @@ impl RunState {
                 self.left.clone_from(left);
                 P::Reverted
             }
+            (P::RollingBack(_), Record::RevertedDifferent { error }) => {
+                self.differs.clone_from(&error.causes);
+                self.failure = Some(error.clone());
+                P::Stuck
+            }
             (P::RollingBack(Strategy::Steps), Record::RollbackStepFailed { error, .. })
-            | (P::RollingBack(_), Record::RevertedDifferent { error })
             | (P::RollingBack(_) | P::Reverted, Record::RestoreFailed { error }) => {
                 self.failure = Some(error.clone());
                 P::Stuck
