@@ -102,16 +102,32 @@ impl Inspector<'_> {
     }
 }
 
-/// The words of the script that stand in the database's message, in whatever language that is.
+/// Undefined tables, functions, types, schemas, and values of an enum.
+const UNKNOWN: [&str; 5] = ["42P01", "42883", "42704", "3F000", "22P02"];
+
+/// Words of SQL that stand in such messages too.
+const NO_NAMES: [&str; 16] = [
+    "does", "exist", "for", "function", "in", "input", "integer", "invalid", "no", "not", "of",
+    "such", "table", "text", "type", "value",
+];
+
+/// The words of the script that stand in the database's message, in whatever language that is, where
+/// it is about something that is not there.
 fn names_in(error: &DbError, script: &str) -> Vec<String> {
+    let code = error.code.as_deref().unwrap_or_default();
+    let message = error.to_string();
+    let of_sqlite = ["no such table", "no such function"];
+    if !UNKNOWN.contains(&code) && !of_sqlite.iter().any(|text| message.contains(text)) {
+        return Vec::new();
+    }
     let words = |text: &str| -> Vec<String> {
         let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
         let words = words.filter(|word| word.chars().count() > 1);
         words.map(str::to_lowercase).collect()
     };
     let of_script = words(script);
-    let mut found = words(&error.to_string());
-    found.retain(|word| of_script.contains(word));
+    let mut found = words(&message);
+    found.retain(|word| of_script.contains(word) && !NO_NAMES.contains(&word.as_str()));
     found
 }
 
