@@ -150,8 +150,8 @@ pub trait Step: Send + Sync {
         Ok(())
     }
 
-    /// What others wrote, since the step ran, to the tables that it writes. Asked when a run fails,
-    /// before it is undone. Read-only.
+    /// What others wrote, since the step ran, to the tables or the file that it writes. Asked when a
+    /// run fails, before it is undone. Read-only.
     async fn others(&self, _cx: &StepContext, _receipt: &Receipt) -> Result<Vec<Loss>, StepError> {
         Ok(Vec::new())
     }

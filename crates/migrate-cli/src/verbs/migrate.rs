@@ -266,6 +266,9 @@ fn ways_out(state: &RunState, command: &str) -> String {
             "next, losing what others wrote (the safety copy has it): {command} --accept-data-loss\n\
              or keep it: put it somewhere else, then: {command}"
         ),
+        _ if !state.differs.is_empty() => format!(
+            "next, losing what others wrote to what differs (a safety copy is made first): {command} --accept-data-loss"
+        ),
         Some(StepErrorKind::Differs) => format!(
             "next: {command}\n\
              or, if the difference does not matter: {command} --accept-difference"

@@ -416,6 +416,17 @@ impl Step for ConfigStep {
         Ok(found)
     }
 
+    async fn others(&self, _cx: &StepContext, receipt: &Receipt) -> Result<Vec<Loss>, StepError> {
+        let receipt = read_receipt(receipt)?;
+        let detail = match self.state(&receipt)? {
+            State::Before | State::After => return Ok(Vec::new()),
+            State::Other => "edited by others while the upgrade ran",
+            State::Missing => "removed by others while the upgrade ran",
+        };
+        let object = format!("file {}", receipt.file);
+        Ok(vec![Loss::new(object, None, detail.to_owned())])
+    }
+
     async fn probe(&self, _cx: &StepContext, receipt: &Receipt) -> Result<Probe, StepError> {
         let receipt = read_receipt(receipt)?;
         match self.state(&receipt)? {

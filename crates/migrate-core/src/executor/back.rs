@@ -35,11 +35,17 @@ impl MigrationExecutor {
                 None => self.compare(run, strategy).await,
             },
             Strategy::Steps => self.one_rollback_step(run).await,
-            // No rollback point holds what commands did elsewhere.
-            Strategy::Restore => match run.outside().last() {
-                Some(index) => self.undo(run, *index).await,
-                None => self.restore(run).await,
-            },
+            Strategy::Restore => {
+                if !run.state.requested && !run.state.loses.is_empty() {
+                    let error = self.with_copy(run, others_wrote(&run.state.loses)).await;
+                    return Ok(self.record(run, Record::RestoreFailed { error }).await?);
+                }
+                // No rollback point holds what commands did elsewhere.
+                match run.outside().last() {
+                    Some(index) => self.undo(run, *index).await,
+                    None => self.restore(run).await,
+                }
+            }
         }
     }
 
@@ -413,6 +419,17 @@ impl MigrationExecutor {
                 RunState::replay(log).is_ok_and(|state| state.phase == crate::Phase::RolledBack)
             })
     }
+}
+
+/// A restore that nobody asked for takes nothing of others.
+fn others_wrote(losses: &[Loss]) -> StepError {
+    let mut error = StepError::failed(
+        "others wrote to what the upgrade writes while it ran, and restoring the rollback point would lose it; \
+         nothing was restored",
+    );
+    error.kind = StepErrorKind::OthersWrote;
+    error.causes = losses.iter().map(ToString::to_string).collect();
+    error
 }
 
 /// Whether a restore reported of an object that it stays as it is.

@@ -367,7 +367,8 @@ impl MigrationExecutor {
         };
         let loses = match strategy {
             Strategy::Reverse => self.others_in_made_tables(run).await,
-            _ => Vec::new(),
+            Strategy::Restore => self.others_in_own_objects(run).await,
+            Strategy::Steps => Vec::new(),
         };
         let record = Record::RollbackStarted {
             strategy,

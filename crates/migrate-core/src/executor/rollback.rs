@@ -316,12 +316,17 @@ impl MigrationExecutor {
                 .map_err(MigrationError::Unchanged)?,
             None => Vec::new(),
         };
+        let mut more = Vec::new();
+        if after.is_none() {
+            more.extend(self.others_in_own_objects(run).await);
+        }
         if let (Some(point), Some(own)) = (&run.state.point, run.own_writes()) {
             let beside = self.observer.beside(&own, point, after).await;
-            for loss in beside.map_err(MigrationError::Unchanged)? {
-                if !losses.iter().any(|known| known.object == loss.object) {
-                    losses.push(loss);
-                }
+            more.extend(beside.map_err(MigrationError::Unchanged)?);
+        }
+        for loss in more {
+            if !losses.iter().any(|known| known.object == loss.object) {
+                losses.push(loss);
             }
         }
         Ok(losses)

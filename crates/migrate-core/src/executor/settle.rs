@@ -4,6 +4,7 @@
 //! the row hashes hold what the run wrote and nothing of others, and nobody wrote in between. So
 //! they are made in that order, and looked at again; where somebody wrote, once more.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ use crate::event::Event;
 use crate::journal::Record;
 use crate::ports::{Fingerprint, Loss};
 use crate::status::StepStatus;
-use crate::step::{OwnRows, Settled, StepContext};
+use crate::step::{OwnRows, ScopeObject, Settled, StepContext};
 
 /// How often it is tried at least, and for how long, while others go on writing.
 const ROUNDS: u32 = 5;
@@ -111,25 +112,49 @@ impl MigrationExecutor {
         let before = &run.header.before.0;
         let whole = before.keys().any(|name| name.starts_with("catalog "));
         let made = |loss: &Loss| {
-            let table = loss.object.strip_prefix("table ").unwrap_or_default();
+            let Some(table) = loss.object.strip_prefix("table ") else {
+                return false;
+            };
             let names = [format!("rows {table}"), format!("rows public.{table}")];
             whole && !names.iter().any(|name| before.contains_key(name))
         };
-        let mut all = Vec::new();
-        for index in run.touched() {
-            if run.step_state(index).receipt.is_none() {
-                continue;
-            }
-            let (cx, receipt) = self.watched(run, index);
-            match run.steps[index].others(&cx, &receipt).await {
-                Ok(found) => all.extend(found.into_iter().filter(made)),
-                Err(error) => self.warn(format!("rows of others can't be counted: {error}")),
-            }
-        }
+        let mut all = self.others_in_own_objects(run).await;
+        all.retain(made);
         for loss in &all {
             self.warn(format!(
                 "{loss}; the table goes, so everything is copied first"
             ));
+        }
+        all
+    }
+
+    /// What others wrote to the tables and files that the run's steps write: a restore takes these for
+    /// the run's own. Of a file, the last step that changed it knows.
+    pub(super) async fn others_in_own_objects(&self, run: &Run) -> Vec<Loss> {
+        let (mut all, mut files) = (Vec::new(), BTreeSet::new());
+        for index in run.touched().into_iter().rev() {
+            if run.step_state(index).receipt.is_none() {
+                continue;
+            }
+            let step = &run.steps[index];
+            let scope = step.describe().scope;
+            let of_step = scope.iter().filter_map(|object| match object {
+                ScopeObject::File(path) => Some(path.clone()),
+                _ => None,
+            });
+            let of_step: Vec<String> = of_step.collect();
+            let new = of_step.iter().filter(|path| files.insert((*path).clone()));
+            if new.count() == 0 && !of_step.is_empty() {
+                continue;
+            }
+            let (cx, receipt) = self.watched(run, index);
+            match step.others(&cx, &receipt).await {
+                Ok(found) => all.extend(found),
+                Err(error) => self.warn(format!(
+                    "what others wrote to what step {} writes can't be counted: {error}",
+                    run.spec(index).id
+                )),
+            }
         }
         all
     }

@@ -148,6 +148,10 @@ impl RunState {
                 if *strategy == Strategy::Restore {
                     self.try_undos_again();
                 }
+                if *requested && !self.requested {
+                    // What an automatic way back met was looked for again.
+                    self.loses.clear();
+                }
                 self.requested |= *requested;
                 self.cleared |= *cleared;
                 self.loses.extend(loses.iter().cloned());
