@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use migrate_schema::apply::{Options, OutOfOrder, Standing, Target as Upto, standings};
 use migrate_schema::catalog::Catalog;
-use migrate_schema::db::{CreateMode, Database, DatabaseUrl};
+use migrate_schema::db::{CreateMode, Database};
 use migrate_schema::history::State;
 use migrate_schema::layout::{Migration, MigrationSet};
 use migrate_schema::snapshot::{CatalogDiff, Snapshot};
 use migrate_schema::takeover;
 
-use super::scratch::{self, OnShared, Scratch};
+use super::scratch::{self, Scratch, ScratchArgs};
 use super::source::{LayoutArg, SourceArgs, Target};
 use super::{dump, how, work};
 use crate::args::Global;
@@ -31,7 +31,7 @@ pub(crate) struct DriftArgs {
     )]
     source: Option<PathBuf>,
     /// A file that `schema dump` wrote.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scratch_url", "skip_shared", "prelude"])]
     snapshot: Option<PathBuf>,
     /// How migrations are laid out: ours, sqlx, diesel, golang-migrate, goose, dbmate, flyway, refinery.
     #[arg(long, value_name = "NAME", default_value = "auto")]
@@ -39,15 +39,8 @@ pub(crate) struct DriftArgs {
     /// What `${NAME}` stands for in them (before the environment); may be given more than once.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = super::source::pair)]
     values: Vec<(String, String)>,
-    /// A database on whose server the scratch database is made, instead of the live one's.
-    #[arg(long, value_name = "URL", conflicts_with = "snapshot")]
-    scratch_url: Option<String>,
-    /// Leave out statements on what the server's databases share (roles, databases, ...).
-    #[arg(long, conflicts_with = "snapshot")]
-    skip_shared: bool,
-    /// SQL that the scratch database begins with: extensions and schemas that the migrations expect.
-    #[arg(long, value_name = "FILE", conflicts_with = "snapshot")]
-    prelude: Option<PathBuf>,
+    #[command(flatten)]
+    place: ScratchArgs,
 }
 
 /// `schema drift`.
@@ -126,7 +119,7 @@ async fn with_migrations(
     };
     let mut applied_set = set.clone();
     applied_set.migrations.retain(there);
-    let applied_set = scratch::confined(applied_set, OnShared::asked(args.skip_shared), output)?;
+    let applied_set = args.place.confined(applied_set, output)?;
     let live = read(&target.db).await?;
     let expected = given_by(target, &applied_set, options, args, output).await?;
     report.diff = CatalogDiff::between(&expected, &live, target.db.backend());
@@ -141,12 +134,9 @@ async fn given_by(
     args: &DriftArgs,
     output: &Output,
 ) -> Result<Catalog, Failure> {
-    let server = match args.scratch_url.as_deref() {
+    let server = match args.place.url()? {
         None => target.db.clone(),
         Some(url) => {
-            let url: DatabaseUrl = url
-                .parse()
-                .map_err(|error| Failure::usage(format!("--scratch-url: {error}")))?;
             if url.backend() != target.db.backend() {
                 return Err(Failure::usage(format!(
                     "--scratch-url {url} is not of {}, as the database is",
@@ -156,14 +146,7 @@ async fn given_by(
             scratch::server(&url).await?
         }
     };
-    let backend = server.backend();
-    let prelude = scratch::prelude(
-        args.prelude.as_deref(),
-        backend,
-        OnShared::asked(args.skip_shared),
-        output,
-    )?;
-    let scratch = Scratch::make(&server, prelude).await?;
+    let scratch = Scratch::make(&server, &args.place, output).await?;
     output.note(&format!(
         "running {} applied migrations on a scratch database",
         set.migrations.len()

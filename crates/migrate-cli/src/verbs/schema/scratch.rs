@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use clap::Args;
 use migrate_core::{Cancel, StepError};
 use migrate_rollback::ScratchCopy;
 use migrate_schema::apply::FreshDatabase;
@@ -49,78 +50,81 @@ async fn shared(server: &Database) -> Result<Value, StepError> {
         .map_err(|error| error.into_step_error("what the server's databases share can't be read"))
 }
 
-/// What becomes of statements on what the databases of a server share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OnShared {
-    /// Nothing runs.
-    Refuse,
-    /// They are left out, each named.
-    LeaveOut,
+/// What a scratch database is made of, and where.
+#[derive(Debug, Args)]
+pub(super) struct ScratchArgs {
+    /// A database on whose server the scratch database is made, instead of the live one's.
+    #[arg(long, value_name = "URL")]
+    scratch_url: Option<String>,
+    /// Leave out statements on what the server's databases share (roles, databases, ...).
+    #[arg(long)]
+    skip_shared: bool,
+    /// SQL that each scratch database begins with: extensions and schemas that the migrations expect.
+    #[arg(long, value_name = "FILE")]
+    prelude: Option<PathBuf>,
 }
 
-impl OnShared {
-    /// As `--skip-shared` says.
-    pub(super) fn asked(skip_shared: bool) -> Self {
-        if skip_shared {
-            Self::LeaveOut
-        } else {
-            Self::Refuse
+impl ScratchArgs {
+    /// The server that was named instead of the live one.
+    pub(super) fn url(&self) -> Result<Option<DatabaseUrl>, Failure> {
+        let url = self.scratch_url.as_deref().map(str::parse).transpose();
+        url.map_err(|error| Failure::usage(format!("--scratch-url: {error}")))
+    }
+
+    /// The statements of the prelude.
+    fn prelude(&self, backend: Backend, output: &Output) -> Result<Vec<String>, Failure> {
+        let Some(file) = &self.prelude else {
+            return Ok(Vec::new());
+        };
+        let text = migrate_config::atomic::read_regular_text(file).map_err(|error| {
+            Failure::unchanged(format!("--prelude {}: {error}", file.display()))
+        })?;
+        let named = SourceFile::new("0_prelude.sql", &text);
+        let set = MigrationSet::of_files(&[named], Choice::Named(Layout::Sqlx), backend)
+            .map_err(|findings| Failure::findings("the prelude can't be used", findings))?;
+        let set = self.confined(set, output)?;
+        let sql: String = set.migrations.iter().map(|one| one.up.sql()).collect();
+        Ok(split(backend, &sql)
+            .into_iter()
+            .map(|range| sql[range].to_owned())
+            .collect())
+    }
+
+    /// The migrations without what would change the server that the scratch database shares with
+    /// others: refused, or left out and named.
+    pub(super) fn confined(
+        &self,
+        set: MigrationSet,
+        output: &Output,
+    ) -> Result<MigrationSet, Failure> {
+        let found = set.shared_statements();
+        if found.is_empty() {
+            return Ok(set);
         }
+        if !self.skip_shared {
+            return Err(Failure::findings(
+                "the migrations would change the server of the scratch database; nothing was run",
+                found.iter().map(SharedStatement::finding).collect(),
+            ));
+        }
+        for one in &found {
+            output.note(&format!(
+                "left out at {}: it changes {}",
+                one.place, one.what
+            ));
+        }
+        Ok(set.without_shared_statements())
     }
-}
-
-/// The statements of a file that each scratch database begins with: extensions, schemas.
-pub(super) fn prelude(
-    file: Option<&Path>,
-    backend: Backend,
-    on_shared: OnShared,
-    output: &Output,
-) -> Result<Vec<String>, Failure> {
-    let Some(file) = file else {
-        return Ok(Vec::new());
-    };
-    let text = migrate_config::atomic::read_regular_text(file)
-        .map_err(|error| Failure::unchanged(format!("--prelude {}: {error}", file.display())))?;
-    let named = SourceFile::new("0_prelude.sql", &text);
-    let set = MigrationSet::of_files(&[named], Choice::Named(Layout::Sqlx), backend)
-        .map_err(|findings| Failure::findings("the prelude can't be used", findings))?;
-    let set = confined(set, on_shared, output)?;
-    let sql: String = set.migrations.iter().map(|one| one.up.sql()).collect();
-    Ok(split(backend, &sql)
-        .into_iter()
-        .map(|range| sql[range].to_owned())
-        .collect())
-}
-
-/// The migrations without what would change the server that the scratch database shares with
-/// others: refused, or left out and named.
-pub(super) fn confined(
-    set: MigrationSet,
-    on_shared: OnShared,
-    output: &Output,
-) -> Result<MigrationSet, Failure> {
-    let found = set.shared_statements();
-    if found.is_empty() {
-        return Ok(set);
-    }
-    if on_shared == OnShared::Refuse {
-        return Err(Failure::findings(
-            "the migrations would change the server of the scratch database; nothing was run",
-            found.iter().map(SharedStatement::finding).collect(),
-        ));
-    }
-    for one in &found {
-        output.note(&format!(
-            "left out at {}: it changes {}",
-            one.place, one.what
-        ));
-    }
-    Ok(set.without_shared_statements())
 }
 
 impl Scratch {
     /// Makes an empty one on the server of `server`, or as a temporary file.
-    pub(super) async fn make(server: &Database, prelude: Vec<String>) -> Result<Self, Failure> {
+    pub(super) async fn make(
+        server: &Database,
+        args: &ScratchArgs,
+        output: &Output,
+    ) -> Result<Self, Failure> {
+        let prelude = args.prelude(server.backend(), output)?;
         let shared = shared(server).await?;
         let directory = directory()?;
         let cancel = Cancel::new();

@@ -1,12 +1,10 @@
 //! Whether each down restores what was there before its up.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use migrate_schema::apply::{Grouping, Options, SchemaEngine};
-use migrate_schema::db::{CreateMode, DatabaseUrl};
+use migrate_schema::db::CreateMode;
 
-use super::scratch::{self, OnShared, Scratch};
+use super::scratch::{self, Scratch, ScratchArgs};
 use super::source::{self, SourceArgs, Target};
 use super::{how, work};
 use crate::args::Global;
@@ -25,15 +23,8 @@ pub(crate) struct VerifyArgs {
     /// The last version to try; all without it.
     #[arg(long, value_name = "VERSION")]
     to: Option<String>,
-    /// A database on whose server the scratch database is made, instead of --database-url's.
-    #[arg(long, value_name = "URL")]
-    scratch_url: Option<String>,
-    /// Leave out statements on what the server's databases share (roles, databases, ...).
-    #[arg(long)]
-    skip_shared: bool,
-    /// SQL that each scratch database begins with: extensions and schemas that the migrations expect.
-    #[arg(long, value_name = "FILE")]
-    prelude: Option<PathBuf>,
+    #[command(flatten)]
+    place: ScratchArgs,
 }
 
 /// `schema verify`.
@@ -42,17 +33,12 @@ pub(crate) async fn run(
     args: &VerifyArgs,
     output: &Output,
 ) -> Result<u8, Failure> {
-    let (root, server) = match &args.scratch_url {
+    let (root, server) = match args.place.url()? {
         None => {
             let target = Target::open(global, CreateMode::MustExist).await?;
             (target.root, target.db)
         }
-        Some(url) => {
-            let url: DatabaseUrl = url
-                .parse()
-                .map_err(|error| Failure::usage(format!("--scratch-url: {error}")))?;
-            (global.root.clone(), scratch::server(&url).await?)
-        }
+        Some(url) => (global.root.clone(), scratch::server(&url).await?),
     };
     let set = args.source.read(&root, &server).await?;
     output.warnings(&set.warnings);
@@ -66,15 +52,8 @@ pub(crate) async fn run(
             "there is no migration {missing}"
         )));
     }
-    let set = scratch::confined(set, OnShared::asked(args.skip_shared), output)?;
-    let backend = server.backend();
-    let prelude = scratch::prelude(
-        args.prelude.as_deref(),
-        backend,
-        OnShared::asked(args.skip_shared),
-        output,
-    )?;
-    let scratch = Scratch::make(&server, prelude).await?;
+    let set = args.place.confined(set, output)?;
+    let scratch = Scratch::make(&server, &args.place, output).await?;
     let trials = scratch
         .with(async |scratch| {
             let engine = SchemaEngine::new(scratch.db(), options);
