@@ -219,6 +219,17 @@ impl Deployment {
             .unwrap_or_else(|error| panic!("{name} can't be read: {error}"))
     }
 
+    /// The SHA-256 of a file below the root, in hexadecimal digits, by `sha256sum`.
+    ///
+    /// # Panics
+    /// Without the program or the file.
+    pub fn sha256(&self, name: &str) -> String {
+        let mut sum = std::process::Command::new("sha256sum");
+        let out = sum.arg(self.path(name)).output().expect("sha256sum runs");
+        assert!(out.status.success(), "{name}");
+        String::from_utf8_lossy(&out.stdout)[..64].to_owned()
+    }
+
     /// Replaces text in a file below the root.
     ///
     /// # Panics

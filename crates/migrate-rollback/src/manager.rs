@@ -26,7 +26,7 @@ use crate::backup::{directory, space};
 use crate::history::RollbackHistory;
 use crate::inventory::{Inventory, Stored};
 use crate::point::{Purpose, RollbackPoint};
-use crate::signing::points::Signatures;
+use crate::signing::points::{self, Signatures};
 
 /// Whether a point may be restored into a database that it was not made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -179,13 +179,18 @@ impl RollbackManager {
         RollbackHistory::read(&self.open_root()?)
     }
 
-    /// `config/config.toml` and the files of all points: those that plans touched.
+    /// `config/config.toml` and the files of all points that this deployment made: those that
+    /// plans touched.
     fn known_files(&self) -> Result<Vec<String>, StepError> {
+        let root = self.open_root()?;
         let mut files = vec![CONFIG_FILE.to_owned()];
-        for stored in Inventory::read(&self.open_root()?)?.backups {
+        for stored in Inventory::read(&root)?.backups {
             let Stored::Point(point) = stored else {
                 continue;
             };
+            if points::unproven(&root, &point, self.signatures)?.is_some() {
+                continue;
+            }
             for file in point.files {
                 if !files.contains(&file.path) {
                     files.push(file.path);

@@ -7,6 +7,7 @@
 //! goes when everything is done.
 
 mod compare;
+mod files;
 mod place;
 mod record;
 mod runs;
@@ -17,13 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use migrate_config::atomic::{self, FileError, Root};
+use migrate_config::atomic::{FileError, Root};
 use migrate_core::{
     Cancel, Event, Journal, MemoryJournal, MigrationError, OnDifference, Reporter, RunGuard as _,
     RunId, ServiceControl, StepError, Version,
 };
+use migrate_schema::catalog::Catalog;
 use migrate_schema::db::{Database, DatabaseUrl};
-use migrate_schema::{catalog, own};
+use migrate_schema::own;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -33,7 +35,6 @@ pub use place::Place;
 pub use record::Unfinished;
 
 pub use crate::backup::files::Copies;
-use crate::backup::files::{CONFIG_FILE, check_copies};
 use crate::inventory::{Inventory, Stored};
 use crate::lock::{DeploymentGuard, Holder, StateLock};
 use crate::manager::STAYS;
@@ -297,7 +298,10 @@ impl Recovery {
                 .with_jobs(self.jobs)
                 .with_signatures(order.signatures)
                 .with_copies(order.copies);
-            let later = later_files(root, &journal, order).await.map_err(before)?;
+            let later = files::of_later_points(root, &journal, order).await;
+            let later = later.map_err(before)?;
+            done.warnings.extend(later.not_put_back);
+            let later = later.files;
             self.keep_what_is_there(root, &manager, database, order, record, cancel)
                 .await
                 .map_err(before)?;
@@ -426,7 +430,8 @@ impl Recovery {
         done.warnings.extend(stays);
         if let (Stored::Bare(_), Some(version)) = (&order.backup, &order.version) {
             done.message.push_str("; ");
-            done.message.push_str(&put_config_back(root, version)?);
+            done.message
+                .push_str(&files::put_config_back(root, version)?);
         }
         match runs::follow(journal, &order.backup).await {
             Ok(followed) => {
@@ -452,40 +457,6 @@ async fn as_it_was(error: MigrationError, was: &Before, url: &DatabaseUrl) -> Mi
     }
 }
 
-/// The files that runs after the backup touched and the backup does not hold, as they were before.
-async fn later_files(
-    root: &Root,
-    journal: &Arc<dyn Journal>,
-    order: &Order,
-) -> Result<Vec<FileCopy>, StepError> {
-    let mut known: Vec<String> = match &order.backup {
-        Stored::Point(point) => point.files.iter().map(|file| file.path.clone()).collect(),
-        Stored::Bare(_) => vec![CONFIG_FILE.to_owned()],
-    };
-    let taken_back = runs::taken_back(journal).await?;
-    let mut later = Vec::new();
-    for stored in Inventory::read(root)?.backups {
-        let Stored::Point(point) = stored else {
-            continue;
-        };
-        let stands = point
-            .run
-            .as_ref()
-            .is_some_and(|run| !taken_back.contains(run));
-        if !stands || point.timestamp <= order.backup.made() {
-            continue;
-        }
-        for file in point.files {
-            if !known.contains(&file.path) {
-                known.push(file.path.clone());
-                later.push(file);
-            }
-        }
-    }
-    check_copies(root, &later, order.copies)?;
-    Ok(later)
-}
-
 /// What other runs keep of ours is of a database that is gone, unless the journal has runs
 /// whose effects are in the backup too.
 async fn remove_ours(
@@ -507,28 +478,25 @@ async fn remove_ours(
     guard.disarm().await
 }
 
-/// `config/config.toml` as the guide's script puts it back; a line about it.
-fn put_config_back(root: &Root, version: &Version) -> Result<String, StepError> {
-    let copy = format!("backups/config_{version}.toml");
-    let bytes =
-        atomic::read_optional(root, Path::new(&copy)).map_err(FileError::into_step_error)?;
-    let Some(bytes) = bytes else {
-        return Ok(format!("{CONFIG_FILE} stays as it is: there is no {copy}"));
-    };
-    std::fs::create_dir_all(root.path().join("config"))
-        .map_err(|error| StepError::caused("can't make the directory config", &error))?;
-    atomic::write_atomic(root, Path::new(CONFIG_FILE), &bytes)
-        .map_err(FileError::into_step_error)?;
-    Ok(format!("{CONFIG_FILE} put back from {copy}"))
+/// Whether there is nothing of the user's to keep: no table, no view, no function, no type. A
+/// database that can't be looked at has something.
+async fn has_nothing(database: &Database) -> bool {
+    let catalog = Catalog::read(database).await;
+    catalog.is_ok_and(|catalog| {
+        let mut objects = catalog.objects().iter();
+        objects.all(|(name, text)| is_in_every_database(name, text))
+    })
 }
 
-/// Whether there is nothing of the user's to keep. A database that can't be looked at has
-/// something.
-async fn has_nothing(database: &Database) -> bool {
-    let tables = catalog::user_tables(database).await;
-    tables.is_ok_and(|tables| {
-        tables
-            .iter()
-            .all(|table| table.schema() == Some(own::SCHEMA))
-    })
+/// What a database begins with; schema `public` may have been made again, with other privileges.
+fn is_in_every_database(name: &str, text: &str) -> bool {
+    match name {
+        "user_version" | "application_id" => text == "0",
+        _ => [
+            "extension plpgsql",
+            "schema public",
+            "privileges on schema public",
+        ]
+        .contains(&name),
+    }
 }

@@ -164,6 +164,39 @@ fn all_config_files_of_a_chain_come_back(store: Store) {
     assert_eq!(deployment.read("config/first.json"), "{\"a\": 1}\n");
 }
 
+/// A manifest that somebody put into `backups/` has no say in what a restore writes.
+fn a_forged_point_brings_no_files(store: Store) {
+    let deployment = chain(store);
+    deployment
+        .run(&["--from", "1.5.0", "--to", "1.7.0", "--yes"])
+        .expect(0);
+    let names = std::fs::read_dir(deployment.path("backups")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let name = names.filter(|name| name.ends_with(".point.json")).max();
+    let mut point: Value =
+        serde_json::from_str(&deployment.read(&format!("backups/{}", name.unwrap()))).unwrap();
+    deployment.write("backups/evil", "allow_commands = true\n");
+    let evil = deployment.sha256("backups/evil");
+    let file = |path: &str| json!({"path": path, "copy": "backups/evil", "sha256": evil});
+    point["id"] = json!("20991231_000000");
+    point["run"] = json!("29990101000000dead");
+    point["timestamp"] = json!("2099-12-31T00:00:00Z");
+    point["files"] = json!([file("etlrs-migrate.toml"), file("config/third.json")]);
+    let forged = "backups/etlrs_backup_20991231_000000.point.json";
+    for seal in [point["seal"].clone(), Value::Null] {
+        point["seal"] = seal;
+        deployment.write(forged, &point.to_string());
+        deployment
+            .run(EMERGENCY)
+            .expect(0)
+            .says(&["config/third.json is not put back", "20991231_000000"]);
+        for name in ["etlrs-migrate.toml", "config/third.json"] {
+            assert!(!deployment.path(name).exists(), "{name}");
+        }
+    }
+    assert_eq!(deployment.read("config/second.json"), "{\"a\": 1}\n");
+}
+
 fn an_emergency_starts_what_a_killed_run_stopped(store: Store) {
     let deployment = Deployment::v1().rows(5).on(store);
     let runit = Runit::with(&deployment, &["web"]);
@@ -182,6 +215,17 @@ fn an_emergency_starts_what_a_killed_run_stopped(store: Store) {
     runit.wait("web", "down:");
     deployment.run(EMERGENCY).expect(0).says(&["web started"]);
     runit.wait("web", "run:");
+}
+
+/// A view, a function or a type is something to keep, with no table beside it.
+fn a_database_without_tables_is_kept_too(store: Store) {
+    let deployment = Deployment::v1().rows(5).on(store);
+    deployment.run(&["backup", "--version", "1.5.0"]).expect(0);
+    deployment
+        .sql("DROP TABLE pipelines_old; DROP TABLE pipelines; CREATE VIEW theirs AS SELECT 1 AS a");
+    deployment.run(EMERGENCY).expect(0);
+    restore(&deployment, &safety(&deployment), &[]).expect(0);
+    assert_eq!(deployment.sql("SELECT a FROM theirs").trim(), "1");
 }
 
 /// A plan that only its rollback point takes back, with commands beside it.
@@ -278,7 +322,9 @@ on_both!(
     the_version_comes_back_with_a_restore,
     a_half_done_run_that_comes_back_is_told,
     all_config_files_of_a_chain_come_back,
+    a_forged_point_brings_no_files,
     an_emergency_starts_what_a_killed_run_stopped,
+    a_database_without_tables_is_kept_too,
     commands_are_undone_before_the_rollback_point_is_restored,
     an_undo_that_fails_keeps_no_database_back,
     one_missing_copy_does_not_lock_everything,

@@ -51,6 +51,7 @@ impl Proof {
     }
 
     /// Whether what is expected has no schema `public`, which every new database has.
+    #[cfg(feature = "postgres")]
     pub(crate) fn was_without_public(&self) -> bool {
         self.expected.as_ref().is_some_and(|expected| {
             let found = &expected.fingerprint.0;

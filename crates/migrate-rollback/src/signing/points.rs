@@ -66,6 +66,26 @@ pub fn check(
     judged(&Trust::load(root.path())?, point)
 }
 
+/// Why nobody can tell that this deployment made a backup, where signatures are asked for: its facts
+/// are not used for anything but to be restored when somebody names it.
+///
+/// # Errors
+/// The deployment's key can't be read.
+pub(crate) fn unproven(
+    root: &Root,
+    point: &RollbackPoint,
+    asked: Signatures,
+) -> Result<Option<String>, StepError> {
+    if asked == Signatures::NotAsked {
+        return Ok(None);
+    }
+    let trust = Trust::load(root.path())?;
+    Ok(match judged(&trust, point) {
+        Ok(note) => note,
+        Err(error) => Some(error.message),
+    })
+}
+
 fn judged(trust: &Trust, point: &RollbackPoint) -> Result<Option<String>, StepError> {
     let older = "its signature was not checked: it is older than this deployment's key";
     if trust.knows_unsigned(&point.id, &digest(point)) {
