@@ -3,6 +3,8 @@
 //! Read-only. Each finding says what is missing and the statement or the place that mends it.
 
 #[cfg(feature = "postgres")]
+mod by_path;
+#[cfg(feature = "postgres")]
 mod rights;
 mod room;
 #[cfg(feature = "postgres")]
@@ -34,6 +36,7 @@ pub async fn of(
     if let Database::Postgres(db) = database {
         findings.extend(rights::missing(db, scope).await.map_err(failed)?);
         findings.extend(transactions::old(db).await.map_err(failed)?);
+        findings.extend(by_path::functions(db).await.map_err(failed)?);
     }
     findings.extend(
         room::shortage(root, database, scope)

@@ -43,7 +43,53 @@ pub async fn of(pg: &Postgres) -> Result<Vec<String>, DbError> {
         .await?)
 }
 
-/// The same as a statement for another program's session, which fails where there is something.
+/// Functions that an index, a constraint, a generated column or a materialized view calls, and whose
+/// text names a function or table of the user's without its schema, as far as that can be seen.
+const BY_PATH: &str = r"
+WITH named AS MATERIALIZED (
+    SELECT proname::text AS name, '\M\s*\(' AS after, '(^|[^.\w$])' AS before
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'etlrs_migrate')
+      AND NOT EXISTS (SELECT FROM pg_proc b WHERE b.pronamespace = 'pg_catalog'::regnamespace AND b.proname = p.proname)
+    UNION
+    SELECT relname::text, '\M', '\m(from|join|into|update|only)\s+'
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'etlrs_migrate')
+      AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+),
+used AS MATERIALIZED (
+    SELECT DISTINCT d.refobjid AS oid FROM pg_depend d
+    LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+    LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
+    LEFT JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
+    LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+    LEFT JOIN pg_class m ON m.oid = r.ev_class
+    WHERE d.refclassid = 'pg_proc'::regclass AND (c.relkind IN ('i', 'I') OR a.attgenerated <> ''
+          OR m.relkind = 'm' OR d.classid = 'pg_constraint'::regclass)
+)
+SELECT p.oid::regprocedure::text, min(named.name)
+FROM used JOIN pg_proc p ON p.oid = used.oid JOIN pg_language l ON l.oid = p.prolang
+JOIN named ON named.name ~ '^\w+$' AND p.prosrc ~* (named.before || named.name || named.after)
+WHERE l.lanname IN ('sql', 'plpgsql') AND p.prosqlbody IS NULL
+  AND NOT EXISTS (SELECT FROM unnest(p.proconfig) s WHERE s LIKE 'search_path=%')
+  AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')
+GROUP BY p.oid ORDER BY 1";
+
+/// Functions that stored data depends on and that find other objects by the search path, each with
+/// such a name; none where only trusted roles decide what names in the path mean.
+///
+/// # Errors
+/// The database's.
+pub async fn depends_on(pg: &Postgres) -> Result<Vec<(String, String)>, DbError> {
+    if of(pg).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(sqlx::query_as(BY_PATH)
+        .fetch_all(&mut *pg.acquire().await?)
+        .await?)
+}
+
+/// What [`of`] looks for as a statement for another program's session, which fails where there is something.
 /// `path` is the search path; afterwards it is empty.
 pub fn check(path: &str) -> String {
     let query = QUERY.replace(

@@ -258,6 +258,11 @@ fn a_path_in_which_others_may_create_is_not_used() {
         As::Owner,
         &format!("{BY_PATH} GRANT CREATE ON SCHEMA public TO PUBLIC"),
     );
+    let look = ["--from", "1.5.0", "--to", "2.0.0", "--dry-run"];
+    case.run(&look).says(&[
+        "function public.up2(text)",
+        "names helper without its schema",
+    ]);
     case.run(&["backup", "--version", "1.5.0"]).expect(0);
     case.sql(LATER);
     let before = case.deployment.postgres().dump_sorted();
